@@ -1,0 +1,312 @@
+//! Finds the Lua to build for: its declarations (made by bindgen from its
+//! headers, or those committed in src/lua/bindings), and, where an interpreter
+//! is wanted, that Lua itself, compiled from source.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+
+/// A Lua that the module can be built for.
+struct Lua {
+    feature: &'static str,
+    /// What its lua.h says in LUA_VERSION_NUM.
+    version_num: u32,
+    /// Its names in pkg-config, of this and that distribution.
+    pkg_config: &'static [&'static str],
+    source: Source,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Puc(PucVersion),
+    LuaJit,
+}
+
+#[derive(Clone, Copy)]
+enum PucVersion {
+    V51,
+    V52,
+    V53,
+    V54,
+    V55,
+}
+
+const LUAS: [Lua; 6] = [
+    Lua {
+        feature: "lua51",
+        version_num: 501,
+        pkg_config: &["lua5.1", "lua-5.1", "lua51"],
+        source: Source::Puc(PucVersion::V51),
+    },
+    Lua {
+        feature: "lua52",
+        version_num: 502,
+        pkg_config: &["lua5.2", "lua-5.2", "lua52"],
+        source: Source::Puc(PucVersion::V52),
+    },
+    Lua {
+        feature: "lua53",
+        version_num: 503,
+        pkg_config: &["lua5.3", "lua-5.3", "lua53"],
+        source: Source::Puc(PucVersion::V53),
+    },
+    Lua {
+        feature: "lua54",
+        version_num: 504,
+        pkg_config: &["lua5.4", "lua-5.4", "lua54"],
+        source: Source::Puc(PucVersion::V54),
+    },
+    Lua {
+        feature: "lua55",
+        version_num: 505,
+        pkg_config: &["lua5.5", "lua-5.5", "lua55"],
+        source: Source::Puc(PucVersion::V55),
+    },
+    Lua {
+        feature: "luajit",
+        version_num: 501,
+        pkg_config: &["luajit"],
+        source: Source::LuaJit,
+    },
+];
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/lua/bindings");
+    println!("cargo:rerun-if-env-changed=LUA_INCDIR");
+    let lua = chosen();
+    let vendored = vendored::build(lua);
+    if let Some(library) = &vendored {
+        link(&library.archive);
+    }
+    if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
+        // The host provides Lua's symbols; only Apple's linker has to be told.
+        println!("cargo:rustc-link-arg-cdylib=-Wl,-undefined,dynamic_lookup");
+    }
+    let include = include_dir(lua, vendored.map(|library| library.include));
+    declare(lua, include.as_deref());
+}
+
+/// The Lua whose feature is on; a clear word when it is not exactly one.
+fn chosen() -> &'static Lua {
+    let is_on =
+        |lua: &&Lua| env::var_os(format!("CARGO_FEATURE_{}", lua.feature.to_uppercase())).is_some();
+    let on: Vec<&'static Lua> = LUAS.iter().filter(is_on).collect();
+    match on[..] {
+        [lua] => lua,
+        [] => fail(
+            "choose the Lua to build for: --no-default-features --features \
+                    lua51 | lua52 | lua53 | lua54 | lua55 | luajit",
+        ),
+        _ => {
+            let names: Vec<&str> = on.iter().map(|lua| lua.feature).collect();
+            fail(&format!(
+                "the module is built for one Lua, and these features are on: {}; \
+                 did you leave out --no-default-features?",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+fn fail(message: &str) -> ! {
+    println!("cargo:warning={message}");
+    eprintln!("error: {message}");
+    exit(1)
+}
+
+/// Only programs get a Lua; the shared object leaves its symbols to the host.
+fn link(archive: &Path) {
+    for kind in ["bins", "tests"] {
+        // The whole of it, exported: C modules that the program loads need it.
+        println!(
+            "cargo:rustc-link-arg-{kind}=-Wl,--whole-archive,{},--no-whole-archive",
+            archive.display()
+        );
+        for arg in ["-rdynamic", "-lm", "-ldl"] {
+            println!("cargo:rustc-link-arg-{kind}={arg}");
+        }
+    }
+}
+
+/// `LUA_INCDIR` (as LuaRocks sets it), else pkg-config's, else the vendored.
+fn include_dir(lua: &Lua, vendored: Option<PathBuf>) -> Option<PathBuf> {
+    if let Some(dir) = env::var_os("LUA_INCDIR").filter(|dir| !dir.is_empty()) {
+        let dir = PathBuf::from(dir);
+        check_version(lua, &dir);
+        return Some(dir);
+    }
+    lua.pkg_config
+        .iter()
+        .find_map(|name| pkg_config_include_dir(name))
+        .filter(|dir| header_version(dir) == Some(lua.version_num))
+        .or(vendored)
+}
+
+fn pkg_config_include_dir(name: &str) -> Option<PathBuf> {
+    let output = Command::new("pkg-config")
+        .args(["--cflags-only-I", name])
+        .output()
+        .ok()?;
+    let flags = String::from_utf8(output.stdout).ok()?;
+    let dirs = flags
+        .split_whitespace()
+        .filter_map(|flag| flag.strip_prefix("-I"));
+    dirs.map(PathBuf::from)
+        .chain([PathBuf::from("/usr/include")])
+        .find(|dir| dir.join("lua.h").exists())
+        .filter(|_| output.status.success())
+}
+
+fn check_version(lua: &Lua, dir: &Path) {
+    match header_version(dir) {
+        Some(version) if version == lua.version_num => {}
+        Some(version) => fail(&format!(
+            "LUA_INCDIR={} is Lua {}.{}, and the feature chosen is {}",
+            dir.display(),
+            version / 100,
+            version % 100,
+            lua.feature
+        )),
+        None => fail(&format!("LUA_INCDIR={} has no lua.h", dir.display())),
+    }
+}
+
+/// LUA_VERSION_NUM of the lua.h in `dir`; 5.5 writes it as a product.
+fn header_version(dir: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(dir.join("lua.h")).ok()?;
+    let value = |name: &str| {
+        text.lines()
+            .filter_map(|line| line.strip_prefix("#define"))
+            .filter_map(|rest| rest.trim_start().strip_prefix(name))
+            .find_map(|rest| rest.trim().trim_matches('"').parse::<u32>().ok())
+    };
+    value("LUA_VERSION_NUM").or_else(|| {
+        let major = value("LUA_VERSION_MAJOR_N")?;
+        Some(major * 100 + value("LUA_VERSION_MINOR_N")?)
+    })
+}
+
+/// Write the declarations to OUT_DIR, and say in FLUX_LUA_DECLARATIONS whose they are.
+fn declare(lua: &Lua, include: Option<&Path>) {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("lua.rs");
+    let committed = Path::new("src/lua/bindings").join(format!("{}.rs", lua.feature));
+    let made = match include {
+        Some(dir) => generate(dir),
+        None => Err("no Lua headers were found".to_owned()),
+    };
+    let origin = match made {
+        Ok(text) => {
+            std::fs::write(&out, text).expect("OUT_DIR is writable");
+            "bindgen"
+        }
+        Err(why) => {
+            println!(
+                "cargo:warning=using the committed declarations of {}: {why}",
+                lua.feature
+            );
+            std::fs::copy(&committed, &out).expect("the committed declarations are readable");
+            "committed"
+        }
+    };
+    println!("cargo:rustc-env=FLUX_LUA_DECLARATIONS={origin}");
+}
+
+/// What the crate uses of Lua's API, of all versions together.
+const FUNCTIONS: &str = "lua_(absindex|checkstack|close|concat|cpcall|createtable|error|gc|getfield|\
+getfenv|getglobal|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|newthread|\
+newuserdata|newuserdatauv|next|objlen|pcall|pcallk|pushboolean|pushcclosure|pushinteger|\
+pushlightuserdata|pushlstring|pushnil|pushnumber|pushthread|pushvalue|rawequal|rawget|rawgeti|\
+rawgetp|rawlen|rawset|rawseti|rawsetp|remove|replace|rotate|setfenv|setfield|setglobal|sethook|\
+setiuservalue|setmetatable|settop|setuservalue|toboolean|tointeger|tointegerx|tolstring|tonumber|\
+tonumberx|topointer|tothread|touserdata|type|typename|version|xmove)|\
+luaL_(argerror|checkstack|loadbuffer|loadbufferx|newstate|openlibs|\
+openselectedlibs|where)";
+
+const CONSTANTS: &str = "LUA_(VERSION_NUM|REGISTRYINDEX|GLOBALSINDEX|MULTRET|MINSTACK|\
+T(NONE|NIL|BOOLEAN|LIGHTUSERDATA|NUMBER|STRING|TABLE|FUNCTION|USERDATA|THREAD)|\
+GC(COLLECT|COUNT|COUNTB|STOP|RESTART))";
+
+/// bindgen's declarations, or why there are none: it needs libclang.
+fn generate(include: &Path) -> Result<String, String> {
+    let builder = bindgen::Builder::default()
+        .header_contents(
+            "flux_lua_api.h",
+            "#include <lua.h>\n#include <lauxlib.h>\n#include <lualib.h>\n",
+        )
+        .clang_arg(format!("-I{}", include.display()))
+        .allowlist_function(FUNCTIONS)
+        .allowlist_var(CONSTANTS)
+        .opaque_type("lua_Debug")
+        .blocklist_type("lua_(CFunction|Hook|KFunction|State|Debug|KContext)")
+        .raw_line("pub enum lua_State {}")
+        .raw_line("pub enum lua_Debug {}")
+        .raw_line("pub type lua_KContext = isize;")
+        .raw_line("pub type lua_CFunction = Option<unsafe extern \"C-unwind\" fn(L: *mut lua_State) -> ::std::os::raw::c_int>;")
+        .raw_line("pub type lua_KFunction = Option<unsafe extern \"C-unwind\" fn(L: *mut lua_State, status: ::std::os::raw::c_int, ctx: lua_KContext) -> ::std::os::raw::c_int>;")
+        .raw_line("pub type lua_Hook = Option<unsafe extern \"C-unwind\" fn(L: *mut lua_State, ar: *mut lua_Debug)>;")
+        .override_abi(bindgen::Abi::CUnwind, ".*")
+        .layout_tests(false)
+        .generate_comments(false)
+        .disable_header_comment()
+        .merge_extern_blocks(true)
+        .rust_target(bindgen::RustTarget::stable(85, 0).expect("a Rust release"))
+        .rust_edition(bindgen::RustEdition::Edition2024);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.generate()));
+    std::panic::set_hook(hook);
+    match made {
+        Ok(Ok(bindings)) => Ok(bindings.to_string()),
+        Ok(Err(error)) => Err(format!("bindgen: {error}")),
+        Err(_) => Err("bindgen found no libclang".to_owned()),
+    }
+}
+
+struct Library {
+    archive: PathBuf,
+    include: PathBuf,
+}
+
+#[cfg(feature = "interpreter")]
+mod vendored {
+    use super::{Library, Lua, PucVersion, Source};
+
+    pub fn build(lua: &Lua) -> Option<Library> {
+        Some(match lua.source {
+            Source::Puc(version) => puc(version),
+            Source::LuaJit => luajit(),
+        })
+    }
+
+    fn puc(version: PucVersion) -> Library {
+        let built = lua_src::Build::new().build(match version {
+            PucVersion::V51 => lua_src::Lua51,
+            PucVersion::V52 => lua_src::Lua52,
+            PucVersion::V53 => lua_src::Lua53,
+            PucVersion::V54 => lua_src::Lua54,
+            PucVersion::V55 => lua_src::Lua55,
+        });
+        Library {
+            archive: built.lib_dir().join(format!("lib{}.a", built.libs()[0])),
+            include: built.include_dir().to_owned(),
+        }
+    }
+
+    fn luajit() -> Library {
+        let built = luajit_src::Build::new().build();
+        Library {
+            archive: built.lib_dir().join(format!("lib{}.a", built.libs()[0])),
+            include: built.include_dir().to_owned(),
+        }
+    }
+}
+
+#[cfg(not(feature = "interpreter"))]
+mod vendored {
+    use super::{Library, Lua};
+
+    pub fn build(_: &Lua) -> Option<Library> {
+        None
+    }
+}

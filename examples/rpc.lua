@@ -1,0 +1,32 @@
+-- Call a service and print every field of its answer.
+--
+--   flux-lua --embedded examples/rpc.lua [SERVICE.METHOD [NODEID]]
+local flux = require "flux"
+
+local topic = arg[1] or "kvs.stats-get"
+local nodeid = tonumber(arg[2]) or flux.NODEID_ANY
+
+local f, err = flux.new()
+if not f then error(err, 0) end
+
+local answer, err = f:rpc(topic, nil, nodeid)
+if not answer then error(topic .. ": " .. err, 0) end
+
+-- Print a table's fields in order, tables within it indented below their name.
+local function show(fields, indent)
+  local names = {}
+  for name in pairs(fields) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for _, name in ipairs(names) do
+    local value = fields[name]
+    if type(value) == "table" then
+      print(indent .. name .. ":")
+      show(value, indent .. "  ")
+    else
+      print(indent .. name .. " = " .. tostring(value))
+    end
+  end
+end
+
+print(topic .. " answered:")
+show(answer, "  ")

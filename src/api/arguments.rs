@@ -1,0 +1,141 @@
+//! Reading a script's arguments: each check names the argument that is wrong.
+
+use std::os::raw::c_int;
+use std::time::Duration;
+
+use crate::backend::{NODEID_ANY, NODEID_UPSTREAM};
+use crate::lua::{Error, Key, Kind, Raised, Result, State, Writer};
+
+/// `string.format` as it was when the module was loaded.
+static FORMAT: Key = Key::unique();
+
+pub fn open(writer: &Writer<'_>) {
+    writer.global(c"string");
+    if writer.state().kind(-1) == Kind::Table {
+        writer.field(-1, c"format");
+        writer.set_registry(&FORMAT);
+    }
+    writer.state().pop(1);
+}
+
+/// A string of UTF-8: a topic, a name, a URI.
+pub fn text<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
+    let bytes = state
+        .bytes(index)
+        .ok_or_else(|| Error::expected(state, index, "string"))?;
+    utf8(bytes).map_err(|why| Error::argument(index, why))
+}
+
+fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
+    std::str::from_utf8(bytes)
+        .map_err(|e| format!("text is not UTF-8 at byte {}", e.valid_up_to() + 1))
+}
+
+/// A KVS key: a string, or a number by its decimal text, as C's
+/// `lua_tostring` had it.
+pub fn key(state: State<'_>, index: c_int) -> Result<String> {
+    match state.kind(index) {
+        Kind::String => text(state, index).map(str::to_owned),
+        Kind::Number => match (state.integer(index), state.number(index)) {
+            (Some(n), _) => Ok(n.to_string()),
+            (None, Some(x)) => Ok(x.to_string()),
+            (None, None) => Err(Error::expected(state, index, "string")),
+        },
+        _ => Err(Error::expected(state, index, "string")),
+    }
+}
+
+/// A whole number within a range, named so in the error.
+pub fn integer(state: State<'_>, index: c_int, range: std::ops::RangeInclusive<i64>) -> Result<i64> {
+    if state.kind(index) != Kind::Number {
+        return Err(Error::expected(state, index, "number"));
+    }
+    state
+        .integer(index)
+        .filter(|n| range.contains(n))
+        .ok_or_else(|| {
+            let (low, high) = (range.start(), range.end());
+            Error::argument(index, format!("an integer from {low} to {high} expected"))
+        })
+}
+
+/// The text that the format at `index` and the arguments after it make, put on
+/// top of the stack. A format that does not fit its arguments is
+/// `nil, "string.format: …"`.
+pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
+    if state.kind(index) != Kind::String {
+        return Err(Error::expected(state, index, "string"));
+    }
+    let last = state.top();
+    if !state.reserve(last - index + 2) {
+        return Err(Error::Raise("stack overflow".to_owned()));
+    }
+    if state.registry(&FORMAT) != Kind::Function {
+        return Err(Error::Raise("string.format is not there".to_owned()));
+    }
+    for argument in index..=last {
+        state.push_value(argument);
+    }
+    if let Err(Raised) = state.call(last - index + 1, 1) {
+        let why = state.bytes(-1).map(String::from_utf8_lossy).unwrap_or_default();
+        return Err(Error::failure(format!("string.format: {why}")));
+    }
+    let made = state.bytes(-1).unwrap_or_default();
+    utf8(made).map_err(|why| Error::argument(index, why))
+}
+
+/// Where a request goes, and how long its answer may take.
+pub struct Destination {
+    pub nodeid: u32,
+    pub timeout: Option<Duration>,
+}
+
+/// Nothing, a nodeid, or `{ nodeid = n, timeout = seconds }`.
+pub fn destination(state: State<'_>, index: c_int) -> Result<Destination> {
+    let mut destination = Destination {
+        nodeid: NODEID_ANY,
+        timeout: None,
+    };
+    match state.kind(index) {
+        Kind::None | Kind::Nil => {}
+        Kind::Number => destination.nodeid = nodeid(state, index, index)?,
+        Kind::Table => options(state, index, &mut destination)?,
+        _ => return Err(Error::expected(state, index, "number or table")),
+    }
+    Ok(destination)
+}
+
+fn options(state: State<'_>, index: c_int, destination: &mut Destination) -> Result<()> {
+    state.push_nil();
+    while state.next(index) {
+        let value = state.top();
+        match state.bytes(value - 1) {
+            Some(b"nodeid") => destination.nodeid = nodeid(state, value, index)?,
+            Some(b"timeout") => destination.timeout = Some(seconds(state, value, index)?),
+            Some(name) => {
+                let name = String::from_utf8_lossy(name);
+                return Err(Error::argument(index, format!("no such option: {name}")));
+            }
+            None => return Err(Error::argument(index, "options have names")),
+        }
+        state.set_top(value - 1);
+    }
+    Ok(())
+}
+
+/// The nodeid at `position`; `index` is the argument to name. C programs, and
+/// scripts written after them, say -1 and -2 for the two special ones.
+fn nodeid(state: State<'_>, position: c_int, index: c_int) -> Result<u32> {
+    match state.integer(position) {
+        Some(-1) => Ok(NODEID_ANY),
+        Some(-2) => Ok(NODEID_UPSTREAM),
+        Some(n) => u32::try_from(n).map_err(|_| Error::argument(index, "nodeid out of range")),
+        None => Err(Error::argument(index, "a nodeid is a number")),
+    }
+}
+
+fn seconds(state: State<'_>, position: c_int, index: c_int) -> Result<Duration> {
+    let wrong = || Error::argument(index, "a timeout is a number of seconds, 0 or more");
+    let seconds = state.number(position).ok_or_else(wrong)?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}

@@ -1,0 +1,395 @@
+//! A barrier among processes, on a broker that has no service for it.
+//!
+//! The first to enter registers a service, writes where it is into the KVS, and
+//! counts; the others find it there and call it, and it answers all when the
+//! last has come. Whoever finds nothing, or a service that is gone, takes over
+//! and announces that by an event; broker-wide events have one order, so that
+//! all agree on the last announced, and move there. What each process does goes
+//! over a connection of its own: closed when it leaves, and by the kernel when
+//! it dies, which the broker tells the service.
+//!
+//! No count is ever shared: a process is counted by its id, wherever it asks,
+//! and no service can count `nprocs` of them before that many have entered.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::backend::{
+    Error, Future, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype,
+};
+
+/// Where instances keep what they rendezvous at.
+const NAMESPACE: Option<&str> = Some("primary");
+
+/// The request to `barrier.enter`, the service of brokers before 0.79.
+pub fn service_request(name: &str, nprocs: u32) -> Vec<u8> {
+    json!({ "name": name, "nprocs": nprocs, "internal": false })
+        .to_string()
+        .into_bytes()
+}
+
+/// Enter the barrier `name`; fulfilled when `nprocs` have.
+pub fn enter(handle: &dyn Handle, name: &str, nprocs: u32) -> Result<Barrier> {
+    let link = handle.reopen()?;
+    let topic = format!("flux-lua.barrier.{}", path_element(name));
+    link.subscribe(&topic)?;
+    Ok(Barrier {
+        rank: link.rank()?,
+        link,
+        topic,
+        id: unique_id(),
+        nprocs,
+        role: RefCell::new(Role::Seeking { gone: None }),
+        asked: RefCell::default(),
+        left: Cell::new(false),
+        takeovers: Cell::new(0),
+    })
+}
+
+/// A process in the barrier.
+pub struct Barrier {
+    link: Box<dyn Handle>,
+    rank: u32,
+    /// Of the events, and the KVS key.
+    topic: String,
+    id: String,
+    nprocs: u32,
+    role: RefCell<Role>,
+    /// Matchtags of the services that it asked to be counted by, the last of
+    /// them that of its role.
+    asked: RefCell<HashSet<u32>>,
+    left: Cell<bool>,
+    takeovers: Cell<u32>,
+}
+
+enum Role {
+    /// It looks for the service, which is not this one.
+    Seeking { gone: Option<String> },
+    Counted { by: Place, matchtag: u32 },
+    Counting(Count),
+}
+
+/// What the one that counts knows.
+struct Count {
+    service: String,
+    /// Whether the event that says so has come round. Events before it are older.
+    announced: bool,
+    /// Who waits, by id.
+    waiting: HashMap<String, Box<dyn Message>>,
+}
+
+/// Where a counting service is.
+#[derive(Clone, PartialEq)]
+struct Place {
+    rank: u32,
+    service: String,
+}
+
+impl Place {
+    fn to_json(&self) -> Vec<u8> {
+        json!({ "rank": self.rank, "service": self.service })
+            .to_string()
+            .into_bytes()
+    }
+
+    fn from_json(text: &[u8]) -> Option<Place> {
+        let value: Value = serde_json::from_slice(text).ok()?;
+        Some(Place {
+            rank: value.get("rank")?.as_u64()?.try_into().ok()?,
+            service: value.get("service")?.as_str()?.to_owned(),
+        })
+    }
+}
+
+impl Future for Barrier {
+    fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        while !self.left.get() {
+            self.seek()?;
+            if self.nprocs == 1 {
+                self.release()?;
+                continue;
+            }
+            let remaining = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let message = self.link.recv(&Match::any(), remaining)?;
+            self.take(message)?;
+        }
+        Ok(())
+    }
+
+    fn payload(&self) -> Result<Option<&[u8]>> {
+        self.wait(None)?;
+        Ok(None)
+    }
+
+    fn reset(&mut self) {}
+}
+
+impl Barrier {
+    /// Find who counts, if that is not known.
+    fn seek(&self) -> Result<()> {
+        let gone = match &*self.role.borrow() {
+            Role::Seeking { gone } => gone.clone(),
+            _ => return Ok(()),
+        };
+        match self.written_place()? {
+            Some(place) if Some(&place.service) != gone.as_ref() => self.ask(place),
+            _ => self.take_over(),
+        }
+    }
+
+    fn written_place(&self) -> Result<Option<Place>> {
+        match self.link.lookup(NAMESPACE, 0, &self.topic)?.payload() {
+            Ok(text) => Ok(text.and_then(Place::from_json)),
+            Err(error) if error.errnum == libc::ENOENT => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ask to be counted.
+    fn ask(&self, place: Place) -> Result<()> {
+        let request = json!({ "id": self.id, "nprocs": self.nprocs }).to_string();
+        let topic = format!("{}.enter", place.service);
+        let matchtag = self.link.send(&topic, Some(request.as_bytes()), place.rank)?;
+        self.asked.borrow_mut().insert(matchtag);
+        self.role.replace(Role::Counted {
+            by: place,
+            matchtag,
+        });
+        Ok(())
+    }
+
+    /// Become the one that counts.
+    fn take_over(&self) -> Result<()> {
+        let attempt = self.takeovers.get();
+        self.takeovers.set(attempt + 1);
+        let place = Place {
+            rank: self.rank,
+            service: format!("{}-{attempt}", self.id),
+        };
+        self.call("service.add", &place.service)?;
+        self.role.replace(Role::Counting(Count {
+            service: place.service.clone(),
+            announced: false,
+            waiting: HashMap::new(),
+        }));
+        self.write(|transaction| transaction.put(0, &self.topic, &place.to_json()))?;
+        self.link.send_event(&self.topic, Some(&place.to_json()))
+    }
+
+    fn call(&self, topic: &str, service: &str) -> Result<()> {
+        let request = json!({ "service": service }).to_string();
+        let future = self
+            .link
+            .rpc(topic, Some(request.as_bytes()), NODEID_ANY, 0)?;
+        future.payload().map(|_| ())
+    }
+
+    fn write(
+        &self,
+        put: impl FnOnce(&mut dyn crate::backend::Transaction) -> Result<()>,
+    ) -> Result<()> {
+        let mut transaction = self.link.transaction()?;
+        put(transaction.as_mut())?;
+        let future = self.link.commit(NAMESPACE, 0, transaction.as_mut())?;
+        future.payload().map(|_| ())
+    }
+
+    fn take(&self, message: Box<dyn Message>) -> Result<()> {
+        match message.msgtype() {
+            msgtype::EVENT => self.take_event(&*message),
+            msgtype::REQUEST => self.take_request(message),
+            msgtype::RESPONSE => self.take_response(&*message),
+            _ => Ok(()),
+        }
+    }
+
+    /// Somebody took over: move there, unless that was before we did.
+    fn take_event(&self, event: &dyn Message) -> Result<()> {
+        // A subscription is a prefix: other names may begin with ours.
+        if event.topic() != Some(self.topic.as_bytes()) {
+            return Ok(());
+        }
+        let Some(place) = event.payload().and_then(Place::from_json) else {
+            return Ok(());
+        };
+        let stepped_down = match &mut *self.role.borrow_mut() {
+            Role::Counting(count) if count.service == place.service => {
+                count.announced = true;
+                return Ok(());
+            }
+            Role::Counting(count) if !count.announced => return Ok(()),
+            Role::Counting(count) => Some((
+                count.service.clone(),
+                std::mem::take(&mut count.waiting),
+            )),
+            Role::Counted { by, .. } if *by == place => return Ok(()),
+            Role::Counted { .. } | Role::Seeking { .. } => None,
+        };
+        if let Some((service, waiting)) = stepped_down {
+            self.turn_away(waiting.into_values(), libc::EAGAIN);
+            self.call("service.remove", &service)?;
+        }
+        self.ask(place)
+    }
+
+    /// Those who wait are told; one that is gone needs no answer.
+    fn turn_away(&self, waiting: impl Iterator<Item = Box<dyn Message>>, errnum: i32) {
+        for request in waiting {
+            let _ = self.link.respond_error(&*request, errnum, None);
+        }
+    }
+
+    fn take_request(&self, request: Box<dyn Message>) -> Result<()> {
+        let topic = String::from_utf8_lossy(request.topic().unwrap_or_default()).into_owned();
+        let (service, method) = topic.rsplit_once('.').unwrap_or((&topic, ""));
+        let mut role = self.role.borrow_mut();
+        let Role::Counting(count) = &mut *role else {
+            return self.link.respond_error(&*request, libc::EAGAIN, None);
+        };
+        if count.service != service {
+            return self.link.respond_error(&*request, libc::EAGAIN, None);
+        }
+        match method {
+            "enter" => {
+                if let Err(error) = self.check_size(&*request) {
+                    let text = error.detail.as_deref();
+                    return self.link.respond_error(&*request, error.errnum, text);
+                }
+                count.waiting.insert(entrant_id(&*request), request);
+                let is_full = count.waiting.len() + 1 == self.nprocs as usize;
+                drop(role);
+                if is_full { self.release() } else { Ok(()) }
+            }
+            "disconnect" => {
+                let mut waiting = count.waiting.values();
+                if !waiting.any(|waiting| waiting.same_sender(&*request)) {
+                    return Ok(());
+                }
+                let waiting = std::mem::take(&mut count.waiting);
+                drop(role);
+                self.abort(waiting)
+            }
+            _ => self.link.respond_error(&*request, libc::ENOSYS, None),
+        }
+    }
+
+    /// All who enter must mean the same number.
+    fn check_size(&self, request: &dyn Message) -> Result<()> {
+        let asked: Option<Value> = request
+            .payload()
+            .and_then(|text| serde_json::from_slice(text).ok());
+        let nprocs = asked.as_ref().and_then(|asked| asked["nprocs"].as_u64());
+        if nprocs == Some(self.nprocs.into()) {
+            return Ok(());
+        }
+        let text = format!("this barrier waits for {} processes", self.nprocs);
+        Err(Error::with_detail(libc::EINVAL, text))
+    }
+
+    /// All are here. The place is cleared away before anyone is told, so that
+    /// whoever enters again finds nothing of this round.
+    fn release(&self) -> Result<()> {
+        let role = self.role.replace(Role::Seeking { gone: None });
+        let Role::Counting(count) = role else {
+            return Ok(());
+        };
+        self.write(|transaction| transaction.unlink(&self.topic))?;
+        self.call("service.remove", &count.service)?;
+        for request in count.waiting.values() {
+            self.link.respond(&**request, None)?;
+        }
+        // What came before the service was removed belongs to the next round.
+        while let Ok(late) = self
+            .link
+            .recv(&Match::of(msgtype::REQUEST), Some(Duration::ZERO))
+        {
+            let _ = self.link.respond_error(&*late, libc::EAGAIN, None);
+        }
+        self.left.set(true);
+        Ok(())
+    }
+
+    /// One that had entered died: nobody can wait for it any more.
+    fn abort(&self, waiting: HashMap<String, Box<dyn Message>>) -> Result<()> {
+        self.write(|transaction| transaction.unlink(&self.topic))?;
+        self.turn_away(waiting.into_values(), libc::ECONNABORTED);
+        Err(aborted())
+    }
+
+    fn take_response(&self, response: &dyn Message) -> Result<()> {
+        let matchtag = response.matchtag().unwrap_or(MATCHTAG_NONE);
+        if !self.asked.borrow_mut().remove(&matchtag) {
+            return Ok(());
+        }
+        match response.errnum()? {
+            0 => self.left.set(true),
+            libc::ECONNABORTED => return Err(aborted()),
+            libc::EAGAIN => self.seek_again(matchtag, false),
+            libc::ENOSYS | libc::EHOSTUNREACH => self.seek_again(matchtag, true),
+            errnum => {
+                let text = response.payload().map(String::from_utf8_lossy);
+                return Err(Error {
+                    errnum,
+                    detail: text.map(|text| text.into_owned()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The service that answered counts no more. Only the one that this
+    /// process is counted by matters.
+    fn seek_again(&self, answered: u32, is_gone: bool) {
+        let mut role = self.role.borrow_mut();
+        if let Role::Counted { by, matchtag } = &*role
+            && *matchtag == answered
+        {
+            let gone = is_gone.then(|| by.service.clone());
+            *role = Role::Seeking { gone };
+        }
+    }
+}
+
+fn aborted() -> Error {
+    Error::with_detail(libc::ECONNABORTED, "a process left the barrier before its end")
+}
+
+/// The id that a request to be counted carries; one without counts by itself.
+fn entrant_id(request: &dyn Message) -> String {
+    let asked: Option<Value> = request
+        .payload()
+        .and_then(|text| serde_json::from_slice(text).ok());
+    let id = asked.as_ref().and_then(|asked| asked["id"].as_str());
+    id.map_or_else(unique_id, str::to_owned)
+}
+
+/// A name that no other call of any process has. Its owner's user id stands
+/// first, as brokers demand of the services of guests.
+fn unique_id() -> String {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    // A clock before 1970 still differs from call to call.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = now.map_or(0, |since| since.as_nanos());
+    // SAFETY: getuid has no preconditions and cannot fail.
+    let uid = unsafe { libc::getuid() };
+    format!("{uid}-flux-lua-barrier-{:x}-{call:x}-{nanos:x}", process::id())
+}
+
+/// The name as one element of a KVS key and of a topic.
+fn path_element(name: &str) -> String {
+    let mut element = String::from("=");
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => element.push(byte.into()),
+            _ => element.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    element
+}

@@ -1,0 +1,69 @@
+//! Events: the handle's subscriptions, publishing, receiving.
+
+use std::ffi::CStr;
+use std::os::raw::c_int;
+
+use super::message::Received;
+use super::{arguments, handle, payload};
+use crate::backend::{Match, msgtype};
+use crate::lua::{Error, Integer, Kind, Result, State, lua_CFunction};
+use crate::lua_functions;
+
+/// `f:subscribe(fmt, ...)`
+fn subscribe(state: State<'_>) -> Result<Integer> {
+    let handle = handle::check(state)?;
+    let topic = topic(state)?;
+    handle.backend()?.subscribe(topic)?;
+    Ok(Integer(0))
+}
+
+/// `f:unsubscribe(fmt, ...)`
+fn unsubscribe(state: State<'_>) -> Result<Integer> {
+    let handle = handle::check(state)?;
+    let topic = topic(state)?;
+    handle.backend()?.unsubscribe(topic)?;
+    Ok(Integer(0))
+}
+
+/// The C bindings' word for a format that does not fit is kept.
+fn topic(state: State<'_>) -> Result<&str> {
+    arguments::formatted(state, 2).map_err(|error| match error {
+        Error::Failure(_) => Error::failure("Invalid args"),
+        error => error,
+    })
+}
+
+/// `f:sendevent([table,] fmt, ...)`
+fn sendevent(state: State<'_>) -> Result<Integer> {
+    let handle = handle::check(state)?;
+    let first: c_int = 2;
+    let (payload, format) = match state.kind(first) {
+        Kind::Table => (Some(payload::read_object(state, first)?), first + 1),
+        Kind::Nil => (None, first + 1),
+        _ => (None, first),
+    };
+    let topic = arguments::formatted(state, format)?;
+    handle.backend()?.send_event(topic, payload.as_deref())?;
+    Ok(Integer(0))
+}
+
+/// `f:recv_event()`
+fn recv_event(state: State<'_>) -> Result<Received> {
+    let handle = handle::check(state)?;
+    let event = handle.backend()?.recv(&Match::of(msgtype::EVENT), None)?;
+    Received::of(event)
+}
+
+lua_functions! {
+    lua_subscribe => subscribe;
+    lua_unsubscribe => unsubscribe;
+    lua_sendevent => sendevent;
+    lua_recv_event => recv_event;
+}
+
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"subscribe", Some(lua_subscribe)),
+    (c"unsubscribe", Some(lua_unsubscribe)),
+    (c"sendevent", Some(lua_sendevent)),
+    (c"recv_event", Some(lua_recv_event)),
+];

@@ -1,0 +1,259 @@
+//! The handle, class `FLUX.handle`: opening and closing, fields, attributes,
+//! the log. Its other methods are in the files named after what they do.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::{arguments, event, kvs, rpc, set_functions};
+use crate::backend::{self, Transaction};
+use crate::lua::{
+    self, Class, ClassInfo, Error, Integer, Key, Kind, Push, Result, State, Text, Writer,
+    lua_CFunction,
+};
+use crate::lua_functions;
+
+/// An open handle, shared by what was made from it: messages, directories.
+#[derive(Clone)]
+pub struct Handle(Rc<Inner>);
+
+struct Inner {
+    uri: String,
+    /// None once closed.
+    backend: RefCell<Option<Rc<dyn backend::Handle>>>,
+    /// What was put since the last commit.
+    pending: RefCell<Option<Box<dyn Transaction>>>,
+    /// When the requests that were sent with a timeout are given up, by matchtag.
+    deadlines: RefCell<HashMap<u32, Instant>>,
+}
+
+impl Class for Handle {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"FLUX.handle",
+            label: "flux handle",
+        };
+        &INFO
+    }
+}
+
+impl Handle {
+    /// The broker, while the handle is open.
+    pub fn backend(&self) -> Result<Rc<dyn backend::Handle>> {
+        let backend = self.0.backend.borrow().clone();
+        backend.ok_or_else(|| Error::Raise("the flux handle is closed".to_owned()))
+    }
+
+    /// Work on the pending transaction, begun if there is none.
+    pub fn with_pending<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Transaction) -> backend::Result<T>,
+    ) -> Result<T> {
+        let backend = self.backend()?;
+        let mut pending = self.0.pending.borrow_mut();
+        let transaction = match &mut *pending {
+            Some(transaction) => transaction,
+            none => none.insert(backend.transaction()?),
+        };
+        Ok(work(transaction.as_mut())?)
+    }
+
+    /// Take the pending transaction: whatever becomes of it, what is put from
+    /// now on belongs to the next.
+    pub fn take_pending(&self) -> Option<Box<dyn Transaction>> {
+        self.0.pending.borrow_mut().take()
+    }
+
+    pub fn deadlines(&self) -> std::cell::RefMut<'_, HashMap<u32, Instant>> {
+        self.0.deadlines.borrow_mut()
+    }
+
+    fn close(&self) {
+        self.0.pending.borrow_mut().take();
+        self.0.deadlines.borrow_mut().clear();
+        self.0.backend.borrow_mut().take();
+    }
+}
+
+/// A fresh handle, pushed as userdata.
+struct NewHandle(Option<Handle>);
+
+impl Push for NewHandle {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.new_object(&mut self.0);
+        1
+    }
+}
+
+/// `flux.new([uri])`
+fn new(state: State<'_>) -> Result<NewHandle> {
+    let given = match state.kind(1) {
+        Kind::None | Kind::Nil => None,
+        _ => Some(arguments::text(state, 1)?),
+    };
+    let environment = std::env::var("FLUX_URI").ok();
+    let uri = given.or(environment.as_deref());
+    let backend = open_backend(uri).map_err(|error| {
+        // The words matter here more than the errno: which socket, what to do.
+        Error::Failure(lua::Failure {
+            text: error.to_string(),
+            code: Some(error.errnum),
+            detail: error.detail,
+        })
+    })?;
+    Ok(NewHandle(Some(Handle(Rc::new(Inner {
+        uri: uri.unwrap_or("default").to_owned(),
+        backend: RefCell::new(Some(backend)),
+        pending: RefCell::new(None),
+        deadlines: RefCell::default(),
+    })))))
+}
+
+fn open_backend(uri: Option<&str>) -> backend::Result<Rc<dyn backend::Handle>> {
+    match uri {
+        Some(uri) if uri.starts_with("embed://") || uri.starts_with("loop://") => {
+            Ok(Rc::from(backend::embedded::open(uri)?))
+        }
+        uri => Ok(Rc::new(backend::libflux::open(uri)?)),
+    }
+}
+
+/// `f:close()`
+fn close(state: State<'_>) -> Result<()> {
+    match state.object::<Handle>(1) {
+        Some(_) => {
+            if let Some(handle) = state.take_object::<Handle>(1) {
+                handle.close();
+            }
+            Ok(())
+        }
+        None => Err(Error::expected(state, 1, "flux handle")),
+    }
+}
+
+fn tostring(state: State<'_>) -> Result<Text> {
+    match state.object::<Handle>(1) {
+        Some(Some(handle)) => Ok(Text(format!("flux handle ({})", handle.0.uri))),
+        Some(None) => Ok(Text("flux handle (closed)".to_owned())),
+        None => Err(Error::expected(state, 1, "flux handle")),
+    }
+}
+
+/// A field's value, or the method that the stack holds.
+enum Field {
+    Integer(i64),
+    Top,
+}
+
+impl Push for Field {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        match self {
+            Field::Integer(n) => Integer(*n).push(writer),
+            Field::Top => 1,
+        }
+    }
+}
+
+/// `f.rank`, `f.size`, `f.arity`, and the methods.
+fn index(state: State<'_>) -> Result<Field> {
+    let number = match state.bytes(2) {
+        Some(b"rank") => check(state)?.backend()?.rank()?.into(),
+        Some(b"size") => check(state)?.backend()?.size()?.into(),
+        Some(b"arity") => arity(&*check(state)?.backend()?)?,
+        _ => return method(state),
+    };
+    Ok(Field::Integer(number))
+}
+
+/// The method named by argument 2, or nil, on top of the stack.
+fn method(state: State<'_>) -> Result<Field> {
+    if !state.push_metatable(1) {
+        return Err(Error::expected(state, 1, "flux handle"));
+    }
+    state.push_value(2);
+    state.raw_get(state.top() - 1);
+    Ok(Field::Top)
+}
+
+/// Brokers before 0.53 have it as an attribute; later ones name their tree's
+/// shape, which has an arity if it is k-ary.
+fn arity(backend: &dyn backend::Handle) -> Result<i64> {
+    let parsed = |text: &str| text.parse().ok();
+    let attribute = match backend.attr_get("tbon.arity") {
+        Ok(text) => parsed(&text),
+        Err(_) => backend
+            .attr_get("tbon.topo")?
+            .strip_prefix("kary:")
+            .and_then(parsed),
+    };
+    attribute.ok_or_else(|| {
+        backend::Error::with_detail(libc::ENOENT, "the broker's tree has no fixed arity").into()
+    })
+}
+
+/// The handle that `self` must be.
+pub fn check(state: State<'_>) -> Result<Handle> {
+    state.check_object(1)
+}
+
+/// `f:getattr(name)`
+fn getattr(state: State<'_>) -> Result<Text> {
+    let handle = check(state)?;
+    let name = arguments::text(state, 2)?;
+    Ok(Text(handle.backend()?.attr_get(name)?))
+}
+
+/// The levels of syslog, by number.
+const LEVELS: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
+
+/// `f:log(level, fmt, ...)`
+fn log(state: State<'_>) -> Result<Integer> {
+    let handle = check(state)?;
+    let level = match state.bytes(2) {
+        Some(name) => LEVELS
+            .iter()
+            .position(|level| level.as_bytes() == name)
+            .ok_or_else(|| {
+                Error::argument(2, format!("a level is 0 to 7 or {}", LEVELS.join(", ")))
+            })? as i32,
+        None => arguments::integer(state, 2, 0..=7)? as i32,
+    };
+    let text = arguments::formatted(state, 3)?;
+    handle.backend()?.log(level, text)?;
+    Ok(Integer(0))
+}
+
+lua_functions! {
+    lua_new => new;
+    lua_close => close;
+    lua_tostring => tostring;
+    lua_index => index;
+    lua_getattr => getattr;
+    lua_log => log;
+}
+
+pub const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"new", Some(lua_new))];
+
+const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"__index", Some(lua_index)),
+    (c"__tostring", Some(lua_tostring)),
+    (c"__close", Some(lua_close)),
+    (c"close", Some(lua_close)),
+    (c"getattr", Some(lua_getattr)),
+    (c"log", Some(lua_log)),
+];
+
+pub fn open(writer: &Writer<'_>) {
+    writer.new_class::<Handle>(METHODS);
+    let class = writer.state().top();
+    for methods in [rpc::METHODS, event::METHODS, kvs::METHODS] {
+        set_functions(writer, class, methods);
+    }
+    writer.state().pop(1);
+}

@@ -1,0 +1,221 @@
+//! The KVS on the handle: single keys, and the transaction that gathers what
+//! is put until it is committed.
+
+use std::ffi::CStr;
+use std::os::raw::c_int;
+
+use super::handle::Handle;
+use super::kvsdir::NewDir;
+use super::wait::{Step, lua_waiting_functions};
+use super::{arguments, handle};
+use crate::backend::{Future, kvs_flags, treeobj};
+use crate::json::{self, Scratch};
+use crate::lua::{Error, Kind, Push, Result, State, Writer, lua_CFunction};
+use crate::lua_functions;
+
+/// A looked up value, to be pushed: decoded where it is JSON, else the string
+/// that it is.
+pub struct Value {
+    future: Box<dyn Future>,
+    scratch: Scratch,
+}
+
+impl Value {
+    /// The lookup's error, if it failed.
+    pub fn of(future: Box<dyn Future>) -> Result<Value> {
+        future.payload()?;
+        Ok(Value {
+            future,
+            scratch: Scratch::default(),
+        })
+    }
+}
+
+impl Push for Value {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let stored = self.future.payload().ok().flatten().unwrap_or_default();
+        push_stored(writer, stored, &mut self.scratch);
+        1
+    }
+}
+
+/// Push a stored value: JSON decoded, anything else as a string.
+pub fn push_stored(writer: &Writer<'_>, stored: &[u8], scratch: &mut Scratch) {
+    if json::decode(writer, stored, json::Options::default(), scratch).is_err() {
+        writer.bytes(stored);
+    }
+}
+
+/// The JSON text to store for the value at `index`.
+pub fn encode_value(state: State<'_>, index: c_int) -> Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(64);
+    json::encode(state, index, &mut text)
+        .map_err(|error| Error::argument(index, error.to_string()))?;
+    Ok(text)
+}
+
+/// Put the value at `index` on the pending transaction; nil unlinks.
+pub fn put(state: State<'_>, handle: &Handle, key: &str, index: c_int) -> Result<()> {
+    if state.kind(index) == Kind::Nil {
+        return handle.with_pending(|pending| pending.unlink(key));
+    }
+    let value = encode_value(state, index)?;
+    handle.with_pending(|pending| pending.put(0, key, &value))
+}
+
+/// `f:kvs_put(key, value)`
+fn kvs_put(state: State<'_>) -> Result<bool> {
+    let handle = handle::check(state)?;
+    let key = arguments::key(state, 2)?;
+    if state.kind(3) == Kind::None {
+        return Err(Error::expected(state, 3, "value"));
+    }
+    put(state, &handle, &key, 3)?;
+    Ok(true)
+}
+
+/// `f:kvs_unlink(key)`
+fn kvs_unlink(state: State<'_>) -> Result<bool> {
+    let handle = handle::check(state)?;
+    let key = arguments::key(state, 2)?;
+    handle.with_pending(|pending| pending.unlink(&key))?;
+    Ok(true)
+}
+
+/// `f:kvs_symlink(key, target)`
+fn kvs_symlink(state: State<'_>) -> Result<bool> {
+    let handle = handle::check(state)?;
+    let key = arguments::key(state, 2)?;
+    let target = arguments::key(state, 3)?;
+    handle.with_pending(|pending| pending.symlink(&key, None, &target))?;
+    Ok(true)
+}
+
+/// `f:kvs_commit()`
+fn kvs_commit(state: State<'_>) -> Result<Step<bool>> {
+    commit(&handle::check(state)?)
+}
+
+/// Commit what is pending. Nothing pending is a success; what could not be
+/// committed is dropped whole.
+pub fn commit(handle: &Handle) -> Result<Step<bool>> {
+    let backend = handle.backend()?;
+    let Some(mut pending) = handle.take_pending() else {
+        return Ok(Step::Done(true));
+    };
+    let future = backend.commit(None, 0, pending.as_mut())?;
+    Step::wait(future, |_, committed| {
+        committed.payload()?;
+        Ok(Step::Done(true))
+    })
+}
+
+/// `f:kvs_get(key)`
+fn kvs_get(state: State<'_>) -> Result<Step<Value>> {
+    let handle = handle::check(state)?;
+    let key = arguments::key(state, 2)?;
+    let future = handle.backend()?.lookup(None, 0, &key)?;
+    Step::wait(future, |_, future| Ok(Step::Done(Value::of(future)?)))
+}
+
+/// What a key stands for, with its name.
+enum Typed {
+    Symlink(String),
+    Dir(NewDir),
+    File(Value),
+}
+
+impl Push for Typed {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        match self {
+            Typed::Symlink(target) => {
+                writer.bytes(b"symlink");
+                writer.bytes(target.as_bytes());
+                2
+            }
+            Typed::Dir(dir) => {
+                writer.bytes(b"dir");
+                1 + dir.push(writer)
+            }
+            Typed::File(value) => {
+                writer.bytes(b"file");
+                1 + value.push(writer)
+            }
+        }
+    }
+}
+
+/// `f:kvs_type(key)`: a symlink is not followed; else a directory or a value.
+fn kvs_type(state: State<'_>) -> Result<Step<Typed>> {
+    let handle = handle::check(state)?;
+    let key = arguments::key(state, 2)?;
+    let backend = handle.backend()?;
+    let link = backend.lookup(None, kvs_flags::READLINK, &key)?;
+    Step::wait(link, move |_, link| match link.payload() {
+        Ok(link) => {
+            let (_, target) = treeobj::symlink_target(link.unwrap_or_default())?;
+            Ok(Step::Done(Typed::Symlink(target)))
+        }
+        // Not a symlink.
+        Err(error) if error.errnum == libc::EINVAL => type_followed(handle, key),
+        Err(error) => Err(error.into()),
+    })
+}
+
+fn type_followed(handle: Handle, key: String) -> Result<Step<Typed>> {
+    let backend = handle.backend()?;
+    let value = backend.lookup(None, 0, &key)?;
+    Step::wait(value, move |_, value| match value.payload() {
+        Ok(_) => Ok(Step::Done(Typed::File(Value::of(value)?))),
+        Err(error) if error.errnum == libc::EISDIR => {
+            let dir = backend.lookup(None, kvs_flags::READDIR, &key)?;
+            Step::wait(dir, |_, dir| {
+                Ok(Step::Done(Typed::Dir(NewDir::of(handle, key, &*dir)?)))
+            })
+        }
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// `f:kvsdir([fmt, ...])`
+fn kvsdir(state: State<'_>) -> Result<Step<NewDir>> {
+    let handle = handle::check(state)?;
+    let key = match state.kind(2) {
+        Kind::None | Kind::Nil => ".".to_owned(),
+        Kind::Number => arguments::key(state, 2)?,
+        _ => arguments::formatted(state, 2)?.to_owned(),
+    };
+    open_dir(handle, key)
+}
+
+/// Look up a directory.
+pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
+    let dir = handle
+        .backend()?
+        .lookup(None, kvs_flags::READDIR, &key)?;
+    Step::wait(dir, |_, dir| {
+        Ok(Step::Done(NewDir::of(handle, key, &*dir)?))
+    })
+}
+
+lua_functions! {
+    lua_kvs_put => kvs_put;
+    lua_kvs_unlink => kvs_unlink;
+    lua_kvs_symlink => kvs_symlink;
+}
+lua_waiting_functions! {
+    lua_kvs_commit => kvs_commit;
+    lua_kvs_get => kvs_get;
+    lua_kvs_type => kvs_type;
+    lua_kvsdir => kvsdir;
+}
+
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"kvs_put", Some(lua_kvs_put)),
+    (c"kvs_get", Some(lua_kvs_get)),
+    (c"kvs_commit", Some(lua_kvs_commit)),
+    (c"kvs_unlink", Some(lua_kvs_unlink)),
+    (c"kvs_symlink", Some(lua_kvs_symlink)),
+    (c"kvs_type", Some(lua_kvs_type)),
+    (c"kvsdir", Some(lua_kvsdir)),
+];

@@ -1,0 +1,251 @@
+//! A KVS directory, class `CMB.kvsdir`: indexed like a table.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::rc::Rc;
+
+use super::handle::Handle;
+use super::kvs::{self, Value};
+use super::wait::{Step, lua_waiting_functions};
+use super::{arguments, set_functions, watch};
+use crate::backend::{Future, treeobj};
+use crate::lua::{
+    self, Class, ClassInfo, Error, Key, Kind, Push, Result, State, Text, Writer, lua_CFunction,
+};
+use crate::lua_functions;
+
+/// A directory as it was when it was looked up: its key, and the names in it.
+/// What is read through it is what the KVS holds by then.
+#[derive(Clone)]
+pub struct Dir(Rc<Inner>);
+
+struct Inner {
+    handle: Handle,
+    key: String,
+    names: Rc<[String]>,
+}
+
+impl Class for Dir {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"CMB.kvsdir",
+            label: "kvsdir",
+        };
+        &INFO
+    }
+}
+
+impl Dir {
+    pub fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// The full key of a name, or of a path, below this directory.
+    pub fn key_at(&self, name: &str) -> String {
+        match self.key() {
+            "." => name.to_owned(),
+            key => format!("{key}.{name}"),
+        }
+    }
+}
+
+/// A directory to be pushed as userdata.
+pub struct NewDir(Option<Dir>);
+
+impl NewDir {
+    /// Of a lookup of `key` with READDIR; its error, if it failed.
+    pub fn of(handle: Handle, key: String, lookup: &dyn Future) -> Result<NewDir> {
+        let entries = treeobj::dir_entries(lookup.payload()?.unwrap_or_default())?;
+        let names = entries.into_iter().map(|(name, _)| name).collect();
+        Ok(NewDir(Some(Dir(Rc::new(Inner { handle, key, names })))))
+    }
+}
+
+impl Push for NewDir {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.new_object(&mut self.0);
+        1
+    }
+}
+
+/// What indexing finds.
+enum Indexed {
+    Value(Value),
+    Dir(NewDir),
+    /// A method, which the stack holds.
+    Top,
+}
+
+impl Push for Indexed {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        match self {
+            Indexed::Value(value) => value.push(writer),
+            Indexed::Dir(dir) => dir.push(writer),
+            Indexed::Top => 1,
+        }
+    }
+}
+
+/// `dir.name`, `dir["a.b"]`: the KVS first, then the methods.
+fn index(state: State<'_>) -> Result<Step<Indexed>> {
+    let dir: Dir = state.check_object(1)?;
+    if !matches!(state.kind(2), Kind::String | Kind::Number) {
+        return Err(Error::Raise("kvsdir: invalid index".to_owned()));
+    }
+    let key = dir.key_at(&arguments::key(state, 2)?);
+    let value = dir.handle().backend()?.lookup(None, 0, &key)?;
+    Step::wait(value, move |state, value| match value.payload() {
+        Ok(_) => Ok(Step::Done(Indexed::Value(Value::of(value)?))),
+        Err(error) if error.errnum == libc::EISDIR => {
+            Ok(kvs::open_dir(dir.handle().clone(), key)?.map(Indexed::Dir))
+        }
+        Err(_) if method(state) => Ok(Step::Done(Indexed::Top)),
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// Push the method named by argument 2, if there is one of that name.
+fn method(state: State<'_>) -> bool {
+    // Names of metamethods are no names of methods.
+    if state.bytes(2).is_none_or(|name| name.starts_with(b"__")) || !state.push_metatable(1) {
+        return false;
+    }
+    state.push_value(2);
+    state.raw_get(state.top() - 1) == Kind::Function
+}
+
+/// `dir.name = value`: on the handle's pending transaction.
+fn newindex(state: State<'_>) -> Result<()> {
+    let dir: Dir = state.check_object(1)?;
+    if !matches!(state.kind(2), Kind::String | Kind::Number) {
+        return Err(Error::Raise("kvsdir: invalid index".to_owned()));
+    }
+    let name = arguments::key(state, 2)?;
+    let put = kvs::put(state, dir.handle(), &dir.key_at(&name), 3);
+    // An assignment returns nothing, so that what fails must be raised.
+    put.map_err(|error| match error {
+        Error::Failure(failure) => {
+            Error::Raise(format!("kvsdir: cannot put {name:?}: {}", failure.text))
+        }
+        Error::Argument { message, .. } => {
+            Error::Raise(format!("kvsdir: cannot put {name:?}: {message}"))
+        }
+        error => error,
+    })
+}
+
+fn tostring(state: State<'_>) -> Result<Text> {
+    let dir: Dir = state.check_object(1)?;
+    Ok(Text(dir.key().to_owned()))
+}
+
+/// `dir:commit()`, `kvs.commit(dir)`
+fn commit(state: State<'_>) -> Result<Step<bool>> {
+    let dir: Dir = state.check_object(1)?;
+    kvs::commit(dir.handle())
+}
+
+/// `dir:unlink(name)`
+fn unlink(state: State<'_>) -> Result<bool> {
+    let dir: Dir = state.check_object(1)?;
+    let key = dir.key_at(&arguments::key(state, 2)?);
+    dir.handle().with_pending(|pending| pending.unlink(&key))?;
+    Ok(true)
+}
+
+/// The names of a directory, and how many were given out.
+#[derive(Clone)]
+struct Names(Rc<(Rc<[String]>, Cell<usize>)>);
+
+impl Class for Names {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"CMB.kvsitr",
+            label: "kvsdir iterator",
+        };
+        &INFO
+    }
+}
+
+/// An iterator to be pushed as a closure.
+struct Iterator(Option<Names>);
+
+impl Push for Iterator {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.new_object(&mut self.0);
+        writer.closure(Some(lua_next), 1);
+        1
+    }
+}
+
+/// `dir:keys()`, `kvs.keys(dir)`: an iterator over the names.
+fn keys(state: State<'_>) -> Result<Iterator> {
+    let dir: Dir = state.check_object(1)?;
+    let names = dir.0.names.clone();
+    Ok(Iterator(Some(Names(Rc::new((names, Cell::new(0)))))))
+}
+
+/// One name, borrowed from its directory.
+struct Name(Names, usize);
+
+impl Push for Name {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.bytes(self.0.0.0[self.1].as_bytes());
+        1
+    }
+}
+
+fn next(state: State<'_>) -> Result<Option<Name>> {
+    let Some(Some(names)) = state.object::<Names>(lua::upvalue_index(1)) else {
+        return Ok(None);
+    };
+    let at = names.0.1.get();
+    if at == names.0.0.len() {
+        return Ok(None);
+    }
+    names.0.1.set(at + 1);
+    Ok(Some(Name(names, at)))
+}
+
+lua_functions! {
+    lua_newindex => newindex;
+    lua_tostring => tostring;
+    lua_unlink => unlink;
+    lua_keys => keys;
+    lua_next => next;
+}
+lua_waiting_functions! {
+    lua_index => index;
+    lua_commit => commit;
+    lua_watch => watch::watch;
+    lua_watch_dir => watch::watch_dir;
+}
+
+const METAMETHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"__index", Some(lua_index)),
+    (c"__newindex", Some(lua_newindex)),
+    (c"__tostring", Some(lua_tostring)),
+];
+
+/// The methods, which module `kvs` has as functions.
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"commit", Some(lua_commit)),
+    (c"unlink", Some(lua_unlink)),
+    (c"keys", Some(lua_keys)),
+    (c"watch", Some(lua_watch)),
+    (c"watch_dir", Some(lua_watch_dir)),
+];
+
+pub fn open(writer: &Writer<'_>) {
+    writer.new_class::<Names>(&[]);
+    writer.new_class::<Dir>(METAMETHODS);
+    set_functions(writer, writer.state().top(), METHODS);
+    writer.state().pop(2);
+}

@@ -1,0 +1,269 @@
+//! A message, class `CMB.zmsgi`: its parts, and responding to it. Also what
+//! `recv` and `recv_event` return of one.
+
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::rc::Rc;
+
+use super::handle::Handle;
+use super::{arguments, payload};
+use crate::backend::{self, msgtype};
+use crate::json::{self, Scratch};
+use crate::lua::{
+    Class, ClassInfo, Error, Integer, Key, Kind, Push, Result, State, Text, Writer, lua_CFunction,
+};
+use crate::lua_functions;
+
+/// A received message and the handle that it is answered on.
+#[derive(Clone)]
+pub struct Message(Rc<Inner>);
+
+struct Inner {
+    handle: Handle,
+    message: Box<dyn backend::Message>,
+}
+
+impl Class for Message {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"CMB.zmsgi",
+            label: "flux message",
+        };
+        &INFO
+    }
+}
+
+/// A message to be pushed as userdata.
+pub struct NewMessage(Option<Message>);
+
+impl NewMessage {
+    pub fn new(handle: Handle, message: Box<dyn backend::Message>) -> NewMessage {
+        NewMessage(Some(Message(Rc::new(Inner { handle, message }))))
+    }
+}
+
+impl Push for NewMessage {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.new_object(&mut self.0);
+        1
+    }
+}
+
+fn type_name(msgtype: i32) -> &'static str {
+    match msgtype {
+        msgtype::REQUEST => "request",
+        msgtype::RESPONSE => "response",
+        msgtype::EVENT => "event",
+        msgtype::CONTROL => "control",
+        _ => "unknown",
+    }
+}
+
+/// A part of a message, pushed.
+enum Part {
+    Integer(i64),
+    Boolean(bool),
+    Name(&'static str),
+    Topic(Message),
+    Payload(Message),
+    /// Decoded the first time, kept in the userdata's table from then on.
+    Data(Message, Scratch),
+    /// A method, or nil, that the stack holds.
+    Top,
+}
+
+/// Where an object's table keeps the decoded payload.
+const DATA: c_int = 1;
+
+impl Push for Part {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        match self {
+            Part::Integer(n) => writer.integer(*n),
+            Part::Boolean(value) => writer.boolean(*value),
+            Part::Name(name) => writer.bytes(name.as_bytes()),
+            Part::Topic(message) => push_bytes(writer, message.0.message.topic()),
+            Part::Payload(message) => push_bytes(writer, message.0.message.payload()),
+            Part::Data(message, scratch) => return push_data(writer, message, scratch),
+            Part::Top => {}
+        }
+        1
+    }
+}
+
+fn push_bytes(writer: &Writer<'_>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => writer.bytes(bytes),
+        None => writer.nil(),
+    }
+}
+
+fn push_data(writer: &Writer<'_>, message: &Message, scratch: &mut Scratch) -> c_int {
+    let Some(text) = message.0.message.payload() else {
+        writer.nil();
+        return 1;
+    };
+    writer.object_table::<Message>(1);
+    if let Err(error) = json::decode(writer, text, json::Options::default(), scratch) {
+        return payload::push_malformed(writer, error);
+    }
+    writer.state().push_value(-1);
+    writer.raw_set_index(-3, DATA);
+    1
+}
+
+/// `msg.type`, `msg.data`, …, and the methods.
+fn index(state: State<'_>) -> Result<Part> {
+    let message: Message = state.check_object(1)?;
+    let of = &*message.0.message;
+    Ok(match state.bytes(2) {
+        Some(b"type") => Part::Name(type_name(of.msgtype())),
+        Some(b"tag") => Part::Topic(message),
+        Some(b"data") => data(state, message),
+        Some(b"payload") => Part::Payload(message),
+        Some(b"errnum") => Part::Integer(errnum(of)?),
+        Some(b"matchtag") => Part::Integer(of.matchtag()?.into()),
+        Some(b"nodeid") => Part::Integer(of.nodeid()?.into()),
+        Some(b"userid") => Part::Integer(of.userid()?.into()),
+        Some(b"rolemask") => Part::Integer(of.rolemask()?.into()),
+        Some(b"streaming") => Part::Boolean(of.is_streaming()),
+        _ => method(state),
+    })
+}
+
+fn errnum(message: &dyn backend::Message) -> Result<i64> {
+    if message.msgtype() != msgtype::RESPONSE {
+        return Err(Error::failure("zmsg: errnum requested for non-response msg"));
+    }
+    Ok(message.errnum()?.into())
+}
+
+fn data(state: State<'_>, message: Message) -> Part {
+    if state.object_table::<Message>(1) && state.raw_get_index(state.top(), DATA.into()) != Kind::Nil
+    {
+        return Part::Top;
+    }
+    Part::Data(message, Scratch::default())
+}
+
+/// The method named by argument 2, or nil, on top of the stack.
+fn method(state: State<'_>) -> Part {
+    if !state.push_metatable(1) {
+        state.push_nil();
+        return Part::Top;
+    }
+    state.push_value(2);
+    state.raw_get(state.top() - 1);
+    Part::Top
+}
+
+fn tostring(state: State<'_>) -> Result<Text> {
+    let message: Message = state.check_object(1)?;
+    let of = &*message.0.message;
+    let topic = String::from_utf8_lossy(of.topic().unwrap_or(b"(no topic)"));
+    Ok(Text(format!("flux {} {topic}", type_name(of.msgtype()))))
+}
+
+/// `msg:respond(table)`
+fn respond(state: State<'_>) -> Result<Integer> {
+    let message = request(state)?;
+    let payload = payload::read(state, 2)?;
+    let backend = message.0.handle.backend()?;
+    backend.respond(&*message.0.message, payload.as_deref())?;
+    Ok(Integer(0))
+}
+
+/// `msg:respond_error(errnum[, text])`
+fn respond_error(state: State<'_>) -> Result<Integer> {
+    let message = request(state)?;
+    let errnum = arguments::integer(state, 2, 1..=i32::MAX.into())? as i32;
+    let text = match state.kind(3) {
+        Kind::None | Kind::Nil => None,
+        _ => Some(arguments::text(state, 3)?),
+    };
+    let backend = message.0.handle.backend()?;
+    backend.respond_error(&*message.0.message, errnum, text)?;
+    Ok(Integer(0))
+}
+
+/// `self`, which must be a request.
+fn request(state: State<'_>) -> Result<Message> {
+    let message: Message = state.check_object(1)?;
+    match message.0.message.msgtype() {
+        msgtype::REQUEST => Ok(message),
+        other => Err(backend::Error::with_detail(
+            libc::EINVAL,
+            format!("a request is responded to, and this is a {}", type_name(other)),
+        )
+        .into()),
+    }
+}
+
+/// What `recv` and `recv_event` return: the payload as a table, then the topic.
+pub struct Received {
+    message: Box<dyn backend::Message>,
+    /// Of a response: 0, or the errno.
+    errnum: i32,
+    scratch: Scratch,
+}
+
+impl Received {
+    pub fn of(message: Box<dyn backend::Message>) -> Result<Received> {
+        let errnum = match message.msgtype() {
+            msgtype::RESPONSE => message.errnum()?,
+            _ => 0,
+        };
+        Ok(Received {
+            message,
+            errnum,
+            scratch: Scratch::default(),
+        })
+    }
+}
+
+impl Push for Received {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let text = self.message.payload();
+        let pushed = match self.errnum {
+            0 => payload::push(writer, text, &mut self.scratch),
+            errnum => push_error(writer, errnum, text),
+        };
+        if pushed != 1 {
+            return pushed;
+        }
+        push_bytes(writer, self.message.topic());
+        2
+    }
+}
+
+/// `{ errnum = …, errstr = … }`: an error response's payload is its text.
+fn push_error(writer: &Writer<'_>, errnum: i32, text: Option<&[u8]>) -> c_int {
+    writer.table(0, 2);
+    let table = writer.state().top();
+    writer.integer(errnum.into());
+    writer.set_field(table, c"errnum");
+    if let Some(text) = text {
+        writer.bytes(text);
+        writer.set_field(table, c"errstr");
+    }
+    1
+}
+
+lua_functions! {
+    lua_index => index;
+    lua_tostring => tostring;
+    lua_respond => respond;
+    lua_respond_error => respond_error;
+}
+
+const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"__index", Some(lua_index)),
+    (c"__tostring", Some(lua_tostring)),
+    (c"respond", Some(lua_respond)),
+    (c"respond_error", Some(lua_respond_error)),
+];
+
+pub fn open(writer: &Writer<'_>) {
+    writer.new_class::<Message>(METHODS);
+    writer.state().pop(1);
+}

@@ -1,0 +1,148 @@
+//! What a script sees: one file a Lua class, on top of `lua`, `json` and
+//! `backend`. Here is the module's own table, and how the back ends' errors
+//! become a script's.
+
+mod arguments;
+mod barrier;
+mod event;
+mod exitstatus;
+mod handle;
+mod kvs;
+mod kvsdir;
+mod message;
+mod payload;
+mod rpc;
+mod wait;
+mod watch;
+
+use std::ffi::CStr;
+use std::os::raw::{c_int, c_void};
+
+use crate::backend::{self, msgtype};
+use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, lua_CFunction, lua_State};
+use crate::{json, lua_functions};
+
+impl From<backend::Error> for lua::Error {
+    fn from(error: backend::Error) -> lua::Error {
+        lua::Error::Failure(Failure {
+            text: error.text().into_owned(),
+            code: Some(error.errnum),
+            detail: error.detail,
+        })
+    }
+}
+
+lua_functions! {
+    open_flux => flux_module;
+    open_kvs => kvs_module;
+    version => version_of_all;
+}
+
+/// `require "flux"`.
+///
+/// # Safety
+/// Lua calls this with a live state, as it calls any C function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_flux(state: *mut lua_State) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { open_flux(state) }
+}
+
+/// `require "kvs"`: what `kvs.lua` returns, too.
+///
+/// # Safety
+/// As for [`luaopen_flux`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_kvs(state: *mut lua_State) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { open_kvs(state) }
+}
+
+/// The table of module `flux`, pushed.
+struct FluxModule;
+/// The table of module `kvs`, pushed.
+struct KvsModule;
+
+fn flux_module(_: State<'_>) -> lua::Result<FluxModule> {
+    Ok(FluxModule)
+}
+
+fn kvs_module(_: State<'_>) -> lua::Result<KvsModule> {
+    Ok(KvsModule)
+}
+
+/// Under which the registry says that the classes are made.
+static OPENED: Key = Key::unique();
+
+/// Make the classes, once in a Lua state: an object made before a module is
+/// loaded again is of the same class as one made after.
+fn open_classes(writer: &Writer<'_>) {
+    let is_open = writer.state().registry(&OPENED) != Kind::Nil;
+    writer.state().pop(1);
+    if is_open {
+        return;
+    }
+    lua::open(writer);
+    json::open(writer);
+    arguments::open(writer);
+    handle::open(writer);
+    message::open(writer);
+    kvsdir::open(writer);
+    writer.boolean(true);
+    writer.set_registry(&OPENED);
+}
+
+impl Push for FluxModule {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        open_classes(writer);
+        writer.table(0, 16);
+        let table = writer.state().top();
+        set_functions(writer, table, &[(c"version", Some(version))]);
+        set_functions(writer, table, handle::FUNCTIONS);
+        set_functions(writer, table, exitstatus::FUNCTIONS);
+        set_constants(writer, table);
+        json::push_module(writer);
+        writer.set_field(table, c"json");
+        KvsModule.push(writer);
+        writer.set_field(table, c"kvs");
+        1
+    }
+}
+
+impl Push for KvsModule {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        open_classes(writer);
+        writer.table(0, kvsdir::METHODS.len());
+        set_functions(writer, writer.state().top(), kvsdir::METHODS);
+        1
+    }
+}
+
+fn set_functions(writer: &Writer<'_>, table: c_int, functions: &[(&CStr, lua_CFunction)]) {
+    for (name, function) in functions {
+        writer.function(*function);
+        writer.set_field(table, name);
+    }
+}
+
+fn set_constants(writer: &Writer<'_>, table: c_int) {
+    for (name, value) in [
+        (c"MSGTYPE_REQUEST", msgtype::REQUEST.into()),
+        (c"MSGTYPE_RESPONSE", msgtype::RESPONSE.into()),
+        (c"MSGTYPE_EVENT", msgtype::EVENT.into()),
+        (c"MSGTYPE_ANY", msgtype::ANY.into()),
+        (c"NODEID_ANY", backend::NODEID_ANY.into()),
+        (c"NODEID_UPSTREAM", i64::from(backend::NODEID_UPSTREAM)),
+    ] {
+        writer.integer(value);
+        writer.set_field(table, name);
+    }
+    writer.light_userdata(std::ptr::null::<c_void>());
+    writer.set_field(table, c"NULL");
+}
+
+/// `flux.version()`: this module's, libflux-core's or nil, the Lua's.
+fn version_of_all(_: State<'_>) -> lua::Result<(&'static str, Option<lua::Text>, &'static str)> {
+    let libflux = backend::libflux::version().map(lua::Text);
+    Ok((env!("CARGO_PKG_VERSION"), libflux, lua::NAME))
+}

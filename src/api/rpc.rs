@@ -1,0 +1,149 @@
+//! Requests and responses: the handle's `rpc`, `send`, `recv`, `recvmsg`,
+//! `barrier`.
+
+use std::ffi::CStr;
+use std::time::Instant;
+
+use super::handle::Handle;
+use super::message::{NewMessage, Received};
+use super::payload::{self, Response};
+use super::wait::{Step, lua_waiting_functions};
+use super::{arguments, barrier, handle};
+use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, msgtype};
+use crate::lua::{Integer, Kind, Result, State, lua_CFunction};
+use crate::lua_functions;
+
+/// `f:rpc(topic[, table[, nodeid | options]])`
+fn rpc(state: State<'_>) -> Result<Step<Response>> {
+    let handle = handle::check(state)?;
+    let topic = arguments::text(state, 2)?;
+    let request = payload::read(state, 3)?;
+    let to = arguments::destination(state, 4)?;
+    let future = handle
+        .backend()?
+        .rpc(topic, request.as_deref(), to.nodeid, 0)?;
+    Step::wait_for(future, to.timeout, |_, future| {
+        Ok(Step::Done(Response::of(future)?))
+    })
+}
+
+/// `f:send(topic[, table[, nodeid | options]])`
+fn send(state: State<'_>) -> Result<Integer> {
+    let handle = handle::check(state)?;
+    let topic = arguments::text(state, 2)?;
+    let request = payload::read(state, 3)?;
+    let to = arguments::destination(state, 4)?;
+    let matchtag = handle
+        .backend()?
+        .send(topic, request.as_deref(), to.nodeid)?;
+    // A deadline that no clock will ever show is none.
+    if let Some(at) = to.timeout.and_then(|t| Instant::now().checked_add(t)) {
+        handle.deadlines().insert(matchtag, at);
+    }
+    Ok(Integer(matchtag.into()))
+}
+
+/// `f:recv([matchtag])`
+fn recv(state: State<'_>) -> Result<Received> {
+    let handle = handle::check(state)?;
+    let wanted = Match {
+        typemask: msgtype::RESPONSE,
+        matchtag: matchtag(state)?,
+    };
+    Received::of(receive(&handle, &wanted)?)
+}
+
+/// `f:recvmsg([matchtag])`
+fn recvmsg(state: State<'_>) -> Result<NewMessage> {
+    let handle = handle::check(state)?;
+    let wanted = Match {
+        typemask: msgtype::ANY,
+        matchtag: matchtag(state)?,
+    };
+    let message = receive(&handle, &wanted)?;
+    Ok(NewMessage::new(handle, message))
+}
+
+fn matchtag(state: State<'_>) -> Result<u32> {
+    match state.kind(2) {
+        Kind::None | Kind::Nil => Ok(MATCHTAG_NONE),
+        _ => Ok(arguments::integer(state, 2, 0..=u32::MAX.into())? as u32),
+    }
+}
+
+/// Wait for a message, at most until the first deadline of the requests that
+/// it may be the response to; that request is then given up.
+fn receive(handle: &Handle, wanted: &Match) -> Result<Box<dyn backend::Message>> {
+    let backend = handle.backend()?;
+    let deadline = next_deadline(handle, wanted.matchtag);
+    let timeout = deadline.map(|(_, at)| at.saturating_duration_since(Instant::now()));
+    let message = backend.recv(wanted, timeout);
+    match (&message, deadline) {
+        (Ok(message), _) => forget_deadline(handle, &**message),
+        (Err(error), Some((matchtag, _))) if error.errnum == libc::ETIMEDOUT => {
+            handle.deadlines().remove(&matchtag);
+            backend.give_up(matchtag);
+        }
+        _ => {}
+    }
+    Ok(message?)
+}
+
+fn next_deadline(handle: &Handle, matchtag: u32) -> Option<(u32, Instant)> {
+    let deadlines = handle.deadlines();
+    if matchtag != MATCHTAG_NONE {
+        return deadlines.get(&matchtag).map(|&at| (matchtag, at));
+    }
+    let soonest = deadlines.iter().min_by_key(|&(_, &at)| at);
+    soonest.map(|(&matchtag, &at)| (matchtag, at))
+}
+
+fn forget_deadline(handle: &Handle, message: &dyn backend::Message) {
+    if message.msgtype() == msgtype::RESPONSE
+        && let Ok(matchtag) = message.matchtag()
+    {
+        handle.deadlines().remove(&matchtag);
+    }
+}
+
+/// `f:barrier(name, nprocs)`
+///
+/// Brokers before 0.79 have a service for it; on others the processes that
+/// enter arrange it among themselves.
+fn barrier(state: State<'_>) -> Result<Step<Integer>> {
+    let handle = handle::check(state)?;
+    let name = arguments::text(state, 2)?.to_owned();
+    let nprocs = arguments::integer(state, 3, 1..=u32::MAX.into())? as u32;
+    let backend = handle.backend()?;
+    let request = barrier::service_request(&name, nprocs);
+    let future = backend.rpc("barrier.enter", Some(&request), NODEID_ANY, 0)?;
+    Step::wait(future, move |_, entered| match entered.payload() {
+        Ok(_) => Ok(Step::Done(Integer(0))),
+        Err(error) if error.errnum == libc::ENOSYS => {
+            let among_us = barrier::enter(&*backend, &name, nprocs)?;
+            Step::wait(Box::new(among_us), |_, entered| {
+                entered.payload()?;
+                Ok(Step::Done(Integer(0)))
+            })
+        }
+        Err(error) => Err(error.into()),
+    })
+}
+
+lua_functions! {
+    lua_send => send;
+    lua_recv => recv;
+    lua_recvmsg => recvmsg;
+}
+lua_waiting_functions! {
+    lua_rpc => rpc;
+    lua_barrier => barrier;
+}
+
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"rpc", Some(lua_rpc)),
+    (c"send", Some(lua_send)),
+    (c"recv", Some(lua_recv)),
+    (c"recvmsg", Some(lua_recvmsg)),
+    (c"barrier", Some(lua_barrier)),
+];

@@ -1,0 +1,108 @@
+//! Waiting for the KVS to change: `kvs.watch` and `watch_dir`, on the broker's
+//! watch streams.
+
+use std::os::raw::c_int;
+
+use super::arguments;
+use super::kvs::{Value, push_stored};
+use super::kvsdir::Dir;
+use super::wait::Step;
+use crate::backend::{Future, kvs_flags};
+use crate::json::Scratch;
+use crate::lua::{Integer, Kind, Result, State};
+
+/// Changes that come through a parent directory or a symlink count too.
+const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL;
+
+/// `kvs.watch(dir, name[, last])`: the value once it differs from `last`.
+///
+/// Without `last`: the value there is, or the first there will be.
+pub fn watch(state: State<'_>) -> Result<Step<Value>> {
+    let dir: Dir = state.check_object(1)?;
+    let key = dir.key_at(&arguments::key(state, 2)?);
+    let backend = dir.handle().backend()?;
+    if state.is_none_or_nil(3) {
+        let first = backend.lookup(None, kvs_flags::WAITCREATE, &key)?;
+        return Step::wait(first, |_, first| Ok(Step::Done(Value::of(first)?)));
+    }
+    until_differs(backend.lookup(None, WATCH, &key)?)
+}
+
+fn until_differs(changes: Box<dyn Future>) -> Result<Step<Value>> {
+    Step::wait(changes, |state, mut changes| {
+        let stored = changes.payload()?.unwrap_or_default();
+        if is_last(state, stored)? {
+            changes.reset();
+            return until_differs(changes);
+        }
+        Ok(Step::Done(Value::of(changes)?))
+    })
+}
+
+/// Whether a stored value is the one that argument 3 holds.
+fn is_last(state: State<'_>, stored: &[u8]) -> Result<bool> {
+    let top = state.top();
+    let mut scratch = Scratch::default();
+    state.protect(0, |writer| {
+        push_stored(writer, stored, &mut scratch);
+        1
+    })?;
+    let same = same_value(state, 3, top + 1);
+    state.set_top(top);
+    Ok(same)
+}
+
+/// Whether two values are equal, tables by what is in them. Tables nested too
+/// deep for the stack differ.
+fn same_value(state: State<'_>, a: c_int, b: c_int) -> bool {
+    if state.kind(a) != Kind::Table || state.kind(b) != Kind::Table {
+        return state.raw_equal(a, b);
+    }
+    let top = state.top();
+    let same = state.reserve(8)
+        && fields_in_common(state, a, b).is_some_and(|count| count == field_count(state, b));
+    state.set_top(top);
+    same
+}
+
+/// How many fields table `a` has, if table `b` has them all with the same values.
+fn fields_in_common(state: State<'_>, a: c_int, b: c_int) -> Option<usize> {
+    let key = state.top() + 1;
+    let mut count = 0;
+    state.push_nil();
+    while state.next(a) {
+        state.push_value(key);
+        state.raw_get(b);
+        if !same_value(state, key + 1, key + 2) {
+            return None;
+        }
+        state.set_top(key);
+        count += 1;
+    }
+    Some(count)
+}
+
+fn field_count(state: State<'_>, table: c_int) -> usize {
+    let mut count = 0;
+    state.push_nil();
+    while state.next(table) {
+        state.pop(1);
+        count += 1;
+    }
+    count
+}
+
+/// `dir:watch_dir()`: returns 0 once something below the directory changed.
+pub fn watch_dir(state: State<'_>) -> Result<Step<Integer>> {
+    let dir: Dir = state.check_object(1)?;
+    let flags = WATCH | kvs_flags::READDIR;
+    let changes = dir.handle().backend()?.lookup(None, flags, dir.key())?;
+    Step::wait(changes, |_, mut changes| {
+        changes.payload()?;
+        changes.reset();
+        Step::wait(changes, |_, changes| {
+            changes.payload()?;
+            Ok(Step::Done(Integer(0)))
+        })
+    })
+}

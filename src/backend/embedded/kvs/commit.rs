@@ -1,0 +1,183 @@
+//! Commits: a transaction's operations, applied to a root directory one after
+//! the other. Errors are errnos; a commit carries no error text.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::super::super::kvs_flags;
+use super::Namespace;
+use super::key::{ROOT, normalize};
+use super::tree::Dir;
+use super::treeobj;
+use super::value::{Entry, Value};
+
+/// The flag of a commit that is to be on disk before it is answered.
+pub(super) const SYNC: i32 = 4;
+
+/// How many links a key may lead over. A broker has no limit, and ends there.
+const MAX_LINKS: usize = 100;
+
+#[derive(Clone)]
+pub(in super::super) struct Op {
+    pub key: String,
+    pub change: Change,
+}
+
+#[derive(Clone)]
+pub(in super::super) enum Change {
+    Put(Entry),
+    Append(Arc<[u8]>),
+    Unlink,
+    /// What cannot be applied; the transaction fails with this errno.
+    Invalid(i32),
+}
+
+/// A commit that landed.
+pub(in super::super) struct Committed {
+    pub rootref: String,
+    pub rootseq: i32,
+    pub owner: u32,
+    /// The normalized keys of its operations.
+    pub keys: BTreeSet<String>,
+}
+
+impl Committed {
+    pub(super) fn new(namespace: &Namespace, ops: &[Op]) -> Committed {
+        Committed {
+            rootref: namespace.rootref.clone(),
+            rootseq: namespace.rootseq,
+            owner: namespace.owner,
+            keys: ops
+                .iter()
+                .map(|op| normalize(&op.key).into_owned())
+                .collect(),
+        }
+    }
+}
+
+/// The operations in a `kvs.commit` request.
+pub(in super::super) fn decode_ops(ops: &Json) -> Vec<Op> {
+    let ops = ops.as_array().into_iter().flatten();
+    ops.map(|op| {
+        decode_op(op).unwrap_or(Op {
+            key: String::new(),
+            change: Change::Invalid(libc::EPROTO),
+        })
+    })
+    .collect()
+}
+
+fn decode_op(op: &Json) -> Option<Op> {
+    let fields = op.as_object().filter(|fields| fields.len() == 3)?;
+    let key = fields.get("key")?.as_str()?;
+    let flags = fields.get("flags")?.as_i64()?;
+    let dirent = fields.get("dirent")?;
+    let appends = flags & i64::from(kvs_flags::APPEND) != 0;
+    let change = match treeobj::decode(dirent) {
+        _ if dirent.is_null() => Change::Unlink,
+        Ok(Entry::Value(value)) if appends => Change::Append(value.bytes()),
+        _ if appends => Change::Invalid(libc::EPROTO),
+        Ok(entry) => Change::Put(entry),
+        Err(errnum) => Change::Invalid(errnum),
+    };
+    let key = super::super::services::before_nul(key).to_owned();
+    Some(Op { key, change })
+}
+
+/// The root that the operations make of `root`, in the namespace of this name.
+pub(super) fn apply(root: &Dir, namespace: &str, ops: &[Op]) -> Result<Dir, i32> {
+    ops.iter()
+        .try_fold(root.clone(), |root, op| apply_op(&root, namespace, op))
+}
+
+fn apply_op(root: &Dir, namespace: &str, op: &Op) -> Result<Dir, i32> {
+    let mut key = normalize(&op.key).into_owned();
+    for _ in 0..=MAX_LINKS {
+        match descend(root, namespace, &key, &op.change)? {
+            Descent::Unchanged => return Ok(root.clone()),
+            Descent::Elsewhere(target) => key = normalize(&target).into_owned(),
+            Descent::Arrived { path, dir, name } => {
+                let changed = change(&dir, name, &op.change)?;
+                // Then each directory on the way up holds the new one below it.
+                return Ok(path.into_iter().rev().fold(changed, |below, (dir, name)| {
+                    dir.with(name, Entry::Dir(below))
+                }));
+            }
+        }
+    }
+    Err(libc::ELOOP)
+}
+
+/// Where the way to a key's directory leads.
+enum Descent<'a> {
+    Arrived {
+        path: Vec<(Dir, &'a str)>,
+        dir: Dir,
+        name: &'a str,
+    },
+    /// Over a link: the key as the link has it.
+    Elsewhere(String),
+    /// To what is not there, and need not be.
+    Unchanged,
+}
+
+fn descend<'a>(
+    root: &Dir,
+    namespace: &str,
+    key: &'a str,
+    change: &Change,
+) -> Result<Descent<'a>, i32> {
+    if key == ROOT {
+        return Err(libc::EINVAL);
+    }
+    let mut path = Vec::new();
+    let mut dir = root.clone();
+    let mut rest = key;
+    while let Some((name, below)) = rest.split_once('.') {
+        let next = match dir.get(name) {
+            Some(Entry::Dir(next)) => next.clone(),
+            Some(Entry::Symlink(link)) => {
+                if link.namespace.as_deref().is_some_and(|ns| ns != namespace) {
+                    return Err(libc::EINVAL);
+                }
+                return Ok(Descent::Elsewhere(format!("{}.{below}", link.target)));
+            }
+            Some(Entry::Value(_)) | None => {
+                if matches!(change, Change::Unlink) {
+                    return Ok(Descent::Unchanged);
+                }
+                Dir::default()
+            }
+        };
+        path.push((dir, name));
+        dir = next;
+        rest = below;
+    }
+    Ok(Descent::Arrived {
+        path,
+        dir,
+        name: rest,
+    })
+}
+
+fn change(dir: &Dir, name: &str, change: &Change) -> Result<Dir, i32> {
+    match change {
+        Change::Put(entry) => Ok(dir.with(name, entry.clone())),
+        Change::Unlink => Ok(dir.without(name)),
+        Change::Invalid(errnum) => Err(*errnum),
+        Change::Append(data) => match dir.get(name) {
+            None => {
+                let value = Value::new(Arc::clone(data));
+                Ok(dir.with(name, Entry::Value(value)))
+            }
+            Some(Entry::Value(value)) => {
+                let value = value.append(Arc::clone(data));
+                Ok(dir.with(name, Entry::Value(value)))
+            }
+            Some(Entry::Dir(_)) => Err(libc::EISDIR),
+            Some(Entry::Symlink(_)) => Err(libc::EOPNOTSUPP),
+        },
+    }
+}

@@ -1,0 +1,49 @@
+//! Count, extremes, mean and deviation of what a service has seen.
+
+use serde_json::{Value, json};
+
+#[derive(Default)]
+pub(in super::super) struct Stats {
+    count: u64,
+    min: f64,
+    max: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Stats {
+    pub fn push(&mut self, value: f64) {
+        self.count += 1;
+        self.min = if self.count == 1 {
+            value
+        } else {
+            self.min.min(value)
+        };
+        self.max = if self.count == 1 {
+            value
+        } else {
+            self.max.max(value)
+        };
+        let from_mean = value - self.mean;
+        self.mean += from_mean / self.count as f64;
+        self.squares += from_mean * (value - self.mean);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub fn to_json(&self) -> Value {
+        let deviation = match self.count {
+            0 | 1 => 0.0,
+            count => (self.squares / (count - 1) as f64).sqrt(),
+        };
+        json!({
+            "count": self.count,
+            "min": self.min as i64,
+            "mean": self.mean,
+            "stddev": deviation,
+            "max": self.max as i64,
+        })
+    }
+}

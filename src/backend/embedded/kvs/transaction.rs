@@ -1,0 +1,61 @@
+//! The transaction that a handle's user fills before it is committed.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::super::super::{self as backend, Error, Result, kvs_flags};
+use super::commit::{Change, Op};
+use super::tree::Dir;
+use super::value::{Entry, Symlink, Value};
+
+#[derive(Default)]
+pub(in super::super) struct Transaction {
+    pub ops: Vec<Op>,
+}
+
+impl Transaction {
+    fn add(&mut self, key: &str, change: Change) -> Result<()> {
+        if key.is_empty() || key.contains('\0') {
+            return Err(Error::new(libc::EINVAL));
+        }
+        self.ops.push(Op {
+            key: key.to_owned(),
+            change,
+        });
+        Ok(())
+    }
+}
+
+impl backend::Transaction for Transaction {
+    fn put(&mut self, flags: i32, key: &str, value: &[u8]) -> Result<()> {
+        let change = match flags {
+            0 => Change::Put(Entry::Value(Value::new(value.into()))),
+            kvs_flags::APPEND => Change::Append(value.into()),
+            _ => return Err(Error::new(libc::EINVAL)),
+        };
+        self.add(key, change)
+    }
+
+    fn mkdir(&mut self, key: &str) -> Result<()> {
+        self.add(key, Change::Put(Entry::Dir(Dir::default())))
+    }
+
+    fn unlink(&mut self, key: &str) -> Result<()> {
+        self.add(key, Change::Unlink)
+    }
+
+    fn symlink(&mut self, key: &str, namespace: Option<&str>, target: &str) -> Result<()> {
+        if target.contains('\0') || namespace.is_some_and(|ns| ns.contains('\0')) {
+            return Err(Error::new(libc::EINVAL));
+        }
+        let link = Symlink {
+            namespace: namespace.map(str::to_owned),
+            target: target.to_owned(),
+        };
+        self.add(key, Change::Put(Entry::Symlink(Arc::new(link))))
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}

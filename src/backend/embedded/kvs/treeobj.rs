@@ -1,0 +1,157 @@
+//! Tree objects (RFC 11): KVS entries as JSON, written by hand because a
+//! directory's listing is long, and read from what a client committed.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::super::super::kvs_flags;
+use super::super::base64;
+use super::super::sha1::Digest;
+use super::tree::Dir;
+use super::value::{Entry, Symlink, Value};
+
+const VAL_START: &str = r#"{"data":""#;
+const VAL_END: &str = r#"","type":"val","ver":1}"#;
+
+/// A digest as a reference to a blob.
+pub(in super::super) fn blobref(digest: &Digest) -> String {
+    let mut text = String::from("sha1-");
+    for byte in digest {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+pub(in super::super) fn is_blobref(text: &str) -> bool {
+    let digits = match text.split_once('-') {
+        Some(("sha1", digits)) if digits.len() == 40 => digits,
+        Some(("sha256", digits)) if digits.len() == 64 => digits,
+        _ => return false,
+    };
+    digits
+        .bytes()
+        .all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The object that a lookup with these flags returns.
+pub(in super::super) fn of_lookup(entry: &Entry, flags: i32) -> String {
+    let mut text = String::new();
+    match entry {
+        Entry::Dir(dir) if flags & kvs_flags::TREEOBJ == 0 => write_listing(&mut text, dir),
+        Entry::Value(value) if flags & kvs_flags::TREEOBJ == 0 => {
+            return of_bytes(&value.bytes());
+        }
+        _ => write_entry(&mut text, entry),
+    }
+    text
+}
+
+/// A `val` object.
+pub(in super::super) fn of_bytes(bytes: &[u8]) -> String {
+    let data = base64::encode(bytes);
+    [VAL_START, &data, VAL_END].concat()
+}
+
+/// The bytes that a `val` object from [`of_bytes`] holds.
+pub(in super::super) fn bytes_of(object: &str) -> Option<Vec<u8>> {
+    let data = object.strip_prefix(VAL_START)?.strip_suffix(VAL_END)?;
+    base64::decode(data.as_bytes())
+}
+
+/// An entry as it stands in its directory: other directories and large values
+/// by reference.
+fn write_entry(text: &mut String, entry: &Entry) {
+    match entry {
+        Entry::Value(value) if value.is_inline() => *text += &of_bytes(&value.bytes()),
+        Entry::Value(value) => write_refs(text, "valref", &value.blob_digests()),
+        Entry::Dir(dir) => write_refs(text, "dirref", &[dir.digest()]),
+        Entry::Symlink(link) => {
+            *text += r#"{"data":{"#;
+            if let Some(namespace) = &link.namespace {
+                *text += r#""namespace":"#;
+                write_text(text, namespace);
+                text.push(',');
+            }
+            *text += r#""target":"#;
+            write_text(text, &link.target);
+            *text += r#"},"type":"symlink","ver":1}"#;
+        }
+    }
+}
+
+fn write_listing(text: &mut String, dir: &Dir) {
+    *text += r#"{"data":{"#;
+    for (i, (name, entry)) in dir.iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        write_text(text, name);
+        text.push(':');
+        write_entry(text, entry);
+    }
+    *text += r#"},"type":"dir","ver":1}"#;
+}
+
+fn write_refs(text: &mut String, kind: &str, digests: &[Digest]) {
+    let refs: Vec<String> = digests.iter().map(blobref).collect();
+    let refs = refs.join("\",\"");
+    let _ = write!(text, r#"{{"data":["{refs}"],"type":"{kind}","ver":1}}"#);
+}
+
+fn write_text(text: &mut String, value: &str) {
+    *text += &Json::from(value).to_string();
+}
+
+/// The entry that a client's object stands for, or the errno that a commit of
+/// it ends with. References cannot be followed: what they name is not kept.
+pub(in super::super) fn decode(object: &Json) -> Result<Entry, i32> {
+    let fields = object.as_object().filter(|fields| fields.len() == 3);
+    let fields = fields.ok_or(libc::EINVAL)?;
+    if fields.get("ver").and_then(Json::as_i64) != Some(1) {
+        return Err(libc::EINVAL);
+    }
+    let kind = fields.get("type").and_then(Json::as_str);
+    let data = fields.get("data").ok_or(libc::EINVAL)?;
+    match kind {
+        Some("val") => {
+            let data = data.as_str().ok_or(libc::EINVAL)?;
+            let bytes = base64::decode(data.as_bytes()).ok_or(libc::EPROTO)?;
+            Ok(Entry::Value(Value::new(bytes.into())))
+        }
+        Some("dir") => {
+            let data = data.as_object().ok_or(libc::EINVAL)?;
+            let mut dir = Dir::default();
+            for (name, object) in data {
+                dir = dir.with(name, decode(object)?);
+            }
+            Ok(Entry::Dir(dir))
+        }
+        Some("symlink") => decode_symlink(data),
+        Some("valref" | "dirref") => {
+            let refs = data.as_array().filter(|refs| !refs.is_empty());
+            let are_refs = |refs: &Vec<Json>| {
+                let mut texts = refs.iter().map(|r| r.as_str());
+                texts.all(|text| text.is_some_and(is_blobref))
+            };
+            match refs.is_some_and(are_refs) {
+                true => Err(libc::ENOTSUP),
+                false => Err(libc::EINVAL),
+            }
+        }
+        _ => Err(libc::EINVAL),
+    }
+}
+
+fn decode_symlink(data: &Json) -> Result<Entry, i32> {
+    let target = data.get("target").and_then(Json::as_str);
+    let namespace = match data.get("namespace") {
+        Some(namespace) => Some(namespace.as_str().ok_or(libc::EINVAL)?.to_owned()),
+        None => None,
+    };
+    Ok(Entry::Symlink(Arc::new(Symlink {
+        namespace,
+        target: target.ok_or(libc::EINVAL)?.to_owned(),
+    })))
+}

@@ -1,0 +1,368 @@
+//! Watches: lookups that are answered again with each commit that concerns
+//! their key, in commit order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::super::super::{Error, Result, kvs_flags};
+use super::super::message::{FLAG_STREAMING, Message};
+use super::Namespaces;
+use super::key::normalize;
+use super::treeobj;
+use super::value::{Entry, Value};
+
+/// Lookup flags beyond those in [`kvs_flags`].
+pub(in super::super) mod flags {
+    /// The value's blobs as a stream that ends with the last.
+    pub const STREAM: i32 = 512;
+    /// With WATCH_APPEND: an empty response between what is and what comes.
+    pub const WATCH_INITIAL_SENTINEL: i32 = 1024;
+}
+
+use flags::{STREAM, WATCH_INITIAL_SENTINEL};
+use kvs_flags::{TREEOBJ, WAITCREATE, WATCH, WATCH_APPEND, WATCH_FULL, WATCH_UNIQ};
+
+/// A request as its canceller names it: who sent it, under which matchtag.
+type RequestId = (u64, u32);
+
+#[derive(Default)]
+pub(super) struct Watches {
+    next: u64,
+    /// By namespace, which need not exist yet.
+    sets: BTreeMap<String, WatchSet>,
+    by_request: HashMap<RequestId, (String, u64)>,
+}
+
+/// One namespace's watchers, by age, and which of them a commit concerns.
+#[derive(Default)]
+struct WatchSet {
+    watchers: BTreeMap<u64, Watcher>,
+    by_key: HashMap<String, BTreeSet<u64>>,
+    /// Those that look at every commit.
+    full: BTreeSet<u64>,
+}
+
+struct Watcher {
+    request: Message,
+    key: String,
+    flags: i32,
+    responded: bool,
+    sentinel_sent: bool,
+    /// What was last sent, to send only what differs.
+    previous: Option<Entry>,
+    /// How many of the value's blobs were sent.
+    blobs_sent: usize,
+}
+
+/// Whether a watcher goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Continue,
+    Finished,
+}
+
+impl Watches {
+    /// Add a watcher and answer it with the current value.
+    pub fn add(
+        &mut self,
+        namespaces: &Namespaces,
+        namespace: &str,
+        flags: i32,
+        key: &str,
+        request: &Message,
+    ) -> Result<()> {
+        check_flags(flags, request)?;
+        let exists = namespaces.get(namespace);
+        if flags & WAITCREATE == 0 {
+            exists?;
+        }
+        let request_id = request_id(request);
+        if self.by_request.contains_key(&request_id) {
+            return Err(Error::new(libc::EINVAL));
+        }
+        let mut watcher = Watcher {
+            request: request.clone(),
+            key: normalize(key).into_owned(),
+            flags,
+            responded: false,
+            sentinel_sent: false,
+            previous: None,
+            blobs_sent: 0,
+        };
+        if watcher.start(namespaces, namespace) == Next::Finished {
+            return Ok(());
+        }
+        let id = self.next;
+        self.next += 1;
+        self.by_request
+            .insert(request_id, (namespace.to_owned(), id));
+        let set = self.sets.entry(namespace.to_owned()).or_default();
+        match flags & WATCH_FULL {
+            0 => set
+                .by_key
+                .entry(watcher.key.clone())
+                .or_default()
+                .insert(id),
+            _ => set.full.insert(id),
+        };
+        set.watchers.insert(id, watcher);
+        Ok(())
+    }
+
+    /// A namespace was created: answer those who waited for it.
+    pub fn start(&mut self, namespaces: &Namespaces, namespace: &str) {
+        let Some(set) = self.sets.get_mut(namespace) else {
+            return;
+        };
+        let finished: Vec<u64> = set
+            .watchers
+            .iter_mut()
+            .filter_map(|(&id, watcher)| {
+                (watcher.start(namespaces, namespace) == Next::Finished).then_some(id)
+            })
+            .collect();
+        self.remove(namespace, &finished);
+    }
+
+    /// A commit changed these keys.
+    pub fn notify(&mut self, namespaces: &Namespaces, namespace: &str, keys: &BTreeSet<String>) {
+        let Some(set) = self.sets.get_mut(namespace) else {
+            return;
+        };
+        let by_key = keys.iter().filter_map(|key| set.by_key.get(key)).flatten();
+        let concerned: BTreeSet<u64> = by_key.chain(&set.full).copied().collect();
+        let mut finished = Vec::new();
+        for id in concerned {
+            let watcher = set.watchers.get_mut(&id);
+            if watcher.is_some_and(|w| w.update(namespaces, namespace) == Next::Finished) {
+                finished.push(id);
+            }
+        }
+        self.remove(namespace, &finished);
+    }
+
+    /// A namespace is gone: end its watches with this error.
+    pub fn end(&mut self, namespace: &str, error: &Error) {
+        let Some(set) = self.sets.remove(namespace) else {
+            return;
+        };
+        for watcher in set.watchers.values() {
+            watcher.request.respond_error(error);
+            self.by_request.remove(&request_id(&watcher.request));
+        }
+    }
+
+    /// End a watch at its owner's wish.
+    pub fn cancel(&mut self, sender: u64, matchtag: u32) {
+        let Some((namespace, id)) = self.by_request.get(&(sender, matchtag)).cloned() else {
+            return;
+        };
+        for watcher in self.remove(&namespace, &[id]) {
+            watcher.request.respond(libc::ENODATA, None);
+        }
+    }
+
+    /// A sender is gone: so are its watches.
+    pub fn disconnect(&mut self, sender: u64) {
+        let theirs = self.by_request.iter().filter(|((s, _), _)| *s == sender);
+        let theirs: Vec<(String, u64)> = theirs.map(|(_, watch)| watch.clone()).collect();
+        for (namespace, id) in theirs {
+            self.remove(&namespace, &[id]);
+        }
+    }
+
+    /// How many watchers each namespace has.
+    pub fn counts(&self) -> Vec<(&str, usize)> {
+        let sets = self.sets.iter();
+        sets.map(|(name, set)| (name.as_str(), set.watchers.len()))
+            .collect()
+    }
+
+    fn remove(&mut self, namespace: &str, ids: &[u64]) -> Vec<Watcher> {
+        let Some(set) = self.sets.get_mut(namespace) else {
+            return Vec::new();
+        };
+        let removed: Vec<Watcher> = ids.iter().filter_map(|&id| set.remove(id)).collect();
+        for watcher in &removed {
+            self.by_request.remove(&request_id(&watcher.request));
+        }
+        if set.watchers.is_empty() {
+            self.sets.remove(namespace);
+        }
+        removed
+    }
+}
+
+impl WatchSet {
+    fn remove(&mut self, id: u64) -> Option<Watcher> {
+        let watcher = self.watchers.remove(&id)?;
+        self.full.remove(&id);
+        if let Some(ids) = self.by_key.get_mut(&watcher.key) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_key.remove(&watcher.key);
+            }
+        }
+        Some(watcher)
+    }
+}
+
+impl Watcher {
+    /// Answer with the first value, if the namespace is there to have one.
+    fn start(&mut self, namespaces: &Namespaces, namespace: &str) -> Next {
+        if namespaces.get(namespace).is_err() {
+            return Next::Continue;
+        }
+        match self.look_up(namespaces, namespace) {
+            Err(error) => self.fail(&error),
+            Ok(Some(entry)) => {
+                let next = self.send(entry);
+                if next == Next::Continue {
+                    self.send_sentinel();
+                }
+                next
+            }
+            Ok(None) if self.has(WAITCREATE) => {
+                self.send_sentinel();
+                Next::Continue
+            }
+            Ok(None) => self.fail(&Error::new(libc::ENOENT)),
+        }
+    }
+
+    /// Answer with what a commit made of the key.
+    fn update(&mut self, namespaces: &Namespaces, namespace: &str) -> Next {
+        match self.look_up(namespaces, namespace) {
+            Err(error) => self.fail(&error),
+            // Also when the key was never there and every commit is looked at.
+            Ok(None) => self.fail(&Error::new(libc::ENOENT)),
+            Ok(Some(entry)) => self.send(entry),
+        }
+    }
+
+    fn look_up(&self, namespaces: &Namespaces, namespace: &str) -> Result<Option<Entry>> {
+        let root = &namespaces.get(namespace)?.root;
+        namespaces.lookup(root, self.lookup_flags(), &self.key)
+    }
+
+    fn lookup_flags(&self) -> i32 {
+        match self.has(WATCH_APPEND | STREAM) {
+            true => self.flags | TREEOBJ,
+            false => self.flags,
+        }
+    }
+
+    fn send(&mut self, entry: Entry) -> Next {
+        if self.has(WATCH_APPEND | STREAM) {
+            return self.send_blobs(&entry);
+        }
+        if self.has(WATCH_FULL | WATCH_UNIQ) {
+            let same = |previous| same(previous, &entry, self.flags);
+            if self.previous.as_ref().is_some_and(same) {
+                return Next::Continue;
+            }
+            self.previous = Some(entry.clone());
+        }
+        self.send_val(&treeobj::of_lookup(&entry, self.flags));
+        match self.has(WATCH) {
+            true => Next::Continue,
+            false => Next::Finished,
+        }
+    }
+
+    /// Send the blobs that were not sent yet, one by one.
+    fn send_blobs(&mut self, entry: &Entry) -> Next {
+        let invalid = |text: &str| Error::with_detail(libc::EINVAL, text);
+        match entry {
+            Entry::Value(value) if !self.responded => self.send_from(value, 0),
+            Entry::Value(value) if !value.is_inline() => {
+                if value.blob_count() < self.blobs_sent {
+                    return self.fail(&invalid("key watched with WATCH_APPEND shortened"));
+                }
+                self.send_from(value, self.blobs_sent);
+            }
+            _ if self.responded => {
+                let text = "value of key watched with WATCH_APPEND overwritten";
+                return self.fail(&invalid(text));
+            }
+            Entry::Dir(_) => return self.fail(&self.not_blobs(libc::EISDIR, "dirref")),
+            _ => return self.fail(&self.not_blobs(libc::EINVAL, "symlink")),
+        }
+        match self.has(STREAM) {
+            true => self.fail(&Error::new(libc::ENODATA)),
+            false => Next::Continue,
+        }
+    }
+
+    fn send_from(&mut self, value: &Value, start: usize) {
+        for blob in value.blobs_from(start) {
+            self.send_val(&treeobj::of_bytes(&blob));
+        }
+        self.blobs_sent = value.blob_count();
+    }
+
+    fn not_blobs(&self, errnum: i32, kind: &str) -> Error {
+        let text = match self.has(WATCH_APPEND) {
+            true => format!("{kind} cannot be watched with WATCH_APPEND"),
+            false => format!("{kind} cannot be streamed"),
+        };
+        Error::with_detail(errnum, text)
+    }
+
+    fn send_val(&mut self, object: &str) {
+        let payload = [r#"{"val":"#, object, "}"].concat();
+        self.request.respond(0, Some(payload.as_bytes()));
+        self.responded = true;
+    }
+
+    fn send_sentinel(&mut self) {
+        if self.has(WATCH_INITIAL_SENTINEL) && !self.sentinel_sent {
+            self.request.respond(0, None);
+            self.sentinel_sent = true;
+        }
+    }
+
+    fn fail(&self, error: &Error) -> Next {
+        self.request.respond_error(error);
+        Next::Finished
+    }
+
+    fn has(&self, flags: i32) -> bool {
+        self.flags & flags != 0
+    }
+}
+
+fn check_flags(flags: i32, request: &Message) -> Result<()> {
+    let has = |flag: i32| flags & flag != 0;
+    let streams = request.has(FLAG_STREAMING);
+    let watching = WATCH_FULL | WATCH_UNIQ | WATCH_APPEND | WATCH_INITIAL_SENTINEL;
+    let (errnum, text) = if has(WATCH) && !streams {
+        let text = "KVS watch request rejected without streaming RPC flag";
+        (libc::EPROTO, text)
+    } else if has(STREAM) && !streams {
+        let text = "KVS stream request rejected without streaming RPC flag";
+        (libc::EPROTO, text)
+    } else if has(WATCH) && has(STREAM) {
+        (libc::EINVAL, "Cannot KVS watch and stream at the same time")
+    } else if !has(WATCH) && has(watching) {
+        let text = "Must set KVS watch flag with other watch flags";
+        (libc::EINVAL, text)
+    } else if !has(WATCH_APPEND) && has(WATCH_INITIAL_SENTINEL) {
+        let text = "Must set KVS watch append flag with initial sentinel flag";
+        (libc::EINVAL, text)
+    } else {
+        return Ok(());
+    };
+    Err(Error::with_detail(errnum, text))
+}
+
+/// Whether two entries make the same response.
+fn same(a: &Entry, b: &Entry, flags: i32) -> bool {
+    match (a, b) {
+        (Entry::Value(a), Entry::Value(b)) if flags & TREEOBJ == 0 => a.same_bytes(b),
+        _ => a.digest() == b.digest(),
+    }
+}
+
+fn request_id(request: &Message) -> RequestId {
+    (request.sender().unwrap_or(u64::MAX), request.matchtag)
+}

@@ -1,0 +1,195 @@
+//! A handle's queue of received messages, filled from any thread and emptied
+//! by the one that owns the handle. Decides nothing about routing.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::{Error, MATCHTAG_NONE, Match, Result, msgtype};
+use super::message::Message;
+
+/// Message types, each with a lane of its own, so that a response is found
+/// without walking over the events that pile up before it.
+const LANES: [i32; 4] = [
+    msgtype::REQUEST,
+    msgtype::RESPONSE,
+    msgtype::EVENT,
+    msgtype::CONTROL,
+];
+
+/// Who could still send to a queue whose owner is about to wait for ever.
+#[derive(Clone, Copy)]
+pub(super) enum Senders {
+    /// The owner alone, which is waiting: a loopback.
+    Nobody,
+    /// Any other thread of the process.
+    Threads,
+}
+
+pub(super) struct Queue {
+    senders: Senders,
+    inner: Mutex<Inner>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    lanes: [VecDeque<Queued>; LANES.len()],
+    arrivals: u64,
+    /// Matchtags whose last response is still to come, and to be discarded.
+    given_up: HashSet<u32>,
+    closed: bool,
+}
+
+struct Queued {
+    arrival: u64,
+    message: Message,
+}
+
+impl Queue {
+    pub fn new(senders: Senders) -> Queue {
+        Queue {
+            senders,
+            inner: Mutex::default(),
+            arrived: Condvar::new(),
+        }
+    }
+
+    /// Append a message and wake the owner.
+    pub fn deliver(&self, message: Message) {
+        let mut inner = self.lock();
+        if inner.closed || inner.discards(&message) {
+            return;
+        }
+        let Some(lane) = LANES.iter().position(|&kind| kind == message.msgtype) else {
+            return;
+        };
+        let arrival = inner.arrivals;
+        inner.arrivals += 1;
+        inner.lanes[lane].push_back(Queued { arrival, message });
+        drop(inner);
+        self.arrived.notify_one();
+    }
+
+    /// Take the first message that matches; the others keep their order.
+    /// `ETIMEDOUT` when `timeout` passes first, `EDEADLK` instead of a wait
+    /// that nobody could end.
+    pub fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Message> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut inner = self.lock();
+        loop {
+            if let Some(message) = inner.take(wanted) {
+                return Ok(message);
+            }
+            if inner.closed {
+                return Err(Error::with_detail(libc::EPIPE, "the handle is closed"));
+            }
+            inner = match deadline {
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(Error::new(libc::ETIMEDOUT));
+                    }
+                    let waited = self.arrived.wait_timeout(inner, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    self.senders.check()?;
+                    let waited = self.arrived.wait(inner);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+    }
+
+    /// Discard the responses under a matchtag, those here and those to come.
+    pub fn give_up(&self, matchtag: u32) {
+        if matchtag == MATCHTAG_NONE {
+            return;
+        }
+        let mut inner = self.lock();
+        let mut ended = inner.closed;
+        for lane in &mut inner.lanes {
+            lane.retain(|queued| {
+                let message = &queued.message;
+                let given_up =
+                    message.msgtype == msgtype::RESPONSE && message.matches_tag(matchtag);
+                ended |= given_up && message.is_last();
+                !given_up
+            });
+        }
+        if !ended {
+            inner.given_up.insert(matchtag);
+        }
+    }
+
+    /// Whether a late response could still come under this matchtag.
+    pub fn is_given_up(&self, matchtag: u32) -> bool {
+        self.lock().given_up.contains(&matchtag)
+    }
+
+    /// Take no more messages. Those that are here can still be received.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.given_up.clear();
+        drop(inner);
+        self.arrived.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn discards(&mut self, message: &Message) -> bool {
+        if message.msgtype != msgtype::RESPONSE || !self.given_up.contains(&message.matchtag) {
+            return false;
+        }
+        if message.is_last() {
+            self.given_up.remove(&message.matchtag);
+        }
+        true
+    }
+
+    fn take(&mut self, wanted: &Match) -> Option<Message> {
+        let (_, lane, position) = LANES
+            .iter()
+            .enumerate()
+            .filter(|&(_, kind)| wanted.typemask & kind != 0)
+            .filter_map(|(lane, _)| {
+                let queue = &self.lanes[lane];
+                let position = match wanted.matchtag {
+                    MATCHTAG_NONE => 0,
+                    tag => queue.iter().position(|q| q.message.matches_tag(tag))?,
+                };
+                Some((queue.get(position)?.arrival, lane, position))
+            })
+            .min()?;
+        let taken = self.lanes[lane].remove(position);
+        taken.map(|queued| queued.message)
+    }
+}
+
+impl Senders {
+    /// `EDEADLK` if nobody could end a wait.
+    fn check(self) -> Result<()> {
+        match self {
+            Senders::Nobody => Err(Error::with_detail(
+                libc::EDEADLK,
+                "nothing is queued, and on a loopback only this handle could send",
+            )),
+            Senders::Threads if is_only_thread() => Err(Error::with_detail(
+                libc::EDEADLK,
+                "nothing is queued, and the process has no other thread that could send",
+            )),
+            Senders::Threads => Ok(()),
+        }
+    }
+}
+
+/// Where the system does not tell, there may be others.
+fn is_only_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.take(2).count() == 1)
+}

@@ -1,0 +1,227 @@
+//! `log.*`: each rank's log, a ring of RFC 5424 lines. Nothing is written
+//! outside the process's memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::super::super::{Error, Result};
+use super::super::broker::State;
+use super::super::message::{FLAG_STREAMING, Message};
+use super::super::topology;
+use super::{Fields, Outcome, done, protocol_error, unknown_method};
+
+/// How many lines a rank keeps.
+pub(super) const RING_SIZE: usize = 1024;
+/// The least severe level kept, and the least severe sent towards rank 0.
+const LEVEL: u32 = 7;
+const FORWARD_LEVEL: u32 = 3;
+/// The severity of a line that says none.
+const DEFAULT_SEVERITY: u32 = 6;
+
+const MAX_APPNAME: usize = 48;
+
+#[derive(Default)]
+pub(in super::super) struct Logs(HashMap<u32, Log>);
+
+#[derive(Default)]
+struct Log {
+    ring: VecDeque<Box<[u8]>>,
+    /// Requests for every line to come.
+    followers: Vec<Message>,
+    count: u64,
+    local: u64,
+    remote: u64,
+}
+
+pub(super) fn call(
+    state: &mut State,
+    rank: u32,
+    method: &str,
+    request: &Message,
+) -> Result<Outcome> {
+    match method {
+        "append" => {
+            state
+                .logs
+                .append(rank, request.payload.as_deref().unwrap_or(b""));
+            match request.matchtag {
+                0 => Ok(Outcome::Later),
+                _ => Ok(Outcome::Done(None)),
+            }
+        }
+        "clear" => {
+            state.logs.at(rank).ring.clear();
+            Ok(Outcome::Done(None))
+        }
+        "dmesg" => state.logs.dmesg(rank, request),
+        "cancel" => {
+            let matchtag = Fields::of(request).and_then(|fields| fields.int("matchtag"));
+            if let (Ok(matchtag), Some(sender)) = (matchtag, request.sender()) {
+                state.logs.cancel(sender, matchtag as u32);
+            }
+            Ok(Outcome::Later)
+        }
+        "stats-get" => {
+            let log = state.logs.at(rank);
+            done(&json!({
+                "ring-used": log.ring.len(),
+                "count": log.count,
+                "local": log.local,
+                "remote": log.remote,
+            }))
+        }
+        _ => Err(unknown_method(request)),
+    }
+}
+
+impl Logs {
+    /// Log a text at `rank`, as sent by this program.
+    pub fn log(&mut self, rank: u32, level: i32, text: &str) {
+        for line in lines(rank, level, text) {
+            self.append(rank, line.as_bytes());
+        }
+    }
+
+    /// The endpoint `id` is gone, and follows no longer.
+    pub fn disconnect(&mut self, id: u64) {
+        for log in self.0.values_mut() {
+            log.followers.retain(|request| request.sender() != Some(id));
+        }
+    }
+
+    fn at(&mut self, rank: u32) -> &mut Log {
+        self.0.entry(rank).or_default()
+    }
+
+    fn append(&mut self, rank: u32, line: &[u8]) {
+        let (origin, severity) = parse_header(line).unwrap_or((u32::MAX, DEFAULT_SEVERITY));
+        self.at(rank).receive(origin == rank, severity, line);
+        if severity > FORWARD_LEVEL {
+            return;
+        }
+        let above = std::iter::successors(topology::parent(rank), |&rank| topology::parent(rank));
+        for rank in above {
+            self.at(rank).receive(origin == rank, severity, line);
+        }
+    }
+
+    fn dmesg(&mut self, rank: u32, request: &Message) -> Result<Outcome> {
+        let fields = Fields::of(request)?;
+        let follow = fields.flag("follow")?;
+        let nobacklog = fields.optional_flag("nobacklog")?.unwrap_or(false);
+        if !request.has(FLAG_STREAMING) {
+            return Err(protocol_error());
+        }
+        let log = self.at(rank);
+        if !nobacklog {
+            for line in &log.ring {
+                request.respond(0, Some(line));
+            }
+        }
+        if !follow {
+            return Err(Error::new(libc::ENODATA));
+        }
+        log.followers.push(request.clone());
+        Ok(Outcome::Later)
+    }
+
+    /// End the stream that the sender asked for under this matchtag.
+    pub fn cancel(&mut self, sender: u64, matchtag: u32) {
+        for log in self.0.values_mut() {
+            log.followers.retain(|request| {
+                let named = request.sender() == Some(sender) && request.matchtag == matchtag;
+                if named {
+                    request.respond(libc::ENODATA, None);
+                }
+                !named
+            });
+        }
+    }
+}
+
+impl Log {
+    fn receive(&mut self, local: bool, severity: u32, line: &[u8]) {
+        if !local {
+            self.remote += 1;
+            return;
+        }
+        self.local += 1;
+        if severity > LEVEL {
+            return;
+        }
+        self.count += 1;
+        self.ring.push_back(line.into());
+        if self.ring.len() > RING_SIZE {
+            self.ring.pop_front();
+        }
+        for request in &self.followers {
+            request.respond(0, Some(line));
+        }
+    }
+}
+
+/// A text as the lines that a program at `rank` sends to the log: at least one,
+/// and of further lines none that is empty.
+pub(in super::super) fn lines(rank: u32, level: i32, text: &str) -> Vec<String> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    let mut lines = text.split(['\r', '\n']);
+    let first = lines.next().unwrap_or_default();
+    let more = lines.filter(|line| !line.is_empty());
+    std::iter::once(first)
+        .chain(more)
+        .map(|line| format_line(rank, level, line))
+        .collect()
+}
+
+/// The rank and the severity that a line's header gives.
+fn parse_header(line: &[u8]) -> Option<(u32, u32)> {
+    let line = String::from_utf8_lossy(line);
+    let (priority, rest) = line.strip_prefix('<')?.split_once('>')?;
+    // Version, time, host (here a rank), application, process, message id,
+    // structured data; then the text.
+    let fields: Vec<&str> = rest.splitn(8, ' ').collect();
+    let [version, _, host, _, _, _, _, _] = fields[..] else {
+        return None;
+    };
+    version.parse::<u32>().ok()?;
+    let priority: u32 = priority.parse().ok()?;
+    Some((host.parse().unwrap_or(0), priority >> 3))
+}
+
+fn format_line(rank: u32, level: i32, text: &str) -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = program.to_string_lossy();
+    let program = program.rsplit('/').next().unwrap_or_default();
+    let appname: String = program.chars().take(MAX_APPNAME).collect();
+    let appname = if appname.is_empty() { "-" } else { &appname };
+    let priority = i64::from(level) << 3;
+    let (time, process) = (timestamp(SystemTime::now()), std::process::id());
+    format!("<{priority}>1 {time} {rank} {appname} {process} - - {text}")
+}
+
+/// UTC with microseconds, as ISO 8601 writes it.
+fn timestamp(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    let (day, second) = (seconds / 86400, seconds % 86400);
+    // Civil date from a day count: years begin in March, so that the leap day
+    // is a year's last; eras are 400 years.
+    let shifted = day + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day_of_month:02}T{:02}:{:02}:{:02}.{:06}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_micros()
+    )
+}

@@ -1,0 +1,27 @@
+//! The tree that the ranks form (kary:2). It exists as arithmetic alone, so
+//! that a rank costs nothing.
+
+const FANOUT: u32 = 2;
+
+/// The rank above this one; `None` for rank 0.
+pub(super) fn parent(rank: u32) -> Option<u32> {
+    Some(rank.checked_sub(1)? / FANOUT)
+}
+
+/// How many hops this rank is from rank 0.
+pub(super) fn level(rank: u32) -> u32 {
+    std::iter::successors(parent(rank), |&rank| parent(rank)).count() as u32
+}
+
+/// How many ranks are below this one.
+pub(super) fn descendants(rank: u32, size: u32) -> u32 {
+    let (mut first, mut last, mut count) = (rank, rank, 0);
+    loop {
+        first = first * FANOUT + 1;
+        last = last * FANOUT + FANOUT;
+        if first >= size {
+            return count;
+        }
+        count += last.min(size - 1) - first + 1;
+    }
+}

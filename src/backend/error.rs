@@ -1,0 +1,68 @@
+//! The one error type of the back ends: an errno, and what the service said.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+use std::fmt;
+
+/// An errno, with the human-readable text of whoever knew more, if anyone did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// A positive errno.
+    pub errnum: i32,
+    /// What the service, or the library, said about it.
+    pub detail: Option<String>,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn new(errnum: i32) -> Error {
+        Error {
+            errnum,
+            detail: None,
+        }
+    }
+
+    pub fn with_detail(errnum: i32, detail: impl Into<String>) -> Error {
+        Error {
+            errnum,
+            detail: Some(detail.into()),
+        }
+    }
+
+    /// The errno that the last C call of this thread left.
+    pub fn last_os_error() -> Error {
+        let errnum = std::io::Error::last_os_error().raw_os_error();
+        Error::new(errnum.filter(|&e| e != 0).unwrap_or(libc::EINVAL))
+    }
+
+    /// The errno's text, as `flux_strerror` gives it.
+    pub fn text(&self) -> Cow<'static, str> {
+        strerror(self.errnum)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "{}: {detail}", self.text()),
+            None => f.write_str(&self.text()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The text of an errno, in the C locale's words on every thread.
+pub fn strerror(errnum: i32) -> Cow<'static, str> {
+    let mut buf = [0 as libc::c_char; 128];
+    // SAFETY: the buffer is ours and its length is passed; XSI strerror_r
+    // always leaves a terminated string in it for the lengths of errno texts.
+    let rc = unsafe { libc::strerror_r(errnum, buf.as_mut_ptr(), buf.len()) };
+    if rc != 0 {
+        return Cow::Owned(format!("Unknown error {errnum}"));
+    }
+    // SAFETY: strerror_r terminated the buffer, which outlives the borrow.
+    let text = unsafe { CStr::from_ptr(buf.as_ptr()) };
+    Cow::Owned(text.to_string_lossy().into_owned())
+}

@@ -1,0 +1,25 @@
+//! The real back end: libflux-core, found at run time. Each C object is owned
+//! by one Rust type; what a handle can do is said in `backend`.
+
+mod connection;
+mod future;
+mod handle;
+mod kvs;
+mod library;
+mod message;
+mod open;
+mod signals;
+mod sys;
+mod tags;
+mod text;
+
+pub use handle::FluxHandle;
+pub use open::open;
+pub use sys::flux_t;
+
+/// libflux-core's version, or `None` where it is not installed.
+pub fn version() -> Option<String> {
+    let api = library::api().ok()?;
+    // SAFETY: gives a string that is the library's, and lives as long.
+    unsafe { text::copied((api.flux_core_version_string)()) }
+}

@@ -1,0 +1,248 @@
+//! libflux-core's C interface as far as this back end uses it: its types, and
+//! its functions as pointers that are looked up once. Where the library comes
+//! from is `library`'s business; what the calls mean is that of their callers.
+
+use std::ffi::{CStr, c_char, c_double, c_int, c_void};
+use std::marker::PhantomData;
+
+/// Types that only libflux-core sees the inside of.
+macro_rules! opaque {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[allow(non_camel_case_types)]
+        #[repr(C)]
+        pub struct $name {
+            _opaque: [u8; 0],
+            _not_send: PhantomData<*mut ()>,
+        }
+    )*};
+}
+
+opaque! {
+    /// A connection to a broker.
+    flux_t;
+    flux_msg_t;
+    flux_future_t;
+    flux_kvs_txn_t;
+}
+
+/// Which messages to take. Passed by value.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct flux_match {
+    pub typemask: c_int,
+    pub matchtag: u32,
+    pub topic_glob: *const c_char,
+}
+
+/// The text of an error, for the functions that take one.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+pub struct flux_error_t {
+    pub text: [c_char; 160],
+}
+
+pub const FLUX_O_NONBLOCK: c_int = 4;
+pub const FLUX_RQ_HEAD: c_int = 1;
+pub const FLUX_POLLERR: c_int = 4;
+pub const FLUX_MSGFLAG_UPSTREAM: c_int = 0x10;
+pub const FLUX_CONF_AUTO: c_int = 2;
+
+/// One list of C prototypes, from which [`Api`] and its lookup are made.
+macro_rules! functions {
+    (
+        required { $(fn $name:ident $args:tt $(-> $ret:ty)?;)* }
+        optional { $(fn $opt_name:ident $opt_args:tt $(-> $opt_ret:ty)?;)* }
+    ) => {
+        /// libflux-core's functions. What every supported version has is a
+        /// pointer; what some lack is an `Option`.
+        pub struct Api {
+            $(pub $name: unsafe extern "C" fn $args $(-> $ret)?,)*
+            $(pub $opt_name: Option<unsafe extern "C" fn $opt_args $(-> $opt_ret)?>,)*
+        }
+
+        impl Api {
+            /// Fill the table. The error is the name of a required function
+            /// that is not there.
+            ///
+            /// # Safety
+            ///
+            /// `symbol` gives null, or the address of libflux-core's function
+            /// of that name, which stays loaded while the process lives.
+            pub unsafe fn load(
+                symbol: impl Fn(&CStr) -> *mut c_void,
+            ) -> Result<Api, &'static str> {
+                let named = |name: &'static str| {
+                    let address = CStr::from_bytes_with_nul(name.as_bytes())
+                        .map_or(std::ptr::null_mut(), &symbol);
+                    if address.is_null() { Err(name.trim_end_matches('\0')) } else { Ok(address) }
+                };
+                Ok(Api {
+                    $($name: {
+                        let address = named(concat!(stringify!($name), "\0"))?;
+                        // SAFETY: by this function's contract that is the C
+                        // function whose prototype is declared below.
+                        unsafe {
+                            std::mem::transmute::<
+                                *mut c_void,
+                                unsafe extern "C" fn $args $(-> $ret)?,
+                            >(address)
+                        }
+                    },)*
+                    $($opt_name: named(concat!(stringify!($opt_name), "\0")).ok().map(|address| {
+                        // SAFETY: as above.
+                        unsafe {
+                            std::mem::transmute::<
+                                *mut c_void,
+                                unsafe extern "C" fn $opt_args $(-> $opt_ret)?,
+                            >(address)
+                        }
+                    }),)*
+                })
+            }
+        }
+    };
+}
+
+// The prototypes of flux-core 0.88. They hold from 0.60 on, but that before
+// 0.70 each `size_t` (`usize`) was an `int`: `text::Bytes` receives either,
+// `text::fits_an_int` sees to it that those passed are right for both.
+functions! {
+    required {
+        fn flux_core_version_string() -> *const c_char;
+
+        fn flux_open(uri: *const c_char, flags: c_int) -> *mut flux_t;
+        fn flux_close(h: *mut flux_t);
+        fn flux_incref(h: *mut flux_t) -> *mut flux_t;
+        fn flux_attr_get(h: *mut flux_t, name: *const c_char) -> *const c_char;
+        fn flux_get_rank(h: *mut flux_t, rank: *mut u32) -> c_int;
+        fn flux_get_size(h: *mut flux_t, size: *mut u32) -> c_int;
+        fn flux_log(h: *mut flux_t, level: c_int, fmt: *const c_char, ...) -> c_int;
+
+        fn flux_matchtag_alloc(h: *mut flux_t) -> u32;
+        fn flux_matchtag_free(h: *mut flux_t, matchtag: u32);
+        fn flux_send(h: *mut flux_t, msg: *const flux_msg_t, flags: c_int) -> c_int;
+        fn flux_recv(h: *mut flux_t, wanted: flux_match, flags: c_int) -> *mut flux_msg_t;
+        fn flux_requeue(h: *mut flux_t, msg: *const flux_msg_t, flags: c_int) -> c_int;
+        fn flux_pollfd(h: *mut flux_t) -> c_int;
+        fn flux_pollevents(h: *mut flux_t) -> c_int;
+        fn flux_dispatch_requeue(h: *mut flux_t) -> c_int;
+
+        fn flux_request_encode(topic: *const c_char, s: *const c_char) -> *mut flux_msg_t;
+        fn flux_event_encode(topic: *const c_char, s: *const c_char) -> *mut flux_msg_t;
+        fn flux_response_derive(request: *const flux_msg_t, errnum: c_int) -> *mut flux_msg_t;
+        fn flux_msg_decref(msg: *const flux_msg_t);
+        fn flux_msg_cmp(msg: *const flux_msg_t, wanted: flux_match) -> bool;
+        fn flux_msg_cmp_matchtag(msg: *const flux_msg_t, matchtag: u32) -> bool;
+        fn flux_msg_route_match_first(a: *const flux_msg_t, b: *const flux_msg_t) -> bool;
+        fn flux_msg_get_type(msg: *const flux_msg_t, msgtype: *mut c_int) -> c_int;
+        fn flux_msg_get_topic(msg: *const flux_msg_t, topic: *mut *const c_char) -> c_int;
+        fn flux_msg_get_payload(
+            msg: *const flux_msg_t,
+            buf: *mut *const c_void,
+            size: *mut usize,
+        ) -> c_int;
+        fn flux_msg_get_errnum(msg: *const flux_msg_t, errnum: *mut c_int) -> c_int;
+        fn flux_msg_get_matchtag(msg: *const flux_msg_t, matchtag: *mut u32) -> c_int;
+        fn flux_msg_get_nodeid(msg: *const flux_msg_t, nodeid: *mut u32) -> c_int;
+        fn flux_msg_get_userid(msg: *const flux_msg_t, userid: *mut u32) -> c_int;
+        fn flux_msg_get_rolemask(msg: *const flux_msg_t, rolemask: *mut u32) -> c_int;
+        fn flux_msg_is_streaming(msg: *const flux_msg_t) -> bool;
+        fn flux_msg_is_noresponse(msg: *const flux_msg_t) -> bool;
+        fn flux_msg_set_string(msg: *mut flux_msg_t, s: *const c_char) -> c_int;
+        fn flux_msg_set_matchtag(msg: *mut flux_msg_t, matchtag: u32) -> c_int;
+        fn flux_msg_set_nodeid(msg: *mut flux_msg_t, nodeid: u32) -> c_int;
+        fn flux_msg_set_flag(msg: *mut flux_msg_t, flag: c_int) -> c_int;
+
+        fn flux_event_subscribe_ex(
+            h: *mut flux_t,
+            topic: *const c_char,
+            flags: c_int,
+        ) -> *mut flux_future_t;
+        fn flux_event_unsubscribe_ex(
+            h: *mut flux_t,
+            topic: *const c_char,
+            flags: c_int,
+        ) -> *mut flux_future_t;
+        fn flux_rpc(
+            h: *mut flux_t,
+            topic: *const c_char,
+            s: *const c_char,
+            nodeid: u32,
+            flags: c_int,
+        ) -> *mut flux_future_t;
+        fn flux_rpc_get_raw(
+            f: *mut flux_future_t,
+            data: *mut *const c_void,
+            len: *mut usize,
+        ) -> c_int;
+        fn flux_rpc_get_matchtag(f: *mut flux_future_t) -> u32;
+
+        fn flux_future_wait_for(f: *mut flux_future_t, timeout: c_double) -> c_int;
+        fn flux_future_is_ready(f: *mut flux_future_t) -> bool;
+        fn flux_future_get(f: *mut flux_future_t, result: *mut *const c_void) -> c_int;
+        fn flux_future_reset(f: *mut flux_future_t);
+        fn flux_future_destroy(f: *mut flux_future_t);
+        fn flux_future_has_error(f: *mut flux_future_t) -> bool;
+        fn flux_future_error_string(f: *mut flux_future_t) -> *const c_char;
+        fn flux_future_get_flux(f: *mut flux_future_t) -> *mut flux_t;
+
+        fn flux_kvs_lookup(
+            h: *mut flux_t,
+            ns: *const c_char,
+            flags: c_int,
+            key: *const c_char,
+        ) -> *mut flux_future_t;
+        fn flux_kvs_lookup_get_raw(
+            f: *mut flux_future_t,
+            data: *mut *const c_void,
+            len: *mut usize,
+        ) -> c_int;
+        fn flux_kvs_lookup_get_treeobj(
+            f: *mut flux_future_t,
+            treeobj: *mut *const c_char,
+        ) -> c_int;
+        fn flux_kvs_lookup_cancel(f: *mut flux_future_t) -> c_int;
+        fn flux_kvs_commit(
+            h: *mut flux_t,
+            ns: *const c_char,
+            flags: c_int,
+            txn: *mut flux_kvs_txn_t,
+        ) -> *mut flux_future_t;
+        fn flux_kvs_txn_create() -> *mut flux_kvs_txn_t;
+        fn flux_kvs_txn_destroy(txn: *mut flux_kvs_txn_t);
+        fn flux_kvs_txn_put_raw(
+            txn: *mut flux_kvs_txn_t,
+            flags: c_int,
+            key: *const c_char,
+            data: *const c_void,
+            len: usize,
+        ) -> c_int;
+        fn flux_kvs_txn_mkdir(
+            txn: *mut flux_kvs_txn_t,
+            flags: c_int,
+            key: *const c_char,
+        ) -> c_int;
+        fn flux_kvs_txn_unlink(
+            txn: *mut flux_kvs_txn_t,
+            flags: c_int,
+            key: *const c_char,
+        ) -> c_int;
+        fn flux_kvs_txn_symlink(
+            txn: *mut flux_kvs_txn_t,
+            flags: c_int,
+            key: *const c_char,
+            ns: *const c_char,
+            target: *const c_char,
+        ) -> c_int;
+    }
+    optional {
+        fn flux_open_ex(
+            uri: *const c_char,
+            flags: c_int,
+            error: *mut flux_error_t,
+        ) -> *mut flux_t;
+        fn flux_conf_builtin_get(key: *const c_char, hint: c_int) -> *const c_char;
+    }
+}

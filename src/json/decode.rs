@@ -1,0 +1,466 @@
+//! From JSON text to a Lua value on the stack, in one pass. Runs where any
+//! allocation of Lua's may raise, so that it owns nothing.
+
+use std::os::raw::c_int;
+
+use super::error::{DecodeError, Reason};
+use super::number::{self, Number, NumberError};
+use super::text::plain_run;
+use super::{MAX_DEPTH, mark_array};
+use crate::lua::{Kind, Writer, compat};
+
+/// What a decode needs beside its text. Owned above the protected call, and
+/// used again from decode to decode.
+#[derive(Default)]
+pub struct Scratch {
+    /// A string without its escapes.
+    unescaped: Vec<u8>,
+}
+
+/// How to decode what Lua has no value for.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// The absolute stack index of the value that null becomes. Without one
+    /// it becomes nil: an absent field, a hole in an array.
+    pub null: Option<c_int>,
+}
+
+/// Push the value that `text` is; on an error of the text the stack is as it
+/// was. Needs 4 free stack slots, and reserves more.
+pub fn decode(
+    writer: &Writer<'_>,
+    text: &[u8],
+    options: Options,
+    scratch: &mut Scratch,
+) -> Result<(), DecodeError> {
+    let text = std::str::from_utf8(text).map_err(|error| DecodeError {
+        reason: Reason::NotUtf8,
+        offset: error.valid_up_to(),
+    })?;
+    let top = writer.state().top();
+    let mut decoder = Decoder {
+        writer,
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+        null: options.null,
+        unescaped: &mut scratch.unescaped,
+        reserved: top,
+        likely_size: 0,
+    };
+    let done = decoder.document(top + 1);
+    if done.is_err() {
+        writer.state().set_top(top);
+    }
+    done
+}
+
+type Outcome<T = ()> = Result<T, DecodeError>;
+
+/// A table is made when its size is known: until then so many items, or
+/// names and values, wait on the stack.
+const MAX_WAITING: c_int = 32;
+/// Where the stack is this deep they no longer do: Lua 5.1 has 8,000 slots.
+const MAX_WAITING_SLOT: c_int = 3000;
+/// Slots are reserved by so many at once.
+const RESERVED_SLOTS: c_int = 128;
+/// What a level pushes at most while it works on its own: what waits, the
+/// table, and a name and a value to be stored or looked up.
+const LEVEL_SLOTS: c_int = MAX_WAITING + 8;
+
+struct Decoder<'t> {
+    writer: &'t Writer<'t>,
+    text: &'t str,
+    bytes: &'t [u8],
+    at: usize,
+    null: Option<c_int>,
+    unescaped: &'t mut Vec<u8>,
+    /// The stack has room up to this slot.
+    reserved: c_int,
+    /// The size of the table to come, or 0: in an array, that of the table
+    /// before it, as an array's items tend to be alike.
+    likely_size: usize,
+}
+
+/// A table in the making.
+struct Table {
+    /// Where on the stack the table will be, and until it is made the first of
+    /// what waits for it.
+    slot: c_int,
+    /// How many items, or names and values, are on the stack.
+    waiting: c_int,
+    is_made: bool,
+    /// How many of its values are nil.
+    nils: usize,
+}
+
+impl Table {
+    /// Where what is pushed next lands.
+    fn free_slot(&self) -> c_int {
+        self.slot + self.waiting + c_int::from(self.is_made)
+    }
+}
+
+impl Decoder<'_> {
+    fn document(&mut self, slot: c_int) -> Outcome {
+        self.skip_space();
+        self.value(slot, 0)?;
+        self.skip_space();
+        if self.at < self.bytes.len() {
+            return Err(self.error(Reason::Trailing));
+        }
+        Ok(())
+    }
+
+    /// Push the value that starts here; it lands at `slot`.
+    fn value(&mut self, slot: c_int, depth: u32) -> Outcome {
+        match self.peek() {
+            b'"' => self.string(),
+            b'{' => self.object(slot, depth),
+            b'[' => self.array(slot, depth),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.literal("true", |decoder| decoder.writer.boolean(true)),
+            b'f' => self.literal("false", |decoder| decoder.writer.boolean(false)),
+            b'n' => self.literal("null", |decoder| match decoder.null {
+                Some(index) => decoder.writer.state().push_value(index),
+                None => decoder.writer.nil(),
+            }),
+            _ => Err(self.error(Reason::Value)),
+        }
+    }
+
+    fn literal(&mut self, word: &str, push: fn(&Self)) -> Outcome {
+        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.error(Reason::Value));
+        }
+        self.at += word.len();
+        push(self);
+        Ok(())
+    }
+
+    fn number(&mut self) -> Outcome {
+        match number::read(self.text, self.at) {
+            Ok((number, end)) => {
+                self.at = end;
+                match number {
+                    Number::Integer(n) => self.writer.integer(n),
+                    Number::Float(x) => self.writer.number(x),
+                }
+                Ok(())
+            }
+            Err(NumberError::Malformed(at)) => {
+                self.at = at;
+                Err(self.error(Reason::Number))
+            }
+            Err(NumberError::OutOfRange) => Err(self.error(Reason::NumberRange)),
+        }
+    }
+
+    fn array(&mut self, slot: c_int, depth: u32) -> Outcome {
+        let mut table = self.open(slot, depth)?;
+        if self.peek() == b']' {
+            self.at += 1;
+            self.writer.table(0, 0);
+            mark_array(self.writer, slot);
+            return Ok(());
+        }
+        self.make_likely(&mut table, |writer, size| writer.table(size, 0));
+        self.likely_size = 0;
+        let mut count: c_int = 0;
+        loop {
+            let is_nil = self.is_nil();
+            table.nils += usize::from(is_nil);
+            self.value(table.free_slot(), depth + 1)?;
+            count = count.saturating_add(1);
+            match table.is_made {
+                false => table.waiting += 1,
+                // Storing it could make room for it.
+                true if is_nil => self.writer.state().set_top(slot),
+                true => self.writer.raw_set_index(slot, count),
+            }
+            let is_last = self.separator(b']', Reason::ArrayEnd)?;
+            if !table.is_made && (is_last || table.waiting == MAX_WAITING) {
+                self.make_array(&mut table, is_last);
+            }
+            if is_last {
+                break;
+            }
+        }
+        self.likely_size = count as usize;
+        if table.nils == self.likely_size {
+            mark_array(self.writer, slot);
+        }
+        Ok(())
+    }
+
+    /// Make the table of the items that wait, and put them in.
+    fn make_array(&self, table: &mut Table, is_last: bool) {
+        let expected = if is_last { 1 } else { 2 };
+        self.writer.table(table.waiting as usize * expected, 0);
+        self.move_below(table.slot);
+        for n in (1..=table.waiting).rev() {
+            self.writer.raw_set_index(table.slot, n);
+        }
+        table.waiting = 0;
+        table.is_made = true;
+    }
+
+    fn object(&mut self, slot: c_int, depth: u32) -> Outcome {
+        let mut table = self.open(slot, depth)?;
+        if self.peek() == b'}' {
+            self.at += 1;
+            self.writer.table(0, 0);
+            return Ok(());
+        }
+        self.make_likely(&mut table, |writer, size| writer.table(0, size));
+        let mut count = 0;
+        loop {
+            self.name()?;
+            self.likely_size = 0;
+            let is_nil = self.is_nil();
+            table.nils += usize::from(is_nil);
+            self.value(table.free_slot() + 1, depth + 1)?;
+            count += 1;
+            match table.is_made {
+                false => table.waiting += 2,
+                true if is_nil => self.clear_field(slot),
+                true => self.writer.raw_set(slot),
+            }
+            let is_last = self.separator(b'}', Reason::ObjectEnd)?;
+            if !table.is_made && (is_last || table.waiting == MAX_WAITING) {
+                self.make_object(&mut table, is_last);
+            }
+            if is_last {
+                break;
+            }
+        }
+        self.likely_size = count;
+        Ok(())
+    }
+
+    /// Push the name that starts here, and go on to the value.
+    fn name(&mut self) -> Outcome {
+        if self.peek() != b'"' {
+            return Err(self.error(Reason::Name));
+        }
+        self.string()?;
+        self.skip_space();
+        if self.peek() != b':' {
+            return Err(self.error(Reason::Colon));
+        }
+        self.at += 1;
+        self.skip_space();
+        Ok(())
+    }
+
+    /// Make the table of the names and values that wait, and put them in.
+    fn make_object(&self, table: &mut Table, is_last: bool) {
+        let state = self.writer.state();
+        let expected = if is_last { 1 } else { 2 };
+        let present = table.waiting as usize / 2 - table.nils;
+        self.writer.table(0, present * expected);
+        self.move_below(table.slot);
+        // In the order of the text, so that of equal names the last one wins.
+        for name in (table.slot + 1..table.slot + table.waiting).step_by(2) {
+            state.push_value(name);
+            state.push_value(name + 1);
+            if table.nils > 0 && state.kind(-1) == Kind::Nil {
+                self.clear_field(table.slot);
+            } else {
+                self.writer.raw_set(table.slot);
+            }
+        }
+        state.set_top(table.slot);
+        table.waiting = 0;
+        table.is_made = true;
+    }
+
+    /// Take the name on top and its nil, which an equal name's value gives way to.
+    fn clear_field(&self, table: c_int) {
+        let state = self.writer.state();
+        state.push_value(-2);
+        if state.raw_get(table) == Kind::Nil {
+            return state.pop(3);
+        }
+        state.pop(1);
+        self.writer.raw_set(table);
+    }
+
+    /// Whether the value that starts here becomes nil, if it is one at all.
+    fn is_nil(&self) -> bool {
+        self.null.is_none() && self.peek() == b'n'
+    }
+
+    /// Enter a table: past its bracket, with room on the stack.
+    fn open(&mut self, slot: c_int, depth: u32) -> Outcome<Table> {
+        if depth == MAX_DEPTH {
+            return Err(self.error(Reason::Nesting));
+        }
+        if slot + LEVEL_SLOTS > self.reserved {
+            self.writer.reserve(LEVEL_SLOTS + RESERVED_SLOTS);
+            self.reserved = slot + LEVEL_SLOTS + RESERVED_SLOTS;
+        }
+        self.at += 1;
+        self.skip_space();
+        Ok(Table {
+            slot,
+            waiting: 0,
+            is_made: false,
+            nils: 0,
+        })
+    }
+
+    /// Make the table at once where its size can be told, or nothing may wait.
+    fn make_likely(&mut self, table: &mut Table, make: fn(&Writer<'_>, usize)) {
+        if self.likely_size > 0 || table.slot > MAX_WAITING_SLOT {
+            make(self.writer, self.likely_size);
+            table.is_made = true;
+        }
+    }
+
+    /// Put the value on top below what waits from `slot` on.
+    fn move_below(&self, slot: c_int) {
+        // SAFETY: the slot is one of this decode's, at or below the top.
+        unsafe { compat::insert(self.writer.raw(), slot) }
+    }
+
+    /// Go past a comma to what follows it, or past the closing bracket.
+    fn separator(&mut self, bracket: u8, otherwise: Reason) -> Outcome<bool> {
+        self.skip_space();
+        let byte = self.peek();
+        if byte == b',' {
+            self.at += 1;
+            self.skip_space();
+            return Ok(false);
+        }
+        if byte != bracket {
+            return Err(self.error(otherwise));
+        }
+        self.at += 1;
+        Ok(true)
+    }
+
+    /// Push the string whose quote is here.
+    fn string(&mut self) -> Outcome {
+        let start = self.at + 1;
+        self.at = start + plain_run(self.bytes, start);
+        if self.peek() == b'"' {
+            self.writer.bytes(&self.bytes[start..self.at]);
+            self.at += 1;
+            return Ok(());
+        }
+        self.unescape(start)?;
+        self.writer.bytes(self.unescaped);
+        Ok(())
+    }
+
+    /// Gather a string that has escapes, the first being here.
+    fn unescape(&mut self, start: usize) -> Outcome {
+        self.unescaped.clear();
+        let mut run = start;
+        loop {
+            self.unescaped.extend_from_slice(&self.bytes[run..self.at]);
+            match self.peek() {
+                b'"' => break,
+                b'\\' => self.escape()?,
+                _ => return Err(self.error(Reason::Control)),
+            }
+            run = self.at;
+            self.at += plain_run(self.bytes, run);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Take one escape.
+    fn escape(&mut self) -> Outcome {
+        let start = self.at;
+        self.at += 1;
+        let byte = match self.peek() {
+            byte @ (b'"' | b'\\' | b'/') => byte,
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => return self.unicode_escape(start),
+            _ if self.at == self.bytes.len() => return Err(self.error(Reason::End)),
+            _ => return Err(error_at(Reason::Escape, start)),
+        };
+        self.at += 1;
+        self.unescaped.push(byte);
+        Ok(())
+    }
+
+    /// Take what `\u` stands for, with the other half of a surrogate pair.
+    fn unicode_escape(&mut self, start: usize) -> Outcome {
+        let mut code = self.code_unit(start)?;
+        if (0xd800..0xdc00).contains(&code) && self.bytes[self.at..].starts_with(b"\\u") {
+            self.at += 1;
+            let low = self.code_unit(self.at - 1)?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return Err(error_at(Reason::Surrogate, start));
+            }
+            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+        }
+        let Some(character) = char::from_u32(code) else {
+            return Err(error_at(Reason::Surrogate, start));
+        };
+        let mut utf8 = [0; 4];
+        let utf8 = character.encode_utf8(&mut utf8);
+        self.unescaped.extend_from_slice(utf8.as_bytes());
+        Ok(())
+    }
+
+    /// Take `u` and four hexadecimal digits, of the escape from `start` on.
+    fn code_unit(&mut self, start: usize) -> Outcome<u32> {
+        let mut code = 0;
+        for _ in 0..4 {
+            self.at += 1;
+            let Some(digit) = char::from(self.peek()).to_digit(16) else {
+                return Err(match self.at < self.bytes.len() {
+                    true => error_at(Reason::Escape, start),
+                    false => self.error(Reason::End),
+                });
+            };
+            code = code << 4 | digit;
+        }
+        self.at += 1;
+        Ok(code)
+    }
+
+    /// The byte here; NUL, which starts nothing, at the end.
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn skip_space(&mut self) {
+        if self.peek() > b' ' {
+            return;
+        }
+        loop {
+            // Indented text has long runs of blanks.
+            while self.bytes[self.at..].starts_with(b"        ") {
+                self.at += 8;
+            }
+            if !matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// What is wrong here; at the end of the text, that it ends.
+    #[cold]
+    fn error(&self, reason: Reason) -> DecodeError {
+        match self.at < self.bytes.len() {
+            true => error_at(reason, self.at),
+            false => error_at(Reason::End, self.at),
+        }
+    }
+}
+
+#[cold]
+fn error_at(reason: Reason, offset: usize) -> DecodeError {
+    DecodeError { reason, offset }
+}

@@ -1,0 +1,342 @@
+//! From a Lua value to JSON text, in one pass over its tables. Reads with
+//! what cannot raise; `error` has the words for what cannot be encoded.
+
+use std::os::raw::c_int;
+
+use super::error::{EncodeError, Fault, number_text};
+use super::number::{Number, read, write_float, write_integer};
+use super::text::{NotUtf8, write_string};
+use super::{MAX_DEPTH, has_array_mark};
+use crate::lua::{Kind, State, sys};
+
+/// Append the JSON text of the value at `index`; on an error `out` is as it was.
+///
+/// The caller has 8 free stack slots. The stack is left as it was, and no
+/// metamethod is called.
+pub fn encode(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let top = state.top();
+    let start = out.len();
+    let index = if index < 0 { top + 1 + index } else { index };
+    let mut encoder = Encoder {
+        state,
+        out,
+        restarts: 0,
+    };
+    let done = encoder.value(index, top, 0);
+    if let Err(fault) = done {
+        out.truncate(start);
+        let error = (*fault).finish();
+        state.set_top(top);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// The same of a table that must become an object, as a Flux payload is.
+pub fn encode_object(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let start = out.len();
+    if state.kind(index) != Kind::Table {
+        return Err(EncodeError::NotAnObject);
+    }
+    encode(state, index, out)?;
+    if out[start] != b'{' {
+        out.truncate(start);
+        return Err(EncodeError::NotAnObject);
+    }
+    Ok(())
+}
+
+/// A path is gathered only on the way up from an error.
+type Outcome<T = ()> = Result<T, Box<Fault>>;
+
+/// Stack slots are reserved for so many levels of tables at once, the first
+/// time at the level where the caller's free ones would run out.
+const RESERVED_LEVELS: u32 = 16;
+const FIRST_RESERVED: u32 = 3;
+/// What a level has on the stack: the key and the value.
+const SLOTS: c_int = 2;
+/// What may be above them: a key looked up, or two metatables compared.
+const SPARE_SLOTS: c_int = 2;
+
+/// After so many tables that began as arrays and were not, look before
+/// writing: where such tables are nested, the work would double at each level.
+const MAX_RESTARTS: u32 = 8;
+
+struct Encoder<'s, 'o> {
+    state: State<'s>,
+    out: &'o mut Vec<u8>,
+    restarts: u32,
+}
+
+impl Encoder<'_, '_> {
+    /// Write the value at `index`; `top` is the stack's.
+    fn value(&mut self, index: c_int, top: c_int, depth: u32) -> Outcome {
+        match self.state.kind(index) {
+            Kind::String => self.string(index),
+            Kind::Number => self.number(index),
+            Kind::Table => self.table(index, top, depth),
+            Kind::Boolean if self.state.boolean(index) => {
+                self.out.extend_from_slice(b"true");
+                Ok(())
+            }
+            Kind::Boolean => {
+                self.out.extend_from_slice(b"false");
+                Ok(())
+            }
+            Kind::LightUserdata if self.state.userdata(index).is_none() => {
+                self.out.extend_from_slice(b"null");
+                Ok(())
+            }
+            kind => Err(unencodable(kind)),
+        }
+    }
+
+    fn string(&mut self, index: c_int) -> Outcome {
+        let text = self.state.bytes(index).unwrap_or_default();
+        write_string(self.out, text).map_err(|error| not_utf8("text", &error))
+    }
+
+    fn number(&mut self, index: c_int) -> Outcome {
+        if self.state.has_integer_subtype(index) {
+            let n = self.state.integer(index).unwrap_or_default();
+            write_integer(self.out, n);
+            return Ok(());
+        }
+        let x = self.state.number(index).unwrap_or_default();
+        if !x.is_finite() {
+            return Err(not_finite("number", x));
+        }
+        write_float(self.out, x);
+        Ok(())
+    }
+
+    fn table(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
+        self.go_down(depth)?;
+        self.state.push_nil();
+        if !self.state.next(table) {
+            self.empty(table);
+            return Ok(());
+        }
+        // The first pair is on the stack; a table that is an array nearly
+        // always begins with 1.
+        let key = top + 1;
+        if self.state.kind(key) != Kind::Number {
+            return self.object(table, top, depth);
+        }
+        if self.state.integer(key) == Some(1)
+            && self.restarts < MAX_RESTARTS
+            && self.array(table, top, depth)?
+        {
+            return Ok(());
+        }
+        self.state.set_top(top);
+        self.numbered(table, top, depth)
+    }
+
+    fn go_down(&mut self, depth: u32) -> Outcome {
+        if depth == MAX_DEPTH {
+            return Err(Fault::new(format!("nesting deeper than {MAX_DEPTH}")));
+        }
+        let room = SLOTS * RESERVED_LEVELS as c_int + SPARE_SLOTS;
+        if depth % RESERVED_LEVELS == FIRST_RESERVED && !self.state.reserve(room) {
+            return Err(Fault::new("stack overflow"));
+        }
+        Ok(())
+    }
+
+    fn empty(&mut self, table: c_int) {
+        let text = match has_array_mark(self.state, table) {
+            true => b"[]",
+            false => b"{}",
+        };
+        self.out.extend_from_slice(text);
+    }
+
+    /// Write the table as an array while its keys come in order, 1 being the
+    /// first pair on the stack. Where they do not, forget what was written
+    /// and return false.
+    fn array(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome<bool> {
+        let (key, value) = (top + 1, top + 2);
+        let start = self.out.len();
+        self.out.push(b'[');
+        let mut n = 1;
+        loop {
+            if let Err(fault) = self.value(value, value, depth + 1) {
+                return Err(fault.under_item(n));
+            }
+            self.out.push(b',');
+            self.state.set_top(key);
+            if !self.state.next(table) {
+                break;
+            }
+            n += 1;
+            if self.state.integer(key) != Some(n) {
+                self.out.truncate(start);
+                self.restarts += 1;
+                return Ok(false);
+            }
+        }
+        self.end(b']');
+        Ok(true)
+    }
+
+    /// Write the table as an object, its first pair being on the stack.
+    fn object(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
+        let (key, value) = (top + 1, top + 2);
+        self.out.push(b'{');
+        loop {
+            self.key(table, key)?;
+            if let Err(fault) = self.value(value, value, depth + 1) {
+                return Err(fault.under(self.state, key));
+            }
+            self.out.push(b',');
+            self.state.set_top(key);
+            if !self.state.next(table) {
+                break;
+            }
+        }
+        self.end(b'}');
+        Ok(())
+    }
+
+    /// A bracket in place of the comma after the last item.
+    fn end(&mut self, bracket: u8) {
+        if let Some(comma) = self.out.last_mut() {
+            *comma = bracket;
+        }
+    }
+
+    /// Write a table that has number keys, of which it is not known yet what
+    /// they make of it.
+    fn numbered(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
+        let Some(count) = self.array_len(table, top) else {
+            self.state.push_nil();
+            self.state.next(table);
+            return self.object(table, top, depth);
+        };
+        let value = top + 1;
+        self.out.push(b'[');
+        for n in 1..=count {
+            self.state.raw_get_index(table, n);
+            if let Err(fault) = self.value(value, value, depth + 1) {
+                return Err(fault.under_item(n));
+            }
+            self.out.push(b',');
+            self.state.set_top(top);
+        }
+        self.end(b']');
+        Ok(())
+    }
+
+    /// How many items the table has if its keys are exactly 1 to that.
+    fn array_len(&mut self, table: c_int, top: c_int) -> Option<i64> {
+        let key = top + 1;
+        let (mut count, mut greatest) = (0, 0);
+        self.state.push_nil();
+        while self.state.next(table) {
+            let n = self.state.integer(key).filter(|&n| n > 0);
+            let Some(n) = n else {
+                self.state.set_top(top);
+                return None;
+            };
+            count += 1;
+            greatest = greatest.max(n);
+            self.state.set_top(key);
+        }
+        (count == greatest).then_some(count)
+    }
+
+    /// Write a key of an object and the colon.
+    fn key(&mut self, table: c_int, key: c_int) -> Outcome {
+        match self.state.bytes(key) {
+            Some(name) => {
+                write_string(self.out, name).map_err(|error| not_utf8("a key", &error))?;
+                if matches!(name.first(), Some(b'-' | b'0'..=b'9')) {
+                    self.check_unique(table, name)?;
+                }
+            }
+            None => self.other_key(key)?,
+        }
+        self.out.push(b':');
+        Ok(())
+    }
+
+    fn other_key(&mut self, key: c_int) -> Outcome {
+        let kind = self.state.kind(key);
+        let (Kind::Number, Some(x)) = (kind, self.state.number(key)) else {
+            return Err(Fault::new(format!("a key of type {}", kind.name())));
+        };
+        if !x.is_finite() {
+            return Err(not_finite("a key", x));
+        }
+        self.out.push(b'"');
+        match self.state.integer(key) {
+            Some(n) => write_integer(self.out, n),
+            None => write_float(self.out, x),
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    /// That no number key of the table has the string `name` as its text.
+    fn check_unique(&mut self, table: c_int, name: &[u8]) -> Outcome {
+        let Some(number) = std::str::from_utf8(name).ok().and_then(canonical) else {
+            return Ok(());
+        };
+        let state = self.state;
+        let top = state.top();
+        match number {
+            Number::Integer(n) => state.push_integer(n),
+            // SAFETY: there is a free slot, and pushing a number allocates nothing.
+            Number::Float(x) => unsafe { sys::lua_pushnumber(state.raw(), x) },
+        }
+        // Where Lua rounded the integer its text is another, and minus zero is the
+        // key 0.
+        let is_same = match number {
+            Number::Integer(n) => state.integer(top + 1) == Some(n),
+            Number::Float(_) => state.integer(top + 1).is_none(),
+        };
+        let shown = number_text(state, top + 1);
+        let is_key = is_same && state.raw_get(table) != Kind::Nil;
+        state.set_top(top);
+        if is_key {
+            let message = format!("the keys {shown} and \"{shown}\" have the same text");
+            return Err(Fault::new(message));
+        }
+        Ok(())
+    }
+}
+
+/// The number whose text as a key is exactly this.
+fn canonical(text: &str) -> Option<Number> {
+    let (number, end) = read(text, 0).ok()?;
+    let mut written = Vec::new();
+    match number {
+        Number::Integer(n) => write_integer(&mut written, n),
+        Number::Float(x) => write_float(&mut written, x),
+    }
+    (end == text.len() && written == text.as_bytes()).then_some(number)
+}
+
+#[cold]
+fn unencodable(kind: Kind) -> Box<Fault> {
+    Fault::new(match kind {
+        Kind::Nil | Kind::None => "cannot encode nil".to_owned(),
+        kind => format!("cannot encode a {}", kind.name()),
+    })
+}
+
+#[cold]
+fn not_finite(what: &str, x: f64) -> Box<Fault> {
+    let x = match x {
+        x if x.is_nan() => "nan",
+        x if x > 0.0 => "inf",
+        _ => "-inf",
+    };
+    Fault::new(format!("{what} is not finite ({x})"))
+}
+
+#[cold]
+fn not_utf8(what: &str, NotUtf8(offset): &NotUtf8) -> Box<Fault> {
+    Fault::new(format!("{what} is not UTF-8 at byte {}", offset + 1))
+}

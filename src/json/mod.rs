@@ -1,0 +1,167 @@
+//! Lua ↔ JSON, straight between the Lua stack and bytes, with no tree between:
+//! what other modules call, and `flux.json` as scripts see it. Knows nothing
+//! of Flux.
+
+mod decode;
+mod encode;
+mod error;
+mod number;
+mod text;
+
+use std::os::raw::c_int;
+
+pub use decode::{Options, Scratch, decode};
+pub use encode::{encode, encode_object};
+pub use error::{DecodeError, EncodeError, Reason};
+
+use crate::lua::{Bytes, Error, Key, Kind, Push, Result, State, Writer};
+use crate::lua_functions;
+
+/// So many tables within one another, and no more: a table that holds itself
+/// ends here.
+const MAX_DEPTH: u32 = 1000;
+
+/// Under which the registry keeps the metatable that makes an empty table an
+/// array.
+static ARRAY_MARK: Key = Key::unique();
+
+/// Make the array mark, once per Lua state.
+pub fn open(writer: &Writer<'_>) {
+    let is_open = push_array_mark(writer.state());
+    writer.state().pop(1);
+    if is_open {
+        return;
+    }
+    writer.table(0, 1);
+    writer.bytes(b"flux.json.array");
+    writer.set_field(-2, c"__name");
+    writer.set_registry(&ARRAY_MARK);
+}
+
+/// Push the metatable that marks arrays; a nil, and false, before [`open`].
+pub fn push_array_mark(state: State<'_>) -> bool {
+    state.registry(&ARRAY_MARK) == Kind::Table
+}
+
+/// Mark the table at the absolute index `table` as an array, which it is while
+/// it is empty. Does not raise.
+pub fn mark_array(writer: &Writer<'_>, table: c_int) {
+    push_array_mark(writer.state());
+    writer.set_metatable(table);
+}
+
+/// Needs two free slots.
+fn has_array_mark(state: State<'_>, table: c_int) -> bool {
+    if !state.push_metatable(table) {
+        return false;
+    }
+    let is_mark = push_array_mark(state) && state.raw_equal(-1, -2);
+    state.pop(2);
+    is_mark
+}
+
+/// Push the table `flux.json`. Opens what it needs.
+pub fn push_module(writer: &Writer<'_>) {
+    open(writer);
+    writer.table(0, 4);
+    writer.function(Some(json_encode));
+    writer.set_field(-2, c"encode");
+    writer.function(Some(json_decode));
+    writer.set_field(-2, c"decode");
+    writer.function(Some(json_array));
+    writer.set_field(-2, c"array");
+    writer.light_userdata(std::ptr::null());
+    writer.set_field(-2, c"NULL");
+}
+
+lua_functions! {
+    json_encode => encode_value;
+    json_decode => decode_text;
+    json_array => array;
+}
+
+/// As much text as most values have, so that few need another allocation.
+const USUAL_LEN: usize = 512;
+
+/// `flux.json.encode(v)` → text.
+fn encode_value(state: State<'_>) -> Result<Bytes> {
+    if state.kind(1) == Kind::None {
+        return Err(Error::expected(state, 1, "value"));
+    }
+    let mut text = Vec::with_capacity(USUAL_LEN);
+    match encode(state, 1, &mut text) {
+        Ok(()) => Ok(Bytes(text)),
+        Err(error) => Err(Error::Raise(error.to_string())),
+    }
+}
+
+/// The topmost value, already on the stack.
+struct OnTop;
+
+impl Push for OnTop {
+    fn push(&mut self, _: &Writer<'_>) -> c_int {
+        1
+    }
+}
+
+/// `flux.json.decode(text[, {null = value}])` → value, or `nil, err`.
+fn decode_text(state: State<'_>) -> Result<OnTop> {
+    let Some(text) = state.bytes(1) else {
+        return Err(Error::expected(state, 1, "string"));
+    };
+    let has_options = !state.is_none_or_nil(2);
+    if has_options && state.kind(2) != Kind::Table {
+        return Err(Error::expected(state, 2, "table"));
+    }
+    let mut scratch = Scratch::default();
+    let mut decoded = Ok(());
+    state.push_value(if has_options { 2 } else { 1 });
+    state.protect(1, |writer| {
+        let options = Options {
+            null: has_options.then(|| null_option(writer)).flatten(),
+        };
+        decoded = decode(writer, text, options, &mut scratch);
+        decoded.is_ok().into()
+    })?;
+    match decoded {
+        Ok(()) => Ok(OnTop),
+        Err(error) => Err(Error::failure(error.to_string())),
+    }
+}
+
+/// Push the field `null` of the options at 1, and say where it is if it is there.
+fn null_option(writer: &Writer<'_>) -> Option<c_int> {
+    writer.bytes(b"null");
+    match writer.state().raw_get(1) {
+        Kind::Nil => None,
+        _ => Some(writer.state().top()),
+    }
+}
+
+/// `flux.json.array([t])` → the same table, an array even while it is empty.
+fn array(state: State<'_>) -> Result<OnTop> {
+    if state.kind(1) == Kind::None {
+        state.protect(0, |writer| {
+            writer.table(0, 0);
+            mark_array(writer, 1);
+            1
+        })?;
+        return Ok(OnTop);
+    }
+    if state.kind(1) != Kind::Table {
+        return Err(Error::expected(state, 1, "table"));
+    }
+    state.set_top(1);
+    if has_array_mark(state, 1) {
+        return Ok(OnTop);
+    }
+    if state.push_metatable(1) {
+        return Err(Error::argument(1, "the table has a metatable already"));
+    }
+    state.push_value(1);
+    state.protect(1, |writer| {
+        mark_array(writer, 1);
+        1
+    })?;
+    Ok(OnTop)
+}

@@ -1,0 +1,17 @@
+//! Lua bindings for Flux, as one shared object: `require "flux"`.
+//!
+//! Arrows go down only:
+//!
+//! - [`api`]: what a script sees, one file a Lua class
+//! - [`json`]: Lua ↔ JSON, straight between the Lua stack and bytes
+//! - [`lua`]: Lua's C API made safe to build on; knows nothing of Flux
+//! - [`backend`]: what a Flux handle can do, as one trait; knows no Lua
+//!   - [`backend::libflux`]: the real one, found at run time
+//!   - [`backend::embedded`]: a broker in this process
+
+pub mod api;
+pub mod backend;
+pub mod json;
+pub mod lua;
+
+pub use api::{luaopen_flux, luaopen_kvs};

@@ -1,0 +1,233 @@
+pub enum lua_State {}
+pub enum lua_Debug {}
+pub type lua_KContext = isize;
+pub type lua_CFunction = Option<unsafe extern "C-unwind" fn(L: *mut lua_State) -> ::std::os::raw::c_int>;
+pub type lua_KFunction = Option<unsafe extern "C-unwind" fn(L: *mut lua_State, status: ::std::os::raw::c_int, ctx: lua_KContext) -> ::std::os::raw::c_int>;
+pub type lua_Hook = Option<unsafe extern "C-unwind" fn(L: *mut lua_State, ar: *mut lua_Debug)>;
+
+pub const LUA_VERSION_NUM: u32 = 505;
+pub const LUA_MULTRET: i32 = -1;
+pub const LUA_OK: u32 = 0;
+pub const LUA_YIELD: u32 = 1;
+pub const LUA_ERRRUN: u32 = 2;
+pub const LUA_ERRSYNTAX: u32 = 3;
+pub const LUA_ERRMEM: u32 = 4;
+pub const LUA_TNONE: i32 = -1;
+pub const LUA_TNIL: u32 = 0;
+pub const LUA_TBOOLEAN: u32 = 1;
+pub const LUA_TLIGHTUSERDATA: u32 = 2;
+pub const LUA_TNUMBER: u32 = 3;
+pub const LUA_TSTRING: u32 = 4;
+pub const LUA_TTABLE: u32 = 5;
+pub const LUA_TFUNCTION: u32 = 6;
+pub const LUA_TUSERDATA: u32 = 7;
+pub const LUA_TTHREAD: u32 = 8;
+pub const LUA_MINSTACK: u32 = 20;
+pub const LUA_RIDX_GLOBALS: u32 = 2;
+pub const LUA_RIDX_MAINTHREAD: u32 = 3;
+pub const LUA_RIDX_LAST: u32 = 3;
+pub const LUA_GCSTOP: u32 = 0;
+pub const LUA_GCRESTART: u32 = 1;
+pub const LUA_GCCOLLECT: u32 = 2;
+pub const LUA_GCCOUNT: u32 = 3;
+pub const LUA_GCCOUNTB: u32 = 4;
+pub const LUA_GCSTEP: u32 = 5;
+pub const LUA_GCISRUNNING: u32 = 6;
+pub const LUA_GCGEN: u32 = 7;
+pub const LUA_GCINC: u32 = 8;
+pub const LUA_GCPARAM: u32 = 9;
+pub const LUA_GCPMINORMUL: u32 = 0;
+pub const LUA_GCPMAJORMINOR: u32 = 1;
+pub const LUA_GCPMINORMAJOR: u32 = 2;
+pub const LUA_GCPPAUSE: u32 = 3;
+pub const LUA_GCPSTEPMUL: u32 = 4;
+pub const LUA_GCPSTEPSIZE: u32 = 5;
+pub const LUA_GCPN: u32 = 6;
+pub const LUA_MASKCALL: u32 = 1;
+pub const LUA_MASKRET: u32 = 2;
+pub const LUA_MASKLINE: u32 = 4;
+pub const LUA_MASKCOUNT: u32 = 8;
+pub const LUA_NOREF: i32 = -2;
+pub const LUA_REFNIL: i32 = -1;
+pub const LUA_TABLIBNAME: &[u8; 6] = b"table\0";
+pub const LUA_TABLIBK: u32 = 256;
+pub type lua_Number = f64;
+pub type lua_Integer = ::std::os::raw::c_longlong;
+pub type lua_Unsigned = ::std::os::raw::c_ulonglong;
+unsafe extern "C-unwind" {
+    pub fn lua_close(L: *mut lua_State);
+    pub fn lua_newthread(L: *mut lua_State) -> *mut lua_State;
+    pub fn lua_version(L: *mut lua_State) -> lua_Number;
+    pub fn lua_absindex(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_gettop(L: *mut lua_State) -> ::std::os::raw::c_int;
+    pub fn lua_settop(L: *mut lua_State, idx: ::std::os::raw::c_int);
+    pub fn lua_pushvalue(L: *mut lua_State, idx: ::std::os::raw::c_int);
+    pub fn lua_rotate(L: *mut lua_State, idx: ::std::os::raw::c_int, n: ::std::os::raw::c_int);
+    pub fn lua_checkstack(L: *mut lua_State, n: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_xmove(from: *mut lua_State, to: *mut lua_State, n: ::std::os::raw::c_int);
+    pub fn lua_isinteger(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_type(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_typename(
+        L: *mut lua_State,
+        tp: ::std::os::raw::c_int,
+    ) -> *const ::std::os::raw::c_char;
+    pub fn lua_tonumberx(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        isnum: *mut ::std::os::raw::c_int,
+    ) -> lua_Number;
+    pub fn lua_tointegerx(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        isnum: *mut ::std::os::raw::c_int,
+    ) -> lua_Integer;
+    pub fn lua_toboolean(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_tolstring(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        len: *mut usize,
+    ) -> *const ::std::os::raw::c_char;
+    pub fn lua_rawlen(L: *mut lua_State, idx: ::std::os::raw::c_int) -> lua_Unsigned;
+    pub fn lua_touserdata(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> *mut ::std::os::raw::c_void;
+    pub fn lua_tothread(L: *mut lua_State, idx: ::std::os::raw::c_int) -> *mut lua_State;
+    pub fn lua_topointer(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> *const ::std::os::raw::c_void;
+    pub fn lua_rawequal(
+        L: *mut lua_State,
+        idx1: ::std::os::raw::c_int,
+        idx2: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_pushnil(L: *mut lua_State);
+    pub fn lua_pushnumber(L: *mut lua_State, n: lua_Number);
+    pub fn lua_pushinteger(L: *mut lua_State, n: lua_Integer);
+    pub fn lua_pushlstring(
+        L: *mut lua_State,
+        s: *const ::std::os::raw::c_char,
+        len: usize,
+    ) -> *const ::std::os::raw::c_char;
+    pub fn lua_pushcclosure(L: *mut lua_State, fn_: lua_CFunction, n: ::std::os::raw::c_int);
+    pub fn lua_pushboolean(L: *mut lua_State, b: ::std::os::raw::c_int);
+    pub fn lua_pushlightuserdata(L: *mut lua_State, p: *mut ::std::os::raw::c_void);
+    pub fn lua_pushthread(L: *mut lua_State) -> ::std::os::raw::c_int;
+    pub fn lua_getglobal(
+        L: *mut lua_State,
+        name: *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_getfield(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        k: *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_rawget(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_rawgeti(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        n: lua_Integer,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_rawgetp(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        p: *const ::std::os::raw::c_void,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_createtable(
+        L: *mut lua_State,
+        narr: ::std::os::raw::c_int,
+        nrec: ::std::os::raw::c_int,
+    );
+    pub fn lua_newuserdatauv(
+        L: *mut lua_State,
+        sz: usize,
+        nuvalue: ::std::os::raw::c_int,
+    ) -> *mut ::std::os::raw::c_void;
+    pub fn lua_getmetatable(
+        L: *mut lua_State,
+        objindex: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_getiuservalue(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        n: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_setglobal(L: *mut lua_State, name: *const ::std::os::raw::c_char);
+    pub fn lua_setfield(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        k: *const ::std::os::raw::c_char,
+    );
+    pub fn lua_rawset(L: *mut lua_State, idx: ::std::os::raw::c_int);
+    pub fn lua_rawseti(L: *mut lua_State, idx: ::std::os::raw::c_int, n: lua_Integer);
+    pub fn lua_rawsetp(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        p: *const ::std::os::raw::c_void,
+    );
+    pub fn lua_setmetatable(
+        L: *mut lua_State,
+        objindex: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_setiuservalue(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        n: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_pcallk(
+        L: *mut lua_State,
+        nargs: ::std::os::raw::c_int,
+        nresults: ::std::os::raw::c_int,
+        errfunc: ::std::os::raw::c_int,
+        ctx: lua_KContext,
+        k: lua_KFunction,
+    ) -> ::std::os::raw::c_int;
+    pub fn lua_gc(L: *mut lua_State, what: ::std::os::raw::c_int, ...) -> ::std::os::raw::c_int;
+    pub fn lua_error(L: *mut lua_State) -> ::std::os::raw::c_int;
+    pub fn lua_next(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_concat(L: *mut lua_State, n: ::std::os::raw::c_int);
+    pub fn lua_sethook(
+        L: *mut lua_State,
+        func: lua_Hook,
+        mask: ::std::os::raw::c_int,
+        count: ::std::os::raw::c_int,
+    );
+    pub fn luaL_argerror(
+        L: *mut lua_State,
+        arg: ::std::os::raw::c_int,
+        extramsg: *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int;
+    pub fn luaL_checkstack(
+        L: *mut lua_State,
+        sz: ::std::os::raw::c_int,
+        msg: *const ::std::os::raw::c_char,
+    );
+    pub fn luaL_where(L: *mut lua_State, lvl: ::std::os::raw::c_int);
+    pub fn luaL_ref(L: *mut lua_State, t: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn luaL_unref(L: *mut lua_State, t: ::std::os::raw::c_int, ref_: ::std::os::raw::c_int);
+    pub fn luaL_loadfilex(
+        L: *mut lua_State,
+        filename: *const ::std::os::raw::c_char,
+        mode: *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int;
+    pub fn luaL_loadbufferx(
+        L: *mut lua_State,
+        buff: *const ::std::os::raw::c_char,
+        sz: usize,
+        name: *const ::std::os::raw::c_char,
+        mode: *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int;
+    pub fn luaL_newstate() -> *mut lua_State;
+    pub fn luaL_traceback(
+        L: *mut lua_State,
+        L1: *mut lua_State,
+        msg: *const ::std::os::raw::c_char,
+        level: ::std::os::raw::c_int,
+    );
+    pub fn luaL_openselectedlibs(
+        L: *mut lua_State,
+        load: ::std::os::raw::c_int,
+        preload: ::std::os::raw::c_int,
+    );
+}

@@ -1,0 +1,393 @@
+//! What differs from Lua 5.1 to 5.5 and LuaJIT, so that the rest is written
+//! against one Lua. The names and the contracts are those of Lua 5.4.
+
+use std::os::raw::{c_char, c_int, c_void};
+
+use super::sys;
+use super::sys::lua_State;
+
+pub const TNONE: c_int = sys::LUA_TNONE;
+pub const TNIL: c_int = sys::LUA_TNIL as c_int;
+pub const TBOOLEAN: c_int = sys::LUA_TBOOLEAN as c_int;
+pub const TLIGHTUSERDATA: c_int = sys::LUA_TLIGHTUSERDATA as c_int;
+pub const TNUMBER: c_int = sys::LUA_TNUMBER as c_int;
+pub const TSTRING: c_int = sys::LUA_TSTRING as c_int;
+pub const TTABLE: c_int = sys::LUA_TTABLE as c_int;
+pub const TFUNCTION: c_int = sys::LUA_TFUNCTION as c_int;
+pub const TUSERDATA: c_int = sys::LUA_TUSERDATA as c_int;
+pub const TTHREAD: c_int = sys::LUA_TTHREAD as c_int;
+
+pub const MULTRET: c_int = sys::LUA_MULTRET;
+
+/// Whether this Lua's numbers have an integer subtype of 64 bits.
+pub const HAS_INTEGERS: bool = cfg!(any(feature = "lua53", feature = "lua54", feature = "lua55"));
+
+/// The Lua that the module is built for, as its users call it.
+pub const NAME: &str = if cfg!(feature = "lua51") {
+    "Lua 5.1"
+} else if cfg!(feature = "lua52") {
+    "Lua 5.2"
+} else if cfg!(feature = "lua53") {
+    "Lua 5.3"
+} else if cfg!(feature = "lua54") {
+    "Lua 5.4"
+} else if cfg!(feature = "lua55") {
+    "Lua 5.5"
+} else {
+    "LuaJIT"
+};
+
+#[cfg(not(feature = "lua55"))]
+pub const REGISTRYINDEX: c_int = sys::LUA_REGISTRYINDEX;
+/// Lua 5.5 derives it from INT_MAX, which bindgen does not evaluate.
+#[cfg(feature = "lua55")]
+pub const REGISTRYINDEX: c_int = -(c_int::MAX / 2 + 1000);
+
+#[cfg(any(feature = "lua51", feature = "luajit"))]
+pub const fn upvalue_index(i: c_int) -> c_int {
+    sys::LUA_GLOBALSINDEX - i
+}
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+pub const fn upvalue_index(i: c_int) -> c_int {
+    REGISTRYINDEX - i
+}
+
+/// The functions whose signature or very existence differs. Each is as unsafe
+/// as the C function it is named after, and raises if and only if that does.
+#[cfg(any(feature = "lua51", feature = "luajit"))]
+mod versioned {
+    use super::*;
+
+    pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
+        unsafe { sys::lua_objlen(state, index) }
+    }
+
+    pub unsafe fn tonumber(state: *mut lua_State, index: c_int) -> f64 {
+        unsafe { sys::lua_tonumber(state, index) }
+    }
+
+    pub unsafe fn rawget(state: *mut lua_State, index: c_int) -> c_int {
+        unsafe {
+            sys::lua_rawget(state, index);
+            sys::lua_type(state, -1)
+        }
+    }
+
+    pub unsafe fn rawgeti(state: *mut lua_State, index: c_int, n: i64) -> c_int {
+        unsafe {
+            // A key that a C int cannot hold is looked up as a number.
+            match c_int::try_from(n) {
+                Ok(n) => sys::lua_rawgeti(state, index, n),
+                Err(_) => {
+                    let index = absindex(state, index);
+                    sys::lua_pushnumber(state, n as f64);
+                    sys::lua_rawget(state, index);
+                }
+            }
+            sys::lua_type(state, -1)
+        }
+    }
+
+    pub unsafe fn rawseti(state: *mut lua_State, index: c_int, n: c_int) {
+        unsafe { sys::lua_rawseti(state, index, n) }
+    }
+
+    pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
+        unsafe {
+            let index = absindex(state, index);
+            sys::lua_pushlightuserdata(state, key.cast_mut());
+            sys::lua_rawget(state, index);
+            sys::lua_type(state, -1)
+        }
+    }
+
+    pub unsafe fn rawsetp(state: *mut lua_State, index: c_int, key: *const c_void) {
+        unsafe {
+            let index = absindex(state, index);
+            sys::lua_pushlightuserdata(state, key.cast_mut());
+            sys::lua_insert(state, -2);
+            sys::lua_rawset(state, index);
+        }
+    }
+
+    pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
+        unsafe { sys::lua_pcall(state, args, results, msgh) }
+    }
+
+    pub unsafe fn newuserdata(state: *mut lua_State, size: usize) -> *mut c_void {
+        unsafe { sys::lua_newuserdata(state, size) }
+    }
+
+    /// The table that a userdata carries.
+    pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
+        unsafe { sys::lua_getfenv(state, index) }
+    }
+
+    /// The userdata at `index` shall carry the table on top, which goes.
+    pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
+        unsafe {
+            sys::lua_setfenv(state, index);
+        }
+    }
+
+    pub unsafe fn insert(state: *mut lua_State, index: c_int) {
+        unsafe { sys::lua_insert(state, index) }
+    }
+
+    pub unsafe fn remove(state: *mut lua_State, index: c_int) {
+        unsafe { sys::lua_remove(state, index) }
+    }
+
+    pub unsafe fn loadbuffer(state: *mut lua_State, chunk: &[u8], name: *const c_char) -> c_int {
+        unsafe { sys::luaL_loadbuffer(state, chunk.as_ptr().cast(), chunk.len(), name) }
+    }
+
+
+    pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
+        unsafe { sys::lua_getfield(state, sys::LUA_GLOBALSINDEX, name) }
+    }
+
+    pub unsafe fn setglobal(state: *mut lua_State, name: *const c_char) {
+        unsafe { sys::lua_setfield(state, sys::LUA_GLOBALSINDEX, name) }
+    }
+}
+
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+mod versioned {
+    use super::*;
+
+    pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
+        #[cfg(feature = "lua52")]
+        unsafe {
+            sys::lua_rawlen(state, index)
+        }
+        #[cfg(not(feature = "lua52"))]
+        unsafe {
+            sys::lua_rawlen(state, index) as usize
+        }
+    }
+
+    pub unsafe fn tonumber(state: *mut lua_State, index: c_int) -> f64 {
+        unsafe { sys::lua_tonumberx(state, index, std::ptr::null_mut()) }
+    }
+
+    #[cfg(feature = "lua52")]
+    pub unsafe fn rawget(state: *mut lua_State, index: c_int) -> c_int {
+        unsafe {
+            sys::lua_rawget(state, index);
+            sys::lua_type(state, -1)
+        }
+    }
+    #[cfg(not(feature = "lua52"))]
+    pub unsafe fn rawget(state: *mut lua_State, index: c_int) -> c_int {
+        unsafe { sys::lua_rawget(state, index) }
+    }
+
+    #[cfg(feature = "lua52")]
+    pub unsafe fn rawgeti(state: *mut lua_State, index: c_int, n: i64) -> c_int {
+        unsafe {
+            // A key that a C int cannot hold is looked up as a number.
+            match c_int::try_from(n) {
+                Ok(n) => sys::lua_rawgeti(state, index, n),
+                Err(_) => {
+                    let index = absindex(state, index);
+                    sys::lua_pushnumber(state, n as f64);
+                    sys::lua_rawget(state, index);
+                }
+            }
+            sys::lua_type(state, -1)
+        }
+    }
+    #[cfg(not(feature = "lua52"))]
+    pub unsafe fn rawgeti(state: *mut lua_State, index: c_int, n: i64) -> c_int {
+        unsafe { sys::lua_rawgeti(state, index, n) }
+    }
+
+    pub unsafe fn rawseti(state: *mut lua_State, index: c_int, n: c_int) {
+        #[cfg(feature = "lua52")]
+        unsafe {
+            sys::lua_rawseti(state, index, n)
+        }
+        #[cfg(not(feature = "lua52"))]
+        unsafe {
+            sys::lua_rawseti(state, index, n.into())
+        }
+    }
+
+    pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
+        unsafe {
+            sys::lua_rawgetp(state, index, key);
+            sys::lua_type(state, -1)
+        }
+    }
+
+    pub unsafe fn rawsetp(state: *mut lua_State, index: c_int, key: *const c_void) {
+        unsafe { sys::lua_rawsetp(state, index, key) }
+    }
+
+    pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
+        unsafe { sys::lua_pcallk(state, args, results, msgh, 0, None) }
+    }
+
+    /// With one user value, nil until set.
+    pub unsafe fn newuserdata(state: *mut lua_State, size: usize) -> *mut c_void {
+        #[cfg(any(feature = "lua52", feature = "lua53"))]
+        unsafe {
+            sys::lua_newuserdata(state, size)
+        }
+        #[cfg(not(any(feature = "lua52", feature = "lua53")))]
+        unsafe {
+            sys::lua_newuserdatauv(state, size, 1)
+        }
+    }
+
+    /// The table that a userdata carries.
+    pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
+        #[cfg(any(feature = "lua52", feature = "lua53"))]
+        unsafe {
+            sys::lua_getuservalue(state, index);
+        }
+        #[cfg(not(any(feature = "lua52", feature = "lua53")))]
+        unsafe {
+            sys::lua_getiuservalue(state, index, 1);
+        }
+    }
+
+    /// The userdata at `index` shall carry the table on top, which goes.
+    pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
+        #[cfg(any(feature = "lua52", feature = "lua53"))]
+        unsafe {
+            sys::lua_setuservalue(state, index)
+        }
+        #[cfg(not(any(feature = "lua52", feature = "lua53")))]
+        unsafe {
+            sys::lua_setiuservalue(state, index, 1);
+        }
+    }
+
+    #[cfg(feature = "lua52")]
+    pub unsafe fn insert(state: *mut lua_State, index: c_int) {
+        unsafe { sys::lua_insert(state, index) }
+    }
+    #[cfg(not(feature = "lua52"))]
+    pub unsafe fn insert(state: *mut lua_State, index: c_int) {
+        unsafe { sys::lua_rotate(state, index, 1) }
+    }
+
+    #[cfg(feature = "lua52")]
+    pub unsafe fn remove(state: *mut lua_State, index: c_int) {
+        unsafe { sys::lua_remove(state, index) }
+    }
+    #[cfg(not(feature = "lua52"))]
+    pub unsafe fn remove(state: *mut lua_State, index: c_int) {
+        unsafe {
+            sys::lua_rotate(state, index, -1);
+            sys::lua_settop(state, -2);
+        }
+    }
+
+    pub unsafe fn loadbuffer(state: *mut lua_State, chunk: &[u8], name: *const c_char) -> c_int {
+        let mode = std::ptr::null();
+        unsafe { sys::luaL_loadbufferx(state, chunk.as_ptr().cast(), chunk.len(), name, mode) }
+    }
+
+
+    pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
+        unsafe {
+            sys::lua_getglobal(state, name);
+        }
+    }
+
+    pub unsafe fn setglobal(state: *mut lua_State, name: *const c_char) {
+        unsafe { sys::lua_setglobal(state, name) }
+    }
+}
+
+pub use versioned::*;
+
+/// Never raises.
+pub unsafe fn absindex(state: *mut lua_State, index: c_int) -> c_int {
+    if index > 0 || index <= REGISTRYINDEX {
+        return index;
+    }
+    unsafe { sys::lua_gettop(state) + index + 1 }
+}
+
+/// The number at `index` as an integer, if it is one exactly. Never raises;
+/// the value must be a number, not a string that looks like one.
+#[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {
+    let mut is_integer = 0;
+    let n = unsafe { sys::lua_tointegerx(state, index, &mut is_integer) };
+    (is_integer != 0).then_some(n)
+}
+
+/// The number at `index` as an integer, if it is one exactly. Never raises;
+/// the value must be a number, not a string that looks like one.
+#[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
+pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {
+    let n = unsafe { tonumber(state, index) };
+    let i = n as i64;
+    (i as f64 == n && i != i64::MAX).then_some(i)
+}
+
+/// Whether the number at `index` has the integer subtype.
+pub unsafe fn isinteger(state: *mut lua_State, index: c_int) -> bool {
+    #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+    unsafe {
+        sys::lua_isinteger(state, index) != 0
+    }
+    #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
+    {
+        let _ = (state, index);
+        false
+    }
+}
+
+/// Push an integer; one that this Lua cannot hold exactly becomes the nearest
+/// number. Never raises.
+pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
+    #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+    unsafe {
+        sys::lua_pushinteger(state, n)
+    }
+    #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
+    unsafe {
+        sys::lua_pushnumber(state, n as f64)
+    }
+}
+
+/// Room for `n` more values, or false. Never raises, whereas Lua 5.1's and
+/// LuaJIT's own `lua_checkstack` do when memory is short.
+#[cfg(any(feature = "lua51", feature = "luajit"))]
+pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
+    unsafe extern "C-unwind" fn grow(state: *mut lua_State) -> c_int {
+        unsafe {
+            let n = sys::lua_touserdata(state, 1) as usize as c_int;
+            sys::luaL_checkstack(state, n, std::ptr::null());
+        }
+        0
+    }
+    // Growing the stack inside a protected call leaves it grown outside, where
+    // checking it again then only notes the new limit.
+    unsafe {
+        let status = sys::lua_cpcall(state, Some(grow), n as usize as *mut c_void);
+        if status != 0 {
+            sys::lua_settop(state, -2);
+            return false;
+        }
+        sys::lua_checkstack(state, n) != 0
+    }
+}
+
+/// Room for `n` more values, or false. Never raises.
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
+    unsafe { sys::lua_checkstack(state, n) != 0 }
+}
+
+/// Push a C function without upvalues. Lua 5.1 and LuaJIT allocate, and may
+/// raise; the others do not.
+pub unsafe fn pushcfunction(state: *mut lua_State, function: sys::lua_CFunction) {
+    unsafe { sys::lua_pushcclosure(state, function, 0) }
+}

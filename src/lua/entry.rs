@@ -1,0 +1,147 @@
+//! The one door from Lua into Rust: every `lua_CFunction` is [`enter`] round a
+//! Rust function. A panic becomes a Lua error; destructors have run before any
+//! error jumps.
+
+use std::any::Any;
+use std::os::raw::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Error, Failure, Push, Result, State, Writer, lua_State, sys};
+
+/// Define `extern "C-unwind"` entry points: `name => rust_function`.
+#[macro_export]
+macro_rules! lua_functions {
+    ($($(#[$meta:meta])* $name:ident => $body:path;)*) => {
+        $($(#[$meta])*
+        unsafe extern "C-unwind" fn $name(
+            state: *mut $crate::lua::lua_State,
+        ) -> ::std::os::raw::c_int {
+            // SAFETY: Lua calls with a live state, and this frame owns nothing.
+            unsafe { $crate::lua::enter(state, $body) }
+        })*
+    };
+}
+
+/// How the call ends, known before what owned the words for it is dropped.
+enum End {
+    Return(c_int),
+    /// The value on top is raised.
+    Raise,
+    /// The string on top is raised about this argument.
+    RaiseArgument(c_int),
+}
+
+/// Run an entry point's body and give its results, or its error, to Lua.
+///
+/// # Safety
+/// Lua called, with `raw`, a C function whose frame owns nothing.
+pub unsafe fn enter<R, F>(raw: *mut lua_State, body: F) -> c_int
+where
+    R: Push,
+    F: FnOnce(State<'_>) -> Result<R>,
+{
+    // SAFETY: the state is live during the call.
+    let state = unsafe { State::new(raw) };
+    match run(state, body) {
+        End::Return(count) => count,
+        // SAFETY: a value is on top; `run` has dropped all it owned.
+        End::Raise => unsafe { sys::lua_error(raw) },
+        // SAFETY: a string is on top and stays there until the jump.
+        End::RaiseArgument(index) => unsafe {
+            let message = sys::lua_tolstring(raw, -1, std::ptr::null_mut());
+            sys::luaL_argerror(raw, index, message)
+        },
+    }
+}
+
+/// A metamethod of the collector: `body` must not raise, and a panic in it is
+/// the end of it.
+///
+/// # Safety
+/// As for [`enter`].
+pub unsafe fn finalize(raw: *mut lua_State, body: fn(State<'_>)) -> c_int {
+    // SAFETY: the state is live during the call.
+    let state = unsafe { State::new(raw) };
+    // A finalizer has nobody to tell.
+    let _ = catch_unwind(AssertUnwindSafe(|| body(state)));
+    0
+}
+
+/// All that owns something happens in here; it returns with nothing owned.
+fn run<R: Push>(state: State<'_>, body: impl FnOnce(State<'_>) -> Result<R>) -> End {
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(state)))
+        .unwrap_or_else(|panic| Err(Error::Raise(format!("internal error: {}", said(&*panic)))));
+    match outcome {
+        Ok(mut results) => give(state, &mut results),
+        Err(Error::Failure(mut failure)) => give::<Failure>(state, &mut failure),
+        Err(Error::RaiseTop) => End::Raise,
+        Err(Error::Raise(message)) => raise(state, &message),
+        Err(Error::Argument { index, message }) => match push_text(state, message.as_bytes()) {
+            End::Return(_) => End::RaiseArgument(index),
+            failed => failed,
+        },
+    }
+}
+
+/// Push the results, under protection where a jump would skip a destructor.
+/// Either way they see the call's stack, its arguments at their indices.
+fn give<P: Push>(state: State<'_>, results: &mut P) -> End {
+    if !std::mem::needs_drop::<P>() {
+        // SAFETY: nothing between here and Lua owns anything: the caller's
+        // outcome is this value, which has no destructor.
+        let writer = unsafe { Writer::new(state.raw()) };
+        return End::Return(results.push(&writer));
+    }
+    let mut count = 0;
+    let given = state.protect(state.top(), |writer| {
+        count = results.push(writer);
+        count
+    });
+    match given {
+        Ok(_) => End::Return(count),
+        Err(error) => raise_again(state, error),
+    }
+}
+
+fn raise(state: State<'_>, message: &str) -> End {
+    let pushed = state.protect(0, |writer| {
+        // Level 2 is who called the C function: this job is level 0.
+        // SAFETY: the state is live and the frame owns nothing.
+        unsafe { sys::luaL_where(writer.raw(), 2) };
+        writer.bytes(message.as_bytes());
+        // SAFETY: two strings are on top.
+        unsafe { sys::lua_concat(writer.raw(), 2) };
+        1
+    });
+    match pushed {
+        Ok(_) => End::Raise,
+        Err(error) => raise_again(state, error),
+    }
+}
+
+fn push_text(state: State<'_>, text: &[u8]) -> End {
+    let pushed = state.protect(0, |writer| {
+        writer.bytes(text);
+        1
+    });
+    match pushed {
+        Ok(count) => End::Return(count),
+        Err(error) => raise_again(state, error),
+    }
+}
+
+/// An error while reporting: only memory is ever short then, and Lua keeps
+/// that message ready made.
+fn raise_again(state: State<'_>, error: Error) -> End {
+    if !matches!(error, Error::RaiseTop) {
+        state.push_nil();
+    }
+    End::Raise
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic")
+}

@@ -1,0 +1,84 @@
+//! How an entry point ends without a result.
+
+use std::os::raw::c_int;
+
+use super::{Kind, Push, Raised, State, Writer};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an entry point has no result: what `entry` makes of it is up to the kind.
+#[derive(Debug)]
+pub enum Error {
+    /// A wrong kind of argument: raised as `luaL_argerror` does, naming it.
+    Argument { index: c_int, message: String },
+    /// Raised with this message and the caller's position.
+    Raise(String),
+    /// The value on top of the stack is raised as it is.
+    RaiseTop,
+    /// Nothing raised: the call returns `nil, text, code, detail`.
+    Failure(Failure),
+}
+
+/// What a call that failed at run time returns.
+#[derive(Debug)]
+pub struct Failure {
+    pub text: String,
+    /// The errno, where there is one.
+    pub code: Option<i32>,
+    /// What whoever refused said about it.
+    pub detail: Option<String>,
+}
+
+impl Error {
+    pub fn argument(index: c_int, message: impl Into<String>) -> Error {
+        Error::Argument {
+            index,
+            message: message.into(),
+        }
+    }
+
+    /// "string expected, got nil", of the argument at `index`.
+    pub fn expected(state: State<'_>, index: c_int, what: &str) -> Error {
+        let got = match state.kind(index) {
+            Kind::None => "no value",
+            kind => kind.name(),
+        };
+        Error::argument(index, format!("{what} expected, got {got}"))
+    }
+
+    /// `nil, text`.
+    pub fn failure(text: impl Into<String>) -> Error {
+        Error::Failure(Failure {
+            text: text.into(),
+            code: None,
+            detail: None,
+        })
+    }
+}
+
+impl From<Raised> for Error {
+    fn from(_: Raised) -> Error {
+        Error::RaiseTop
+    }
+}
+
+impl Push for Failure {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.nil();
+        writer.bytes(self.text.as_bytes());
+        if self.code.is_none() && self.detail.is_none() {
+            return 2;
+        }
+        match self.code {
+            Some(code) => writer.integer(code.into()),
+            None => writer.nil(),
+        }
+        match &self.detail {
+            Some(detail) => {
+                writer.bytes(detail.as_bytes());
+                4
+            }
+            None => 3,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Lua's C API made safe to build on. Knows nothing of Flux.
+//!
+//! The shape that keeps a Lua error from jumping over a destructor:
+//!
+//! - A [`State`] offers only what cannot raise. Entry points read their
+//!   arguments and do their work with it, inside the panic barrier.
+//! - A [`Writer`] offers what may raise, allocations above all. It is handed
+//!   out only inside a protected call ([`State::protect`]) to code that owns
+//!   nothing: whatever has a destructor lives in the frame that made that
+//!   call, or in userdata.
+//! - What an entry point returns is a value that knows how to [`Push`] itself;
+//!   `entry` pushes it that way, drops it, and only then raises if it must.
+
+pub(crate) mod compat;
+mod entry;
+mod error;
+#[cfg(feature = "interpreter")]
+mod host;
+mod push;
+mod state;
+pub(crate) mod sys;
+mod userdata;
+mod writer;
+
+pub use compat::{NAME, upvalue_index};
+pub use entry::{enter, finalize};
+pub use error::{Error, Failure, Result};
+#[cfg(feature = "interpreter")]
+pub use host::Host;
+pub use push::{Bytes, Integer, Nil, Push, Text};
+pub use state::{Key, Kind, Raised, State};
+pub use sys::{lua_CFunction, lua_State};
+pub use userdata::{Class, ClassInfo};
+pub use writer::Writer;
+
+/// Make what the mechanisms of this layer need, once in each Lua state that
+/// the module is opened in.
+pub fn open(writer: &Writer<'_>) {
+    state::open(writer);
+}

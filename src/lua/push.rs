@@ -1,0 +1,91 @@
+//! What an entry point can return: values that push themselves.
+
+use std::os::raw::c_int;
+
+use super::Writer;
+
+/// A result of an entry point.
+pub trait Push {
+    /// Push the values and return how many. May raise at any point, so the
+    /// body keeps nothing that has a destructor in its own frame: that is in
+    /// `self`, which outlives the jump.
+    fn push(&mut self, writer: &Writer<'_>) -> c_int;
+}
+
+/// One nil.
+pub struct Nil;
+/// One integer.
+pub struct Integer(pub i64);
+/// One string, of bytes.
+pub struct Bytes(pub Vec<u8>);
+/// One string, of text.
+pub struct Text(pub String);
+
+impl Push for () {
+    fn push(&mut self, _: &Writer<'_>) -> c_int {
+        0
+    }
+}
+
+impl Push for Nil {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.nil();
+        1
+    }
+}
+
+impl Push for bool {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.boolean(*self);
+        1
+    }
+}
+
+impl Push for Integer {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.integer(self.0);
+        1
+    }
+}
+
+impl Push for &'static str {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.bytes(self.as_bytes());
+        1
+    }
+}
+
+impl Push for Bytes {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.bytes(&self.0);
+        1
+    }
+}
+
+impl Push for Text {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.bytes(self.0.as_bytes());
+        1
+    }
+}
+
+impl<A: Push, B: Push> Push for (A, B) {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        self.0.push(writer) + self.1.push(writer)
+    }
+}
+
+impl<A: Push, B: Push, C: Push> Push for (A, B, C) {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        self.0.push(writer) + self.1.push(writer) + self.2.push(writer)
+    }
+}
+
+impl<P: Push> Push for Option<P> {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        match self {
+            Some(value) => value.push(writer),
+            None => Nil.push(writer),
+        }
+    }
+}

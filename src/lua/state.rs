@@ -1,0 +1,349 @@
+//! The half of Lua's API that cannot raise: reading values, moving them about,
+//! and calling under protection.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::os::raw::{c_int, c_void};
+use std::ptr::NonNull;
+
+use super::{Error, Result, Writer, compat, lua_State, sys};
+
+/// A `lua_State` during one call from Lua. Everything here leaves Lua free to
+/// be called from frames that own things.
+///
+/// Values read from the stack are borrowed for `'a`, the call: the stack slot
+/// that they were read from must stay in place meanwhile, which holds for
+/// arguments as long as nothing replaces them.
+#[derive(Clone, Copy)]
+pub struct State<'a> {
+    raw: *mut lua_State,
+    call: PhantomData<&'a lua_State>,
+}
+
+/// A static that the module's values in the registry are found by: its address
+/// is the key.
+pub struct Key {
+    // Statics without a size may share an address.
+    _byte: u8,
+}
+
+impl Key {
+    pub const fn unique() -> Key {
+        Key { _byte: 0 }
+    }
+
+    pub(super) fn address(&'static self) -> *const c_void {
+        std::ptr::from_ref(self).cast()
+    }
+}
+
+/// A protected call ended with an error, whose value is on top of the stack.
+#[derive(Debug)]
+pub struct Raised;
+
+/// A value's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    None,
+    Nil,
+    Boolean,
+    LightUserdata,
+    Number,
+    String,
+    Table,
+    Function,
+    Userdata,
+    Thread,
+    /// A type of a Lua extension (LuaJIT's cdata).
+    Other,
+}
+
+impl Kind {
+    fn of(tag: c_int) -> Kind {
+        match tag {
+            compat::TNONE => Kind::None,
+            compat::TNIL => Kind::Nil,
+            compat::TBOOLEAN => Kind::Boolean,
+            compat::TLIGHTUSERDATA => Kind::LightUserdata,
+            compat::TNUMBER => Kind::Number,
+            compat::TSTRING => Kind::String,
+            compat::TTABLE => Kind::Table,
+            compat::TFUNCTION => Kind::Function,
+            compat::TUSERDATA => Kind::Userdata,
+            compat::TTHREAD => Kind::Thread,
+            _ => Kind::Other,
+        }
+    }
+
+    /// As Lua's `type` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::None => "no value",
+            Kind::Nil => "nil",
+            Kind::Boolean => "boolean",
+            Kind::LightUserdata | Kind::Userdata => "userdata",
+            Kind::Number => "number",
+            Kind::String => "string",
+            Kind::Table => "table",
+            Kind::Function => "function",
+            Kind::Thread => "thread",
+            Kind::Other => "cdata",
+        }
+    }
+}
+
+impl<'a> State<'a> {
+    /// # Safety
+    /// `raw` is a live Lua state that this thread may use for all of `'a`.
+    pub unsafe fn new(raw: *mut lua_State) -> State<'a> {
+        State {
+            raw,
+            call: PhantomData,
+        }
+    }
+
+    pub fn raw(self) -> *mut lua_State {
+        self.raw
+    }
+
+    pub fn top(self) -> c_int {
+        // SAFETY: the state is live (`new`), as in every block of this impl
+        // that says no more.
+        unsafe { sys::lua_gettop(self.raw) }
+    }
+
+    /// Drop everything above `top`.
+    pub fn set_top(self, top: c_int) {
+        debug_assert!(top <= self.top());
+        // SAFETY: the stack only shrinks, and no to-be-closed slot is ours.
+        unsafe { sys::lua_settop(self.raw, top) }
+    }
+
+    /// Drop the topmost `n` values.
+    pub fn pop(self, n: c_int) {
+        self.set_top(self.top() - n);
+    }
+
+    pub fn kind(self, index: c_int) -> Kind {
+        // SAFETY: any acceptable index may be asked for; callers pass
+        // positions of arguments or of what they pushed.
+        Kind::of(unsafe { sys::lua_type(self.raw, index) })
+    }
+
+    /// Whether the argument is absent or nil.
+    pub fn is_none_or_nil(self, index: c_int) -> bool {
+        matches!(self.kind(index), Kind::None | Kind::Nil)
+    }
+
+    pub fn boolean(self, index: c_int) -> bool {
+        // SAFETY: as in `kind`.
+        unsafe { sys::lua_toboolean(self.raw, index) != 0 }
+    }
+
+    /// A string's bytes. Numbers are not strings here: converting one would
+    /// allocate.
+    pub fn bytes(self, index: c_int) -> Option<&'a [u8]> {
+        if self.kind(index) != Kind::String {
+            return None;
+        }
+        let mut len = 0;
+        // SAFETY: the value is a string, so nothing is converted; its bytes
+        // stay while the slot holds it, which is what `'a` stands for.
+        unsafe {
+            let text = sys::lua_tolstring(self.raw, index, &mut len);
+            Some(std::slice::from_raw_parts(text.cast(), len))
+        }
+    }
+
+    /// A number, of whatever subtype.
+    pub fn number(self, index: c_int) -> Option<f64> {
+        if self.kind(index) != Kind::Number {
+            return None;
+        }
+        // SAFETY: the value is a number.
+        Some(unsafe { compat::tonumber(self.raw, index) })
+    }
+
+    /// A number that is an integer exactly, of whatever subtype.
+    pub fn integer(self, index: c_int) -> Option<i64> {
+        if self.kind(index) != Kind::Number {
+            return None;
+        }
+        // SAFETY: the value is a number.
+        unsafe { compat::exact_integer(self.raw, index) }
+    }
+
+    /// Whether the number at `index` has the integer subtype of Lua 5.3.
+    pub fn has_integer_subtype(self, index: c_int) -> bool {
+        // SAFETY: as in `kind`.
+        unsafe { compat::isinteger(self.raw, index) }
+    }
+
+    /// The address of a light or full userdata's block.
+    pub fn userdata(self, index: c_int) -> Option<NonNull<c_void>> {
+        // SAFETY: as in `kind`.
+        NonNull::new(unsafe { sys::lua_touserdata(self.raw, index) })
+    }
+
+    /// A table's border, a string's or userdata's length in bytes; no metamethods.
+    pub fn raw_len(self, index: c_int) -> usize {
+        // SAFETY: as in `kind`.
+        unsafe { compat::rawlen(self.raw, index) }
+    }
+
+    /// The address that identifies a table, function, thread or userdata.
+    pub fn identity(self, index: c_int) -> *const c_void {
+        // SAFETY: as in `kind`.
+        unsafe { sys::lua_topointer(self.raw, index) }
+    }
+
+    /// Room for `n` more values than the call may push anyway.
+    pub fn reserve(self, n: c_int) -> bool {
+        // SAFETY: never raises, see there.
+        unsafe { compat::checkstack(self.raw, n) }
+    }
+
+    // What pushes one value below needs a free slot: entry points have at
+    // least `LUA_MINSTACK` of them, loops and recursion `reserve`.
+
+    pub fn push_nil(self) {
+        // SAFETY: there is a free slot.
+        unsafe { sys::lua_pushnil(self.raw) }
+    }
+
+    pub fn push_value(self, index: c_int) {
+        // SAFETY: there is a free slot.
+        unsafe { sys::lua_pushvalue(self.raw, index) }
+    }
+
+    pub fn push_integer(self, n: i64) {
+        // SAFETY: there is a free slot.
+        unsafe { compat::pushinteger(self.raw, n) }
+    }
+
+    /// Push `table[n]`, without metamethods.
+    pub fn raw_get_index(self, table: c_int, n: i64) -> Kind {
+        debug_assert_eq!(self.kind(table), Kind::Table);
+        // SAFETY: the value is a table and there is a free slot.
+        Kind::of(unsafe { compat::rawgeti(self.raw, table, n) })
+    }
+
+    /// Replace the key on top by `table[key]`, without metamethods.
+    pub fn raw_get(self, table: c_int) -> Kind {
+        debug_assert_eq!(self.kind(table), Kind::Table);
+        // SAFETY: the value is a table, and reading one raises for no key.
+        Kind::of(unsafe { compat::rawget(self.raw, table) })
+    }
+
+    /// Push what the module keeps in the registry under `key`.
+    pub fn registry(self, key: &'static Key) -> Kind {
+        // SAFETY: the registry is a table and there is a free slot.
+        Kind::of(unsafe { compat::rawgetp(self.raw, compat::REGISTRYINDEX, key.address()) })
+    }
+
+    /// Replace the key on top by the table's next key and value; at the end
+    /// remove it and return false. The table must not be assigned to meanwhile.
+    pub fn next(self, table: c_int) -> bool {
+        debug_assert_eq!(self.kind(table), Kind::Table);
+        // SAFETY: the value is a table, and lua_next raises only for a key
+        // that is not in it: the key came from here, or is nil.
+        unsafe { sys::lua_next(self.raw, table) != 0 }
+    }
+
+    /// Push the value's metatable, or nothing and return false.
+    pub fn push_metatable(self, index: c_int) -> bool {
+        // SAFETY: there is a free slot.
+        unsafe { sys::lua_getmetatable(self.raw, index) != 0 }
+    }
+
+    pub fn raw_equal(self, a: c_int, b: c_int) -> bool {
+        // SAFETY: as in `kind`.
+        unsafe { sys::lua_rawequal(self.raw, a, b) != 0 }
+    }
+
+    /// Call the function below the topmost `args` values: its results take
+    /// their place, or what it raised does.
+    pub fn call(self, args: c_int, results: c_int) -> std::result::Result<(), Raised> {
+        debug_assert!(self.top() > args);
+        // SAFETY: a function and its arguments are on the stack; pcall itself
+        // does not raise.
+        match unsafe { compat::pcall(self.raw, args, results, 0) } {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }
+
+    /// Run `body`, which may raise, under a protected call, in a stack frame
+    /// of its own that starts with the topmost `args` values. What it leaves
+    /// as results takes their place; what it raises comes back as
+    /// [`Error::RaiseTop`].
+    ///
+    /// `body` borrows what it needs: a jump out of it runs no destructor of
+    /// its own, so neither it nor what it calls may own anything that has one.
+    pub fn protect<F>(self, args: c_int, mut body: F) -> Result<c_int>
+    where
+        F: FnMut(&Writer<'_>) -> c_int,
+    {
+        const {
+            assert!(!std::mem::needs_drop::<F>(), "the body must borrow");
+        }
+        let base = self.top() - args;
+        if !self.push_protected() {
+            return Err(Error::Raise("not enough memory".to_owned()));
+        }
+        // SAFETY: there is a free slot, and the function goes below its arguments.
+        unsafe { compat::insert(self.raw, -(args + 1)) };
+        let job: &mut dyn FnMut(&Writer<'_>) -> c_int = &mut body;
+        // SAFETY: only the lifetime is erased: the pointer is taken out again
+        // before the call below returns, while `body` is alive.
+        let job: Job = unsafe { std::mem::transmute(NonNull::from(job)) };
+        let outer = JOB.replace(Some(job));
+        let called = self.call(args, compat::MULTRET);
+        JOB.set(outer);
+        called?;
+        Ok(self.top() - base)
+    }
+
+    /// Push the C function that runs a job. Where that allocates it was made
+    /// beforehand.
+    fn push_protected(self) -> bool {
+        if cfg!(any(feature = "lua51", feature = "luajit")) {
+            self.registry(&RUN_JOB) == Kind::Function
+        } else {
+            // SAFETY: there is a free slot, and in these Luas nothing is allocated.
+            unsafe { compat::pushcfunction(self.raw, Some(run_job)) };
+            true
+        }
+    }
+}
+
+/// Under which the registry keeps `run_job`.
+static RUN_JOB: Key = Key::unique();
+
+/// Make what the mechanisms of this file need, once per Lua state.
+pub(super) fn open(writer: &Writer<'_>) {
+    if cfg!(any(feature = "lua51", feature = "luajit")) {
+        writer.function(Some(run_job));
+        writer.set_registry(&RUN_JOB);
+    }
+}
+
+type Job = NonNull<dyn FnMut(&Writer<'_>) -> c_int>;
+
+thread_local! {
+    /// What the next call of `run_job` runs. A Lua value could hold the
+    /// pointer only by allocating, or where scripts can forge it.
+    static JOB: Cell<Option<Job>> = const { Cell::new(None) };
+}
+
+/// Runs one job, in the protected call that [`State::protect`] makes.
+unsafe extern "C-unwind" fn run_job(raw: *mut lua_State) -> c_int {
+    let Some(mut job) = JOB.take() else {
+        // Only a script that dug it out of the registry gets here.
+        return 0;
+    };
+    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    let writer = unsafe { Writer::new(raw) };
+    // SAFETY: `protect` waits for this call to end, and gave the pointer to it alone.
+    (unsafe { job.as_mut() })(&writer)
+}

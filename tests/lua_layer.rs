@@ -1,0 +1,378 @@
+//! The mechanisms that every entry point stands on: the one door, the panic
+//! barrier, protected calls, typed userdata.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::rc::Rc;
+
+use flux::lua::{
+    Class, ClassInfo, Error, Failure, Host, Integer, Key, Kind, Push, Result, State, Text, Writer,
+    lua_CFunction,
+};
+use flux::lua_functions;
+
+thread_local! {
+    /// How many [`Owned`] are alive.
+    static ALIVE: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Something with a destructor.
+struct Owned;
+
+impl Owned {
+    fn new() -> Owned {
+        ALIVE.set(ALIVE.get() + 1);
+        Owned
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        ALIVE.set(ALIVE.get() - 1);
+    }
+}
+
+/// A result that raises while it is pushed.
+struct RaisesWhenPushed {
+    _owned: Owned,
+}
+
+impl Push for RaisesWhenPushed {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.bytes(b"no room");
+        writer.raise()
+    }
+}
+
+/// A counter that lives in userdata.
+#[derive(Clone)]
+struct Counter(Rc<(Owned, Cell<i64>)>);
+
+impl Class for Counter {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"TEST.counter",
+            label: "counter",
+        };
+        &INFO
+    }
+}
+
+/// Another class, to be mistaken for the first.
+#[derive(Clone)]
+struct Other;
+
+impl Class for Other {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"TEST.other",
+            label: "other",
+        };
+        &INFO
+    }
+}
+
+struct New<T>(Option<T>);
+
+impl<T: Class> Push for New<T> {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.new_object(&mut self.0);
+        1
+    }
+}
+
+fn panics(_: State<'_>) -> Result<()> {
+    let _owned = Owned::new();
+    panic!("a bug at {}", 42);
+}
+
+fn raises(_: State<'_>) -> Result<()> {
+    let _owned = Owned::new();
+    Err(Error::Raise("it went wrong".to_owned()))
+}
+
+fn raises_when_pushed(_: State<'_>) -> Result<RaisesWhenPushed> {
+    Ok(RaisesWhenPushed {
+        _owned: Owned::new(),
+    })
+}
+
+fn refuses_argument(state: State<'_>) -> Result<()> {
+    let _owned = Owned::new();
+    Err(Error::expected(state, 1, "string"))
+}
+
+fn fails(_: State<'_>) -> Result<()> {
+    Err(Error::Failure(Failure {
+        text: "No such file or directory".to_owned(),
+        code: Some(2),
+        detail: Some("no key".to_owned()),
+    }))
+}
+
+/// Calls argument 1 and passes on what it raises.
+fn calls(state: State<'_>) -> Result<Text> {
+    let _owned = Owned::new();
+    state.push_value(1);
+    state.call(0, 1)?;
+    let text = state.bytes(-1).map(String::from_utf8_lossy);
+    Ok(Text(text.unwrap_or_default().into_owned()))
+}
+
+/// Runs a job that raises, and goes on.
+fn survives(state: State<'_>) -> Result<Integer> {
+    let owned = Owned::new();
+    let top = state.top();
+    let done = state.protect(0, |writer| {
+        writer.bytes(b"raised within");
+        writer.raise()
+    });
+    assert!(matches!(done, Err(Error::RaiseTop)));
+    assert_eq!(state.bytes(-1), Some(&b"raised within"[..]));
+    state.set_top(top);
+    drop(owned);
+    Ok(Integer(ALIVE.get().into()))
+}
+
+fn new_counter(_: State<'_>) -> Result<New<Counter>> {
+    Ok(New(Some(Counter(Rc::new((Owned::new(), Cell::new(0)))))))
+}
+
+fn new_other(_: State<'_>) -> Result<New<Other>> {
+    Ok(New(Some(Other)))
+}
+
+fn count(state: State<'_>) -> Result<Integer> {
+    let counter: Counter = state.check_object(1)?;
+    counter.0.1.set(counter.0.1.get() + 1);
+    Ok(Integer(counter.0.1.get()))
+}
+
+fn close(state: State<'_>) -> Result<()> {
+    drop(state.take_object::<Counter>(1));
+    Ok(())
+}
+
+/// Keeps argument 2 in the counter's own table, and returns what was there.
+struct Kept;
+
+fn keep(state: State<'_>) -> Result<Kept> {
+    state.check_object::<Counter>(1)?;
+    Ok(Kept)
+}
+
+impl Push for Kept {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        assert!(writer.object_table::<Counter>(1));
+        writer.state().raw_get_index(-1, 1);
+        writer.state().push_value(2);
+        writer.raw_set_index(-3, 1);
+        1
+    }
+}
+
+lua_functions! {
+    lua_panics => panics;
+    lua_raises => raises;
+    lua_raises_when_pushed => raises_when_pushed;
+    lua_refuses_argument => refuses_argument;
+    lua_fails => fails;
+    lua_calls => calls;
+    lua_survives => survives;
+    lua_new_counter => new_counter;
+    lua_new_other => new_other;
+    lua_count => count;
+    lua_close => close;
+    lua_keep => keep;
+}
+
+const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[
+    (c"panics", Some(lua_panics)),
+    (c"raises", Some(lua_raises)),
+    (c"raises_when_pushed", Some(lua_raises_when_pushed)),
+    (c"refuses_argument", Some(lua_refuses_argument)),
+    (c"fails", Some(lua_fails)),
+    (c"calls", Some(lua_calls)),
+    (c"survives", Some(lua_survives)),
+    (c"counter", Some(lua_new_counter)),
+    (c"other", Some(lua_new_other)),
+    (c"count", Some(lua_count)),
+    (c"close", Some(lua_close)),
+    (c"keep", Some(lua_keep)),
+];
+
+unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
+    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    let writer = unsafe { Writer::new(raw) };
+    flux::lua::open(&writer);
+    writer.new_class::<Counter>(&[]);
+    writer.new_class::<Other>(&[]);
+    writer.table(0, FUNCTIONS.len());
+    for (name, function) in FUNCTIONS {
+        writer.function(*function);
+        writer.set_field(-2, name);
+    }
+    1
+}
+
+/// Run a chunk in which `t` holds the functions above.
+fn run(chunk: &str) -> std::result::Result<(), String> {
+    let host = Host::new().expect("memory for a Lua state");
+    host.preload(c"t", Some(open))?;
+    host.load(format!("local t = require 't'\n{chunk}").as_bytes(), "=test")?;
+    host.call(0).map(|_| ())
+}
+
+fn ok(chunk: &str) {
+    ALIVE.set(0);
+    if let Err(message) = run(chunk) {
+        panic!("{message}");
+    }
+    assert_eq!(ALIVE.get(), 0, "everything owned was dropped");
+}
+
+#[test]
+fn a_panic_becomes_a_lua_error_and_its_destructors_run() {
+    std::panic::set_hook(Box::new(|_| {}));
+    ok(r#"
+        local ok, err = pcall(t.panics)
+        assert(not ok)
+        assert(err:find("internal error: a bug at 42", 1, true), err)
+    "#);
+}
+
+#[test]
+fn an_error_is_raised_after_the_destructors_with_the_callers_position() {
+    ok(r#"
+        local ok, err = pcall(function()
+          t.raises()
+        end)
+        assert(not ok)
+        assert(err == "test:4: it went wrong", err)
+    "#);
+}
+
+#[test]
+fn what_a_result_owns_is_dropped_when_pushing_it_raises() {
+    ok(r#"
+        local ok, err = pcall(t.raises_when_pushed)
+        assert(not ok and err == "no room", err)
+    "#);
+}
+
+#[test]
+fn a_wrong_argument_is_named_with_its_function() {
+    ok(r#"
+        local ok, err = pcall(function() t.refuses_argument() end)
+        assert(not ok)
+        assert(err:find("bad argument #1 to 'refuses_argument' (string expected, got no value)", 1, true), err)
+        local ok, err = pcall(function() t.refuses_argument({}) end)
+        assert(err:find("string expected, got table", 1, true), err)
+    "#);
+}
+
+#[test]
+fn a_failure_returns_nil_text_code_and_detail() {
+    ok(r#"
+        local a, b, c, d = t.fails()
+        assert(a == nil and b == "No such file or directory" and c == 2 and d == "no key")
+        assert(select('#', t.fails()) == 4)
+    "#);
+}
+
+#[test]
+fn what_a_called_function_raises_is_passed_on_as_it_is() {
+    ok(r#"
+        local value = { "a table" }
+        local ok, err = pcall(t.calls, function() error(value) end)
+        assert(not ok and err == value)
+        assert(t.calls(function() return "fine" end) == "fine")
+    "#);
+}
+
+#[test]
+fn a_protected_job_that_raises_leaves_its_caller_running() {
+    ok("assert(t.survives() == 0)");
+}
+
+#[test]
+fn a_userdata_drops_its_value_once_when_collected() {
+    ok(r#"
+        for i = 1, 1000 do
+          local c = t.counter()
+          assert(t.count(c) == 1 and t.count(c) == 2)
+        end
+        collectgarbage()
+        collectgarbage()
+        local c = t.counter()
+        local gc = getmetatable(c).__gc
+        gc(c)
+        gc(c)
+        local ok, err = pcall(t.count, c)
+        assert(not ok and err:find("the counter is closed", 1, true), err)
+    "#);
+}
+
+#[test]
+fn a_closed_object_says_so() {
+    ok(r#"
+        local c = t.counter()
+        t.close(c)
+        t.close(c)
+        local ok, err = pcall(t.count, c)
+        assert(not ok and err:find("the counter is closed", 1, true), err)
+    "#);
+}
+
+#[test]
+fn an_object_of_another_class_is_refused_however_it_is_dressed() {
+    ok(r#"
+        local c, o = t.counter(), t.other()
+        for _, value in ipairs { o, io.stdout, {}, 1, "x", print, true } do
+          local ok, err = pcall(t.count, value)
+          assert(not ok and err:find("counter expected, got", 1, true), err)
+        end
+        debug.setmetatable(o, getmetatable(c))
+        local ok, err = pcall(t.count, o)
+        assert(not ok and err:find("counter expected", 1, true), err)
+        local file = io.tmpfile()
+        local mt = getmetatable(file)
+        debug.setmetatable(file, getmetatable(c))
+        local ok, err = pcall(t.count, file)
+        assert(not ok and err:find("counter expected", 1, true), err)
+        debug.setmetatable(file, mt)
+    "#);
+}
+
+#[test]
+fn an_object_keeps_its_own_table_and_no_other_objects() {
+    ok(r#"
+        local a, b = t.counter(), t.counter()
+        assert(t.keep(a, "first") == nil)
+        assert(t.keep(b, "other") == nil)
+        assert(t.keep(a, "second") == "first")
+        assert(t.keep(b, nil) == "other")
+    "#);
+}
+
+#[test]
+fn a_hook_that_calls_in_between_disturbs_no_protected_job() {
+    ok(r#"
+        debug.sethook(function()
+          debug.sethook()
+          assert(t.survives() >= 0)
+        end, "c")
+        local c = t.counter()
+        debug.sethook()
+        assert(t.count(c) == 1)
+    "#);
+}
+
+#[test]
+fn kinds_have_the_names_that_lua_gives_them() {
+    let names = [Kind::None, Kind::Nil, Kind::Table, Kind::Userdata].map(Kind::name);
+    assert_eq!(names, ["no value", "nil", "table", "userdata"]);
+}
