@@ -247,6 +247,7 @@ fn generate(include: &Path) -> Result<String, String> {
         .raw_line("pub type lua_Hook = Option<unsafe extern \"C-unwind\" fn(L: *mut lua_State, ar: *mut lua_Debug)>;")
         .override_abi(bindgen::Abi::CUnwind, ".*")
         .layout_tests(false)
+        .formatter(bindgen::Formatter::Prettyplease)
         .generate_comments(false)
         .disable_header_comment()
         .merge_extern_blocks(true)

@@ -65,9 +65,10 @@ local function versions()
   return ("flux-lua %s (%s, libflux-core %s)"):format(version, lua, libflux or "not found")
 end
 
+-- The message with the script's part of the stack: what is below is ours.
 local function traceback(message)
-  if type(message) == "string" then return debug.traceback(message, 2) end
-  return message
+  if type(message) ~= "string" then return message end
+  return (debug.traceback(message, 2):gsub("\n[^\n]*%[C%]: in function 'xpcall'.*", ""))
 end
 
 -- Call what was loaded; its results, or nil and the message.

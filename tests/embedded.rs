@@ -1,1 +1,87 @@
+//! The embedded broker, held to what a real one does. The chapters are the
+//! modules below; here are the tools they share.
 
+#[path = "embedded/connection.rs"]
+mod connection;
+#[path = "embedded/growth.rs"]
+mod growth;
+#[path = "embedded/kvs.rs"]
+mod kvs;
+#[path = "embedded/loopback.rs"]
+mod loopback;
+#[path = "embedded/routing.rs"]
+mod routing;
+#[path = "embedded/services.rs"]
+mod services;
+#[path = "embedded/watch.rs"]
+mod watch;
+
+use std::time::Duration;
+
+use flux::backend::embedded;
+use flux::backend::{Error, Future, Handle, Match, Message, NODEID_ANY, Result, msgtype};
+use serde_json::{Value, json};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// A handle on an instance; each test names its own.
+fn open(uri: &str) -> Box<dyn Handle> {
+    embedded::open(uri).unwrap()
+}
+
+fn call_at(handle: &dyn Handle, nodeid: u32, topic: &str, payload: Value) -> Result<Value> {
+    let payload = payload.to_string().into_bytes();
+    let future = handle.rpc(topic, Some(&payload), nodeid, 0)?;
+    answer(&*future)
+}
+
+fn call(handle: &dyn Handle, topic: &str, payload: Value) -> Result<Value> {
+    call_at(handle, NODEID_ANY, topic, payload)
+}
+
+/// A future's payload as JSON, null where it has none.
+fn answer(future: &dyn Future) -> Result<Value> {
+    let payload = future.payload()?;
+    Ok(payload.map_or(Value::Null, |p| serde_json::from_slice(p).unwrap()))
+}
+
+/// What a call failed with: the errno, and the text if there was one.
+fn failure<T>(result: Result<T>) -> (i32, Option<String>) {
+    match result {
+        Ok(_) => panic!("it did not fail"),
+        Err(Error { errnum, detail }) => (errnum, detail),
+    }
+}
+
+fn errnum<T>(result: Result<T>) -> i32 {
+    failure(result).0
+}
+
+/// The next message of this type that has arrived.
+fn take(handle: &dyn Handle, typemask: i32) -> Option<Box<dyn Message>> {
+    match handle.recv(&Match::of(typemask), NOW) {
+        Ok(message) => Some(message),
+        Err(error) if error.errnum == libc::ETIMEDOUT => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn topic(message: &dyn Message) -> &str {
+    std::str::from_utf8(message.topic().unwrap()).unwrap()
+}
+
+fn data(message: &dyn Message) -> Value {
+    serde_json::from_slice(message.payload().unwrap()).unwrap()
+}
+
+fn take_request(handle: &dyn Handle) -> Option<Box<dyn Message>> {
+    take(handle, msgtype::REQUEST)
+}
+
+fn take_event(handle: &dyn Handle) -> Option<Box<dyn Message>> {
+    take(handle, msgtype::EVENT)
+}
+
+fn add_service(handle: &dyn Handle, name: &str) -> Result<Value> {
+    call(handle, "service.add", json!({ "service": name }))
+}

@@ -207,7 +207,6 @@ const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[
 unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
     // SAFETY: Lua calls with a live state; the frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
-    flux::lua::open(&writer);
     writer.new_class::<Counter>(&[]);
     writer.new_class::<Other>(&[]);
     writer.table(0, FUNCTIONS.len());
@@ -222,7 +221,10 @@ unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
 fn run(chunk: &str) -> std::result::Result<(), String> {
     let host = Host::new().expect("memory for a Lua state");
     host.preload(c"t", Some(open))?;
-    host.load(format!("local t = require 't'\n{chunk}").as_bytes(), "=test")?;
+    host.load(
+        format!("local t = require 't'\n{chunk}").as_bytes(),
+        "=test",
+    )?;
     host.call(0).map(|_| ())
 }
 

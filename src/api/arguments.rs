@@ -46,7 +46,11 @@ pub fn key(state: State<'_>, index: c_int) -> Result<String> {
 }
 
 /// A whole number within a range, named so in the error.
-pub fn integer(state: State<'_>, index: c_int, range: std::ops::RangeInclusive<i64>) -> Result<i64> {
+pub fn integer(
+    state: State<'_>,
+    index: c_int,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<i64> {
     if state.kind(index) != Kind::Number {
         return Err(Error::expected(state, index, "number"));
     }
@@ -77,7 +81,10 @@ pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
         state.push_value(argument);
     }
     if let Err(Raised) = state.call(last - index + 1, 1) {
-        let why = state.bytes(-1).map(String::from_utf8_lossy).unwrap_or_default();
+        let why = state
+            .bytes(-1)
+            .map(String::from_utf8_lossy)
+            .unwrap_or_default();
         return Err(Error::failure(format!("string.format: {why}")));
     }
     let made = state.bytes(-1).unwrap_or_default();

@@ -69,8 +69,13 @@ pub struct Barrier {
 
 enum Role {
     /// It looks for the service, which is not this one.
-    Seeking { gone: Option<String> },
-    Counted { by: Place, matchtag: u32 },
+    Seeking {
+        gone: Option<String>,
+    },
+    Counted {
+        by: Place,
+        matchtag: u32,
+    },
     Counting(Count),
 }
 
@@ -155,7 +160,9 @@ impl Barrier {
     fn ask(&self, place: Place) -> Result<()> {
         let request = json!({ "id": self.id, "nprocs": self.nprocs }).to_string();
         let topic = format!("{}.enter", place.service);
-        let matchtag = self.link.send(&topic, Some(request.as_bytes()), place.rank)?;
+        let matchtag = self
+            .link
+            .send(&topic, Some(request.as_bytes()), place.rank)?;
         self.asked.borrow_mut().insert(matchtag);
         self.role.replace(Role::Counted {
             by: place,
@@ -224,10 +231,9 @@ impl Barrier {
                 return Ok(());
             }
             Role::Counting(count) if !count.announced => return Ok(()),
-            Role::Counting(count) => Some((
-                count.service.clone(),
-                std::mem::take(&mut count.waiting),
-            )),
+            Role::Counting(count) => {
+                Some((count.service.clone(), std::mem::take(&mut count.waiting)))
+            }
             Role::Counted { by, .. } if *by == place => return Ok(()),
             Role::Counted { .. } | Role::Seeking { .. } => None,
         };
@@ -357,7 +363,10 @@ impl Barrier {
 }
 
 fn aborted() -> Error {
-    Error::with_detail(libc::ECONNABORTED, "a process left the barrier before its end")
+    Error::with_detail(
+        libc::ECONNABORTED,
+        "a process left the barrier before its end",
+    )
 }
 
 /// The id that a request to be counted carries; one without counts by itself.
@@ -379,7 +388,10 @@ fn unique_id() -> String {
     let nanos = now.map_or(0, |since| since.as_nanos());
     // SAFETY: getuid has no preconditions and cannot fail.
     let uid = unsafe { libc::getuid() };
-    format!("{uid}-flux-lua-barrier-{:x}-{call:x}-{nanos:x}", process::id())
+    format!(
+        "{uid}-flux-lua-barrier-{:x}-{call:x}-{nanos:x}",
+        process::id()
+    )
 }
 
 /// The name as one element of a KVS key and of a topic.

@@ -190,9 +190,7 @@ fn kvsdir(state: State<'_>) -> Result<Step<NewDir>> {
 
 /// Look up a directory.
 pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
-    let dir = handle
-        .backend()?
-        .lookup(None, kvs_flags::READDIR, &key)?;
+    let dir = handle.backend()?.lookup(None, kvs_flags::READDIR, &key)?;
     Step::wait(dir, |_, dir| {
         Ok(Step::Done(NewDir::of(handle, key, &*dir)?))
     })

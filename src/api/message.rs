@@ -133,13 +133,16 @@ fn index(state: State<'_>) -> Result<Part> {
 
 fn errnum(message: &dyn backend::Message) -> Result<i64> {
     if message.msgtype() != msgtype::RESPONSE {
-        return Err(Error::failure("zmsg: errnum requested for non-response msg"));
+        return Err(Error::failure(
+            "zmsg: errnum requested for non-response msg",
+        ));
     }
     Ok(message.errnum()?.into())
 }
 
 fn data(state: State<'_>, message: Message) -> Part {
-    if state.object_table::<Message>(1) && state.raw_get_index(state.top(), DATA.into()) != Kind::Nil
+    if state.object_table::<Message>(1)
+        && state.raw_get_index(state.top(), DATA.into()) != Kind::Nil
     {
         return Part::Top;
     }
@@ -193,7 +196,10 @@ fn request(state: State<'_>) -> Result<Message> {
         msgtype::REQUEST => Ok(message),
         other => Err(backend::Error::with_detail(
             libc::EINVAL,
-            format!("a request is responded to, and this is a {}", type_name(other)),
+            format!(
+                "a request is responded to, and this is a {}",
+                type_name(other)
+            ),
         )
         .into()),
     }

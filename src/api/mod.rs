@@ -82,7 +82,6 @@ fn open_classes(writer: &Writer<'_>) {
     if is_open {
         return;
     }
-    lua::open(writer);
     json::open(writer);
     arguments::open(writer);
     handle::open(writer);

@@ -88,10 +88,7 @@ pub(super) use lua_waiting_functions;
 ///
 /// # Safety
 /// As for [`lua::enter`].
-pub unsafe fn enter<R: Push>(
-    raw: *mut lua_State,
-    body: fn(State<'_>) -> Result<Step<R>>,
-) -> c_int {
+pub unsafe fn enter<R: Push>(raw: *mut lua_State, body: fn(State<'_>) -> Result<Step<R>>) -> c_int {
     // SAFETY: the caller's promise; the closure is a function pointer.
     unsafe { lua::enter(raw, move |state| block(state, body(state)?)) }
 }

@@ -119,22 +119,26 @@ impl Decoder<'_> {
             b'{' => self.object(slot, depth),
             b'[' => self.array(slot, depth),
             b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.literal("true", |decoder| decoder.writer.boolean(true)),
-            b'f' => self.literal("false", |decoder| decoder.writer.boolean(false)),
-            b'n' => self.literal("null", |decoder| match decoder.null {
-                Some(index) => decoder.writer.state().push_value(index),
-                None => decoder.writer.nil(),
-            }),
+            b't' | b'f' | b'n' => self.literal(),
             _ => Err(self.error(Reason::Value)),
         }
     }
 
-    fn literal(&mut self, word: &str, push: fn(&Self)) -> Outcome {
-        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.error(Reason::Value));
+    fn literal(&mut self) -> Outcome {
+        let rest = &self.bytes[self.at..];
+        match rest.first_chunk() {
+            Some(b"true") => self.writer.boolean(true),
+            Some(b"null") => match self.null {
+                Some(index) => self.writer.state().push_value(index),
+                None => self.writer.nil(),
+            },
+            Some(b"fals") if rest.get(4) == Some(&b'e') => {
+                self.at += 1;
+                self.writer.boolean(false);
+            }
+            _ => return Err(self.error(Reason::Value)),
         }
-        self.at += word.len();
-        push(self);
+        self.at += 4;
         Ok(())
     }
 
@@ -440,7 +444,7 @@ impl Decoder<'_> {
         }
         loop {
             // Indented text has long runs of blanks.
-            while self.bytes[self.at..].starts_with(b"        ") {
+            while self.bytes[self.at..].first_chunk() == Some(b"        ") {
                 self.at += 8;
             }
             if !matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {

@@ -3,11 +3,11 @@
 
 use std::os::raw::c_int;
 
-use super::error::{EncodeError, Fault, number_text};
+use super::error::{EncodeError, Fault};
 use super::number::{Number, read, write_float, write_integer};
 use super::text::{NotUtf8, write_string};
 use super::{MAX_DEPTH, has_array_mark};
-use crate::lua::{Kind, State, sys};
+use crate::lua::{Kind, State, compat, sys};
 
 /// Append the JSON text of the value at `index`; on an error `out` is as it was.
 ///
@@ -72,8 +72,10 @@ impl Encoder<'_, '_> {
     /// Write the value at `index`; `top` is the stack's.
     fn value(&mut self, index: c_int, top: c_int, depth: u32) -> Outcome {
         match self.state.kind(index) {
-            Kind::String => self.string(index),
-            Kind::Number => self.number(index),
+            // SAFETY: that is what is there.
+            Kind::String => unsafe { self.string(index) },
+            // SAFETY: that is what is there.
+            Kind::Number => unsafe { self.number(index) },
             Kind::Table => self.table(index, top, depth),
             Kind::Boolean if self.state.boolean(index) => {
                 self.out.extend_from_slice(b"true");
@@ -91,18 +93,34 @@ impl Encoder<'_, '_> {
         }
     }
 
-    fn string(&mut self, index: c_int) -> Outcome {
-        let text = self.state.bytes(index).unwrap_or_default();
+    // Strings and numbers are most of what there is: these two ask for the
+    // type no second time.
+
+    /// # Safety
+    /// A string is at `index`.
+    unsafe fn string(&mut self, index: c_int) -> Outcome {
+        let mut len = 0;
+        // SAFETY: a string is not converted, so nothing is allocated, and its
+        // bytes stay while it is on the stack, which it is throughout.
+        let text = unsafe {
+            let start = sys::lua_tolstring(self.state.raw(), index, &mut len);
+            std::slice::from_raw_parts(start.cast(), len)
+        };
         write_string(self.out, text).map_err(|error| not_utf8("text", &error))
     }
 
-    fn number(&mut self, index: c_int) -> Outcome {
-        if self.state.has_integer_subtype(index) {
-            let n = self.state.integer(index).unwrap_or_default();
-            write_integer(self.out, n);
+    /// # Safety
+    /// A number is at `index`.
+    unsafe fn number(&mut self, index: c_int) -> Outcome {
+        let raw = self.state.raw();
+        // SAFETY: a number is not converted, so nothing is allocated; and so below.
+        if unsafe { compat::isinteger(raw, index) } {
+            let n = unsafe { compat::exact_integer(raw, index) };
+            write_integer(self.out, n.unwrap_or_default());
             return Ok(());
         }
-        let x = self.state.number(index).unwrap_or_default();
+        // SAFETY: as above.
+        let x = unsafe { compat::tonumber(raw, index) };
         if !x.is_finite() {
             return Err(not_finite("number", x));
         }
@@ -117,17 +135,16 @@ impl Encoder<'_, '_> {
             self.empty(table);
             return Ok(());
         }
-        // The first pair is on the stack; a table that is an array nearly
-        // always begins with 1.
-        let key = top + 1;
-        if self.state.kind(key) != Kind::Number {
-            return self.object(table, top, depth);
-        }
-        if self.state.integer(key) == Some(1)
-            && self.restarts < MAX_RESTARTS
-            && self.array(table, top, depth)?
-        {
-            return Ok(());
+        // The first pair is on the stack: an array's is nearly always 1, and
+        // never a key that is no positive integer.
+        match self.state.integer(top + 1) {
+            Some(1) if self.restarts < MAX_RESTARTS => {
+                if self.array(table, top, depth)? {
+                    return Ok(());
+                }
+            }
+            Some(1..) => {}
+            _ => return self.object(table, top, depth),
         }
         self.state.set_top(top);
         self.numbered(table, top, depth)
@@ -280,7 +297,10 @@ impl Encoder<'_, '_> {
 
     /// That no number key of the table has the string `name` as its text.
     fn check_unique(&mut self, table: c_int, name: &[u8]) -> Outcome {
-        let Some(number) = std::str::from_utf8(name).ok().and_then(canonical) else {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Ok(());
+        };
+        let Some(number) = key_number(name) else {
             return Ok(());
         };
         let state = self.state;
@@ -296,26 +316,30 @@ impl Encoder<'_, '_> {
             Number::Integer(n) => state.integer(top + 1) == Some(n),
             Number::Float(_) => state.integer(top + 1).is_none(),
         };
-        let shown = number_text(state, top + 1);
         let is_key = is_same && state.raw_get(table) != Kind::Nil;
         state.set_top(top);
         if is_key {
-            let message = format!("the keys {shown} and \"{shown}\" have the same text");
-            return Err(Fault::new(message));
+            return Err(Fault::new(format!(
+                "the keys {name} and \"{name}\" have the same text"
+            )));
         }
         Ok(())
     }
 }
 
 /// The number whose text as a key is exactly this.
-fn canonical(text: &str) -> Option<Number> {
+fn key_number(text: &str) -> Option<Number> {
     let (number, end) = read(text, 0).ok()?;
-    let mut written = Vec::new();
-    match number {
-        Number::Integer(n) => write_integer(&mut written, n),
-        Number::Float(x) => write_float(&mut written, x),
+    if end < text.len() {
+        return None;
     }
-    (end == text.len() && written == text.as_bytes()).then_some(number)
+    if let Number::Float(x) = number {
+        let mut written = Vec::new();
+        write_float(&mut written, x);
+        return (written == text.as_bytes()).then_some(number);
+    }
+    // An integer has one text alone.
+    Some(number)
 }
 
 #[cold]

@@ -94,7 +94,7 @@ fn name_step(name: &str) -> String {
 }
 
 /// The number key at `index`, as an error names it.
-pub fn number_text(state: State<'_>, index: c_int) -> String {
+fn number_text(state: State<'_>, index: c_int) -> String {
     match (state.kind(index), state.integer(index), state.number(index)) {
         (Kind::Number, Some(n), _) => n.to_string(),
         (Kind::Number, None, Some(x)) => format!("{x:?}"),

@@ -8,13 +8,15 @@ mod error;
 mod number;
 mod text;
 
+use std::cell::{Cell, RefCell};
 use std::os::raw::c_int;
+use std::ptr::NonNull;
 
 pub use decode::{Options, Scratch, decode};
 pub use encode::{encode, encode_object};
 pub use error::{DecodeError, EncodeError, Reason};
 
-use crate::lua::{Bytes, Error, Key, Kind, Push, Result, State, Writer};
+use crate::lua::{Error, Key, Kind, Push, Result, State, Writer};
 use crate::lua_functions;
 
 /// So many tables within one another, and no more: a table that holds itself
@@ -80,19 +82,66 @@ lua_functions! {
     json_array => array;
 }
 
-/// As much text as most values have, so that few need another allocation.
-const USUAL_LEN: usize = 512;
+thread_local! {
+    /// Where `flux.json.encode` writes, kept from call to call.
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Whether that is being pushed. Some Luas collect garbage first, and a
+    /// finalizer may encode. An error while pushing leaves it set, for good.
+    static IS_PUSHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A longer text's memory is not kept.
+const MAX_KEPT: usize = 1 << 20;
+
+/// A text that owns nothing, so that pushing it takes no protected call.
+enum Written {
+    /// The one that this thread wrote last.
+    Kept(NonNull<[u8]>),
+    OnTop,
+}
+
+impl Push for Written {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        if let Written::Kept(text) = self {
+            IS_PUSHING.set(true);
+            // SAFETY: it is in this thread's `TEXT`, where nobody wrote since,
+            // and nobody writes while it is being pushed.
+            writer.bytes(unsafe { text.as_ref() });
+            IS_PUSHING.set(false);
+        }
+        1
+    }
+}
 
 /// `flux.json.encode(v)` → text.
-fn encode_value(state: State<'_>) -> Result<Bytes> {
+fn encode_value(state: State<'_>) -> Result<Written> {
     if state.kind(1) == Kind::None {
         return Err(Error::expected(state, 1, "value"));
     }
-    let mut text = Vec::with_capacity(USUAL_LEN);
-    match encode(state, 1, &mut text) {
-        Ok(()) => Ok(Bytes(text)),
-        Err(error) => Err(Error::Raise(error.to_string())),
+    if !IS_PUSHING.get() {
+        // On a thread that is ending there is none.
+        if let Ok(written) = TEXT.try_with(|text| write_kept(state, &mut text.borrow_mut())) {
+            return written;
+        }
     }
+    let mut text = Vec::new();
+    encode(state, 1, &mut text).map_err(raised)?;
+    state.protect(0, |writer| {
+        writer.bytes(&text);
+        1
+    })?;
+    Ok(Written::OnTop)
+}
+
+fn write_kept(state: State<'_>, text: &mut Vec<u8>) -> Result<Written> {
+    text.clear();
+    text.shrink_to(MAX_KEPT);
+    encode(state, 1, text).map_err(raised)?;
+    Ok(Written::Kept(NonNull::from(&text[..])))
+}
+
+fn raised(error: EncodeError) -> Error {
+    Error::Raise(error.to_string())
 }
 
 /// The topmost value, already on the stack.
@@ -115,8 +164,10 @@ fn decode_text(state: State<'_>) -> Result<OnTop> {
     }
     let mut scratch = Scratch::default();
     let mut decoded = Ok(());
-    state.push_value(if has_options { 2 } else { 1 });
-    state.protect(1, |writer| {
+    if has_options {
+        state.push_value(2);
+    }
+    state.protect(c_int::from(has_options), |writer| {
         let options = Options {
             null: has_options.then(|| null_option(writer)).flatten(),
         };

@@ -142,7 +142,6 @@ mod versioned {
         unsafe { sys::luaL_loadbuffer(state, chunk.as_ptr().cast(), chunk.len(), name) }
     }
 
-
     pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
         unsafe { sys::lua_getfield(state, sys::LUA_GLOBALSINDEX, name) }
     }
@@ -291,7 +290,6 @@ mod versioned {
         unsafe { sys::luaL_loadbufferx(state, chunk.as_ptr().cast(), chunk.len(), name, mode) }
     }
 
-
     pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
         unsafe {
             sys::lua_getglobal(state, name);
@@ -306,7 +304,8 @@ mod versioned {
 pub use versioned::*;
 
 /// Never raises.
-pub unsafe fn absindex(state: *mut lua_State, index: c_int) -> c_int {
+#[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
+unsafe fn absindex(state: *mut lua_State, index: c_int) -> c_int {
     if index > 0 || index <= REGISTRYINDEX {
         return index;
     }

@@ -32,9 +32,3 @@ pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};
 pub use userdata::{Class, ClassInfo};
 pub use writer::Writer;
-
-/// Make what the mechanisms of this layer need, once in each Lua state that
-/// the module is opened in.
-pub fn open(writer: &Writer<'_>) {
-    state::open(writer);
-}

@@ -304,28 +304,43 @@ impl<'a> State<'a> {
         Ok(self.top() - base)
     }
 
-    /// Push the C function that runs a job. Where that allocates it was made
-    /// beforehand.
+    /// Push the C function that runs a job.
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     fn push_protected(self) -> bool {
-        if cfg!(any(feature = "lua51", feature = "luajit")) {
-            self.registry(&RUN_JOB) == Kind::Function
-        } else {
-            // SAFETY: there is a free slot, and in these Luas nothing is allocated.
-            unsafe { compat::pushcfunction(self.raw, Some(run_job)) };
-            true
+        // SAFETY: there is a free slot, and in these Luas nothing is allocated.
+        unsafe { compat::pushcfunction(self.raw, Some(run_job)) };
+        true
+    }
+
+    /// Push the C function that runs a job. Making it allocates, so it is made
+    /// once, under Lua 5.1's own way to protect a C function.
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    fn push_protected(self) -> bool {
+        if self.registry(&RUN_JOB) == Kind::Function {
+            return true;
         }
+        self.pop(1);
+        // SAFETY: lua_cpcall does not raise; on an error it pushes the value.
+        let status = unsafe { sys::lua_cpcall(self.raw, Some(keep_run_job), std::ptr::null_mut()) };
+        if status != 0 {
+            self.pop(1);
+            return false;
+        }
+        self.registry(&RUN_JOB) == Kind::Function
     }
 }
 
 /// Under which the registry keeps `run_job`.
+#[cfg(any(feature = "lua51", feature = "luajit"))]
 static RUN_JOB: Key = Key::unique();
 
-/// Make what the mechanisms of this file need, once per Lua state.
-pub(super) fn open(writer: &Writer<'_>) {
-    if cfg!(any(feature = "lua51", feature = "luajit")) {
-        writer.function(Some(run_job));
-        writer.set_registry(&RUN_JOB);
-    }
+#[cfg(any(feature = "lua51", feature = "luajit"))]
+unsafe extern "C-unwind" fn keep_run_job(raw: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    let writer = unsafe { Writer::new(raw) };
+    writer.function(Some(run_job));
+    writer.set_registry(&RUN_JOB);
+    0
 }
 
 type Job = NonNull<dyn FnMut(&Writer<'_>) -> c_int>;

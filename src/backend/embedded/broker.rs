@@ -241,10 +241,7 @@ impl State {
             flags: message.flags | FLAG_NORESPONSE,
             ..message.clone()
         };
-        endpoint
-            .disconnects
-            .entry(key)
-            .or_insert_with(disconnect);
+        endpoint.disconnects.entry(key).or_insert_with(disconnect);
     }
 
     /// An endpoint's handle is gone: so is all that it had here.

@@ -243,13 +243,13 @@ impl Handle for Embedded {
                 decode,
             );
         }
-        let entry = self.instance.lock().kvs.lookup(&namespace, flags, key);
-        Ok(Box::new(Ready(entry.map(|entry| {
-            Some(match entry {
-                kvs::Entry::Value(value) if !as_object => value.bytes(),
-                entry => kvs::of_lookup(&entry, flags).into_bytes().into(),
-            })
-        }))))
+        let found = self.instance.lock().kvs.lookup(&namespace, flags, key);
+        let entry = found.and_then(|entry| entry.ok_or(Error::new(libc::ENOENT)));
+        let payload = entry.map(|entry| match entry {
+            kvs::Entry::Value(value) if !as_object => value.bytes(),
+            entry => kvs::of_lookup(&entry, flags).into_bytes().into(),
+        });
+        Ok(Box::new(Ready(payload.map(Some))))
     }
 
     fn transaction(&self) -> Result<Box<dyn Transaction>> {

@@ -81,10 +81,9 @@ impl Connection {
 
     /// The response to this sent request is for nobody any more.
     pub fn forget(&self, matchtag: u32) {
-        let mut tags = self.tags.borrow_mut();
-        if tags.is_sent(matchtag) {
-            tags.handed_out(matchtag);
-            tags.given_up(matchtag);
+        if self.tags.borrow().is_sent(matchtag) {
+            self.handed_out(matchtag);
+            self.given_up(matchtag);
         }
     }
 

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 pub struct Tags {
     /// Of requests sent without a future: freed with the last response.
     sent: HashSet<u32>,
-    /// Of futures given up: their responses are discarded, the last frees.
+    /// Of futures and requests given up: their responses are discarded, the last frees.
     given_up: HashSet<u32>,
 }
 

@@ -8,12 +8,7 @@ pub type lua_Hook = Option<unsafe extern "C-unwind" fn(L: *mut lua_State, ar: *m
 pub const LUA_VERSION_NUM: u32 = 501;
 pub const LUA_MULTRET: i32 = -1;
 pub const LUA_REGISTRYINDEX: i32 = -10000;
-pub const LUA_ENVIRONINDEX: i32 = -10001;
 pub const LUA_GLOBALSINDEX: i32 = -10002;
-pub const LUA_YIELD: u32 = 1;
-pub const LUA_ERRRUN: u32 = 2;
-pub const LUA_ERRSYNTAX: u32 = 3;
-pub const LUA_ERRMEM: u32 = 4;
 pub const LUA_TNONE: i32 = -1;
 pub const LUA_TNIL: u32 = 0;
 pub const LUA_TBOOLEAN: u32 = 1;
@@ -30,16 +25,6 @@ pub const LUA_GCRESTART: u32 = 1;
 pub const LUA_GCCOLLECT: u32 = 2;
 pub const LUA_GCCOUNT: u32 = 3;
 pub const LUA_GCCOUNTB: u32 = 4;
-pub const LUA_GCSTEP: u32 = 5;
-pub const LUA_GCSETPAUSE: u32 = 6;
-pub const LUA_GCSETSTEPMUL: u32 = 7;
-pub const LUA_MASKCALL: u32 = 1;
-pub const LUA_MASKRET: u32 = 2;
-pub const LUA_MASKLINE: u32 = 4;
-pub const LUA_MASKCOUNT: u32 = 8;
-pub const LUA_NOREF: i32 = -2;
-pub const LUA_REFNIL: i32 = -1;
-pub const LUA_TABLIBNAME: &[u8; 6] = b"table\0";
 pub type lua_Number = f64;
 pub type lua_Integer = isize;
 unsafe extern "C-unwind" {
@@ -51,9 +36,15 @@ unsafe extern "C-unwind" {
     pub fn lua_remove(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_insert(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_replace(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_checkstack(L: *mut lua_State, sz: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_checkstack(
+        L: *mut lua_State,
+        sz: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_xmove(from: *mut lua_State, to: *mut lua_State, n: ::std::os::raw::c_int);
-    pub fn lua_type(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_type(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_typename(
         L: *mut lua_State,
         tp: ::std::os::raw::c_int,
@@ -65,7 +56,10 @@ unsafe extern "C-unwind" {
     ) -> ::std::os::raw::c_int;
     pub fn lua_tonumber(L: *mut lua_State, idx: ::std::os::raw::c_int) -> lua_Number;
     pub fn lua_tointeger(L: *mut lua_State, idx: ::std::os::raw::c_int) -> lua_Integer;
-    pub fn lua_toboolean(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_toboolean(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_tolstring(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
@@ -84,8 +78,16 @@ unsafe extern "C-unwind" {
     pub fn lua_pushnil(L: *mut lua_State);
     pub fn lua_pushnumber(L: *mut lua_State, n: lua_Number);
     pub fn lua_pushinteger(L: *mut lua_State, n: lua_Integer);
-    pub fn lua_pushlstring(L: *mut lua_State, s: *const ::std::os::raw::c_char, l: usize);
-    pub fn lua_pushcclosure(L: *mut lua_State, fn_: lua_CFunction, n: ::std::os::raw::c_int);
+    pub fn lua_pushlstring(
+        L: *mut lua_State,
+        s: *const ::std::os::raw::c_char,
+        l: usize,
+    );
+    pub fn lua_pushcclosure(
+        L: *mut lua_State,
+        fn_: lua_CFunction,
+        n: ::std::os::raw::c_int,
+    );
     pub fn lua_pushboolean(L: *mut lua_State, b: ::std::os::raw::c_int);
     pub fn lua_pushlightuserdata(L: *mut lua_State, p: *mut ::std::os::raw::c_void);
     pub fn lua_pushthread(L: *mut lua_State) -> ::std::os::raw::c_int;
@@ -95,7 +97,11 @@ unsafe extern "C-unwind" {
         k: *const ::std::os::raw::c_char,
     );
     pub fn lua_rawget(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_rawgeti(L: *mut lua_State, idx: ::std::os::raw::c_int, n: ::std::os::raw::c_int);
+    pub fn lua_rawgeti(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        n: ::std::os::raw::c_int,
+    );
     pub fn lua_createtable(
         L: *mut lua_State,
         narr: ::std::os::raw::c_int,
@@ -113,12 +119,19 @@ unsafe extern "C-unwind" {
         k: *const ::std::os::raw::c_char,
     );
     pub fn lua_rawset(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_rawseti(L: *mut lua_State, idx: ::std::os::raw::c_int, n: ::std::os::raw::c_int);
+    pub fn lua_rawseti(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        n: ::std::os::raw::c_int,
+    );
     pub fn lua_setmetatable(
         L: *mut lua_State,
         objindex: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
-    pub fn lua_setfenv(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_setfenv(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_pcall(
         L: *mut lua_State,
         nargs: ::std::os::raw::c_int,
@@ -136,7 +149,10 @@ unsafe extern "C-unwind" {
         data: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_error(L: *mut lua_State) -> ::std::os::raw::c_int;
-    pub fn lua_next(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_next(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_concat(L: *mut lua_State, n: ::std::os::raw::c_int);
     pub fn lua_sethook(
         L: *mut lua_State,
@@ -155,12 +171,6 @@ unsafe extern "C-unwind" {
         msg: *const ::std::os::raw::c_char,
     );
     pub fn luaL_where(L: *mut lua_State, lvl: ::std::os::raw::c_int);
-    pub fn luaL_ref(L: *mut lua_State, t: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
-    pub fn luaL_unref(L: *mut lua_State, t: ::std::os::raw::c_int, ref_: ::std::os::raw::c_int);
-    pub fn luaL_loadfile(
-        L: *mut lua_State,
-        filename: *const ::std::os::raw::c_char,
-    ) -> ::std::os::raw::c_int;
     pub fn luaL_loadbuffer(
         L: *mut lua_State,
         buff: *const ::std::os::raw::c_char,

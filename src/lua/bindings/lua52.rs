@@ -8,11 +8,6 @@ pub type lua_Hook = Option<unsafe extern "C-unwind" fn(L: *mut lua_State, ar: *m
 pub const LUA_VERSION_NUM: u32 = 502;
 pub const LUA_MULTRET: i32 = -1;
 pub const LUA_REGISTRYINDEX: i32 = -1001000;
-pub const LUA_OK: u32 = 0;
-pub const LUA_YIELD: u32 = 1;
-pub const LUA_ERRRUN: u32 = 2;
-pub const LUA_ERRSYNTAX: u32 = 3;
-pub const LUA_ERRMEM: u32 = 4;
 pub const LUA_TNONE: i32 = -1;
 pub const LUA_TNIL: u32 = 0;
 pub const LUA_TBOOLEAN: u32 = 1;
@@ -24,44 +19,36 @@ pub const LUA_TFUNCTION: u32 = 6;
 pub const LUA_TUSERDATA: u32 = 7;
 pub const LUA_TTHREAD: u32 = 8;
 pub const LUA_MINSTACK: u32 = 20;
-pub const LUA_RIDX_MAINTHREAD: u32 = 1;
-pub const LUA_RIDX_GLOBALS: u32 = 2;
-pub const LUA_RIDX_LAST: u32 = 2;
 pub const LUA_GCSTOP: u32 = 0;
 pub const LUA_GCRESTART: u32 = 1;
 pub const LUA_GCCOLLECT: u32 = 2;
 pub const LUA_GCCOUNT: u32 = 3;
 pub const LUA_GCCOUNTB: u32 = 4;
-pub const LUA_GCSTEP: u32 = 5;
-pub const LUA_GCSETPAUSE: u32 = 6;
-pub const LUA_GCSETSTEPMUL: u32 = 7;
-pub const LUA_GCSETMAJORINC: u32 = 8;
-pub const LUA_GCISRUNNING: u32 = 9;
-pub const LUA_GCGEN: u32 = 10;
-pub const LUA_GCINC: u32 = 11;
-pub const LUA_MASKCALL: u32 = 1;
-pub const LUA_MASKRET: u32 = 2;
-pub const LUA_MASKLINE: u32 = 4;
-pub const LUA_MASKCOUNT: u32 = 8;
-pub const LUA_NOREF: i32 = -2;
-pub const LUA_REFNIL: i32 = -1;
-pub const LUA_TABLIBNAME: &[u8; 6] = b"table\0";
 pub type lua_Number = f64;
 pub type lua_Integer = isize;
 unsafe extern "C-unwind" {
     pub fn lua_close(L: *mut lua_State);
     pub fn lua_newthread(L: *mut lua_State) -> *mut lua_State;
     pub fn lua_version(L: *mut lua_State) -> *const lua_Number;
-    pub fn lua_absindex(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_absindex(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_gettop(L: *mut lua_State) -> ::std::os::raw::c_int;
     pub fn lua_settop(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_pushvalue(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_remove(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_insert(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_replace(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_checkstack(L: *mut lua_State, sz: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_checkstack(
+        L: *mut lua_State,
+        sz: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_xmove(from: *mut lua_State, to: *mut lua_State, n: ::std::os::raw::c_int);
-    pub fn lua_type(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_type(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_typename(
         L: *mut lua_State,
         tp: ::std::os::raw::c_int,
@@ -76,7 +63,10 @@ unsafe extern "C-unwind" {
         idx: ::std::os::raw::c_int,
         isnum: *mut ::std::os::raw::c_int,
     ) -> lua_Integer;
-    pub fn lua_toboolean(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_toboolean(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_tolstring(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
@@ -105,7 +95,11 @@ unsafe extern "C-unwind" {
         s: *const ::std::os::raw::c_char,
         l: usize,
     ) -> *const ::std::os::raw::c_char;
-    pub fn lua_pushcclosure(L: *mut lua_State, fn_: lua_CFunction, n: ::std::os::raw::c_int);
+    pub fn lua_pushcclosure(
+        L: *mut lua_State,
+        fn_: lua_CFunction,
+        n: ::std::os::raw::c_int,
+    );
     pub fn lua_pushboolean(L: *mut lua_State, b: ::std::os::raw::c_int);
     pub fn lua_pushlightuserdata(L: *mut lua_State, p: *mut ::std::os::raw::c_void);
     pub fn lua_pushthread(L: *mut lua_State) -> ::std::os::raw::c_int;
@@ -116,7 +110,11 @@ unsafe extern "C-unwind" {
         k: *const ::std::os::raw::c_char,
     );
     pub fn lua_rawget(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_rawgeti(L: *mut lua_State, idx: ::std::os::raw::c_int, n: ::std::os::raw::c_int);
+    pub fn lua_rawgeti(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        n: ::std::os::raw::c_int,
+    );
     pub fn lua_rawgetp(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
@@ -140,7 +138,11 @@ unsafe extern "C-unwind" {
         k: *const ::std::os::raw::c_char,
     );
     pub fn lua_rawset(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_rawseti(L: *mut lua_State, idx: ::std::os::raw::c_int, n: ::std::os::raw::c_int);
+    pub fn lua_rawseti(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+        n: ::std::os::raw::c_int,
+    );
     pub fn lua_rawsetp(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
@@ -165,7 +167,10 @@ unsafe extern "C-unwind" {
         data: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_error(L: *mut lua_State) -> ::std::os::raw::c_int;
-    pub fn lua_next(L: *mut lua_State, idx: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
+    pub fn lua_next(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_concat(L: *mut lua_State, n: ::std::os::raw::c_int);
     pub fn lua_sethook(
         L: *mut lua_State,
@@ -184,13 +189,6 @@ unsafe extern "C-unwind" {
         msg: *const ::std::os::raw::c_char,
     );
     pub fn luaL_where(L: *mut lua_State, lvl: ::std::os::raw::c_int);
-    pub fn luaL_ref(L: *mut lua_State, t: ::std::os::raw::c_int) -> ::std::os::raw::c_int;
-    pub fn luaL_unref(L: *mut lua_State, t: ::std::os::raw::c_int, ref_: ::std::os::raw::c_int);
-    pub fn luaL_loadfilex(
-        L: *mut lua_State,
-        filename: *const ::std::os::raw::c_char,
-        mode: *const ::std::os::raw::c_char,
-    ) -> ::std::os::raw::c_int;
     pub fn luaL_loadbufferx(
         L: *mut lua_State,
         buff: *const ::std::os::raw::c_char,
@@ -199,11 +197,5 @@ unsafe extern "C-unwind" {
         mode: *const ::std::os::raw::c_char,
     ) -> ::std::os::raw::c_int;
     pub fn luaL_newstate() -> *mut lua_State;
-    pub fn luaL_traceback(
-        L: *mut lua_State,
-        L1: *mut lua_State,
-        msg: *const ::std::os::raw::c_char,
-        level: ::std::os::raw::c_int,
-    );
     pub fn luaL_openlibs(L: *mut lua_State);
 }

@@ -20,13 +20,13 @@ mod value;
 mod watch;
 
 pub(super) use commit::{Committed, Op, decode_ops};
-pub(super) use key::normalize;
 pub(super) use transaction::Transaction;
 pub(super) use treeobj::{bytes_of, is_blobref, of_lookup};
 pub(super) use value::Entry;
 pub(super) use watch::flags as watch_flags;
 
 use commit::SYNC;
+use key::normalize;
 use stats::Stats;
 use tree::Dir;
 use watch::Watches;
@@ -139,20 +139,18 @@ impl Kvs {
         Ok(())
     }
 
-    /// Look up a key; `rootref` instead of the namespace's current root.
-    /// ENOENT for what is not there.
-    pub fn lookup(&self, name: &str, flags: i32, key: &str) -> Result<Entry> {
+    /// Look up a key in a namespace. `None` for what is not there.
+    pub fn lookup(&self, name: &str, flags: i32, key: &str) -> Result<Option<Entry>> {
         let root = &self.namespaces.get(name)?.root;
-        let found = self.namespaces.lookup(root, flags, &normalize(key))?;
-        found.ok_or(Error::new(libc::ENOENT))
+        self.namespaces.lookup(root, flags, &normalize(key))
     }
 
-    /// Look up a key below a root that is, or was, some namespace's.
-    pub fn lookup_at(&self, rootref: &str, flags: i32, key: &str) -> Result<Entry> {
+    /// Look up a key below a root that is, or lately was, some namespace's;
+    /// ENOENT for any other.
+    pub fn lookup_at(&self, rootref: &str, flags: i32, key: &str) -> Result<Option<Entry>> {
         let root = self.namespaces.known_root(rootref);
         let root = root.ok_or(Error::new(libc::ENOENT))?;
-        let found = self.namespaces.lookup(&root, flags, &normalize(key))?;
-        found.ok_or(Error::new(libc::ENOENT))
+        self.namespaces.lookup(&root, flags, &normalize(key))
     }
 
     /// Start a watch. Its request is answered from then on.

@@ -23,6 +23,7 @@ pub(super) fn call(
         "namespace-list" => done(&namespace_list(state)),
         "disconnect" => Ok(Outcome::Later),
         "lookup" => lookup(state, &Fields::of(request)?),
+        "lookup-plus" => lookup_plus(state, &Fields::of(request)?),
         "commit" => commit_request(state, rank, &Fields::of(request)?),
         "getroot" => getroot(state, &Fields::of(request)?),
         "namespace-create" => create_namespace(state, &Fields::of(request)?),
@@ -60,18 +61,58 @@ pub(super) fn call_watch(state: &mut State, method: &str, request: &Message) -> 
 }
 
 fn lookup(state: &State, fields: &Fields) -> Result<Outcome> {
+    let found = find(state, fields)?;
+    let val = found.val.ok_or(Error::new(libc::ENOENT))?;
+    let payload = [r#"{"val":"#, &val, "}"].concat();
+    Ok(Outcome::Done(Some(payload.into_bytes())))
+}
+
+/// As `lookup`, with the root that was looked at; what is not there is no
+/// error.
+fn lookup_plus(state: &State, fields: &Fields) -> Result<Outcome> {
+    let Found {
+        val,
+        rootref,
+        rootseq,
+    } = find(state, fields)?;
+    let val = match val {
+        Some(val) => format!(r#""val":{val}"#),
+        None => format!(r#""errno":{}"#, libc::ENOENT),
+    };
+    let rootref = Value::from(rootref);
+    let payload = format!(r#"{{{val},"rootseq":{rootseq},"rootref":{rootref}}}"#);
+    Ok(Outcome::Done(Some(payload.into_bytes())))
+}
+
+struct Found<'a> {
+    val: Option<String>,
+    rootref: &'a str,
+    rootseq: i32,
+}
+
+fn find<'a>(state: &'a State, fields: &'a Fields) -> Result<Found<'a>> {
     let key = fields.text("key")?;
     let flags = fields.int("flags")?;
     let namespace = fields.optional_text("namespace")?;
-    fields.optional_int("rootseq")?;
-    let entry = match (fields.value("rootdir"), namespace) {
-        (Some(rootdir), _) => state.kvs.lookup_at(rootref(rootdir)?, flags, key)?,
-        (None, Some(namespace)) => state.kvs.lookup(namespace, flags, key)?,
+    let rootseq = fields.optional_int("rootseq")?;
+    let (entry, rootref, rootseq) = match (fields.value("rootdir"), namespace) {
+        (Some(rootdir), _) => {
+            let rootref = rootref(rootdir)?;
+            let entry = state.kvs.lookup_at(rootref, flags, key)?;
+            (entry, rootref, rootseq.unwrap_or(-1))
+        }
+        (None, Some(name)) => {
+            let namespace = state.kvs.namespace(name)?;
+            let entry = state.kvs.lookup(name, flags, key)?;
+            (entry, namespace.rootref.as_str(), namespace.rootseq)
+        }
         (None, None) => return Err(protocol_error()),
     };
-    let val = kvs::of_lookup(&entry, flags);
-    let payload = [r#"{"val":"#, &val, "}"].concat();
-    Ok(Outcome::Done(Some(payload.into_bytes())))
+    Ok(Found {
+        val: entry.map(|entry| kvs::of_lookup(&entry, flags)),
+        rootref,
+        rootseq,
+    })
 }
 
 /// The blob that a `dirref` object refers to.

@@ -1,0 +1,405 @@
+-- Whatever a script passes: an error that names the argument or nil, err;
+-- nothing crashes, hangs, or ends the process.
+
+local flux = require "flux"
+local kvs = require "kvs"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, raises, refuses = spec.test, spec.equal, spec.raises, spec.refuses
+
+-- A handle with one object of each other class.
+local function objects()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  local loop = support.open "loop://"
+  loop:send("spec", { n = 1 })
+  return { handle = f, message = loop:recvmsg(), dir = f:kvsdir(key), iterator = f:kvsdir(key):keys() }
+end
+
+-- What is no object of the class named.
+local function wrong_selves(class)
+  local selves = {
+    "text",
+    42,
+    true,
+    {},
+    setmetatable({}, getmetatable(objects()[class])),
+    print,
+    coroutine.create(print),
+    io.stdout,
+    flux.NULL,
+  }
+  for name, object in pairs(objects()) do
+    if name ~= class then
+      selves[#selves + 1] = object
+    end
+  end
+  return selves
+end
+
+-- The functions of a class's metatable, by name.
+local function functions_of(object)
+  local functions = {}
+  for name, value in pairs(getmetatable(object)) do
+    if type(value) == "function" then
+      functions[name] = value
+    end
+  end
+  return functions
+end
+
+test("a class's metatable has its methods", function()
+  local all = objects()
+  spec.type(functions_of(all.handle).rpc, "function")
+  spec.type(functions_of(all.message).respond, "function")
+  spec.type(functions_of(all.dir).commit, "function")
+end)
+
+for _, class in ipairs { "handle", "message", "dir" } do
+  test("every function of a " .. class .. " checks its self", function()
+    for name, method in pairs(functions_of(objects()[class])) do
+      for _, wrong in ipairs(wrong_selves(class)) do
+        local ok, err = pcall(method, wrong, "name", 1, 2)
+        -- The collector's has nobody to tell.
+        if name ~= "__gc" then
+          spec.ok(not ok, name .. " takes " .. type(wrong))
+          spec.matches(err, "bad argument")
+        end
+      end
+    end
+  end)
+
+  test("every function of a " .. class .. " survives a call without arguments", function()
+    for name, method in pairs(functions_of(objects()[class])) do
+      local ok, err = pcall(method)
+      if name ~= "__gc" then
+        spec.ok(not ok, name .. " takes nothing")
+        spec.matches(err, "bad argument")
+      end
+    end
+  end)
+end
+
+test("a method called with a dot in place of a colon names its first argument", function()
+  local f = support.open()
+  raises("bad argument #1 to 'getattr'", function()
+    f.getattr "size"
+  end)
+end)
+
+test("every function of module kvs checks its directory", function()
+  for _, call in pairs(kvs) do
+    for _, wrong in ipairs(wrong_selves "dir") do
+      raises("bad argument #1", call, wrong, "a")
+    end
+    raises("bad argument #1", call)
+  end
+end)
+
+-- Arguments that fit nowhere.
+local ODD = {
+  true,
+  {},
+  { 1, 2, 3 },
+  { [true] = 1 },
+  print,
+  coroutine.create(print),
+  io.stdout,
+  flux.NULL,
+  0 / 0,
+  1 / 0,
+  -1 / 0,
+  2 ^ 63,
+  -2 ^ 70,
+  -1,
+  1.5,
+  "",
+  "\0",
+  "a\0b",
+  "\255\254",
+  ("x"):rep(70000),
+  "%s%s%s%d",
+  "%",
+  "..",
+}
+
+-- Calls that would wait for others, whatever they are passed.
+local WAITING = { recv = true, recvmsg = true, recv_event = true, watch = true, watch_dir = true, barrier = true }
+
+test("every method of a handle survives every odd argument in every place", function()
+  local f = support.open()
+  for _, call in ipairs(support.handle_calls) do
+    local name = call[1]
+    for place = 2, WAITING[name] and 1 or 5 do
+      for _, odd in ipairs(ODD) do
+        local arguments = { support.unpack(call, 2) }
+        for n = 1, place - 2 do
+          arguments[n] = arguments[n] or (n == 2 and {} or nil)
+        end
+        arguments[place - 1] = odd
+        local results = { pcall(f[name], f, support.unpack(arguments, 1, place - 1)) }
+        spec.ok(results[1] or type(results[2]) == "string", name)
+        spec.ok(not tostring(results[2]):find "internal error", results[2])
+      end
+    end
+  end
+  -- What odd arguments put is not to land.
+  pcall(f.close, f)
+end)
+
+test("topics, names and keys that are no text are errors that name the argument", function()
+  local f = support.open()
+  for _, name in ipairs { "rpc", "send", "getattr", "barrier" } do
+    for _, wrong in ipairs { 42, 1.5, true, {}, print, io.stdout, flux.NULL } do
+      raises("bad argument #2", f[name], f, wrong, 1)
+    end
+    raises("bad argument", f[name], f)
+    raises("bad argument", f[name], f, nil)
+  end
+  for _, name in ipairs { "subscribe", "unsubscribe", "sendevent" } do
+    for _, wrong in ipairs { 42, true, print, io.stdout, flux.NULL } do
+      raises("bad argument", f[name], f, wrong)
+    end
+    raises("bad argument", f[name], f)
+  end
+  for _, name in ipairs { "kvs_put", "kvs_get", "kvs_unlink", "kvs_symlink", "kvs_type" } do
+    for _, wrong in ipairs { true, {}, print, io.stdout, flux.NULL } do
+      raises("bad argument #2", f[name], f, wrong, "x")
+    end
+    raises("bad argument", f[name], f)
+  end
+  raises("bad argument", f.kvs_put, f, "spec.key")
+  raises("bad argument", f.kvs_symlink, f, "spec.key")
+  raises("bad argument", f.kvsdir, f, true)
+end)
+
+test("payloads that are no tables are errors that name the argument", function()
+  local f = support.open()
+  for _, wrong in ipairs { 42, true, "text", print, io.stdout, flux.NULL } do
+    raises("bad argument #2 to 'rpc'", function()
+      f:rpc("broker.ping", wrong)
+    end)
+    raises("bad argument #2 to 'send'", function()
+      f:send("broker.ping", wrong)
+    end)
+  end
+end)
+
+test("nodeids that are none are errors", function()
+  local f = support.open()
+  for _, wrong in ipairs { -3, 2 ^ 32, -2 ^ 31, 2 ^ 63, 2 ^ 70, 1.5, 0 / 0, 1 / 0, "x", true, print } do
+    raises("bad argument #3 to 'rpc'", function()
+      f:rpc("broker.ping", {}, wrong)
+    end)
+    raises("bad argument #3 to 'send'", function()
+      f:send("broker.ping", {}, wrong)
+    end)
+  end
+end)
+
+test("matchtags that are none are errors", function()
+  local f = support.open()
+  for _, wrong in ipairs { -1, 2 ^ 32, 1.5, 0 / 0, "x", true, {} } do
+    raises("bad argument #1 to 'recv'", function()
+      f:recv(wrong)
+    end)
+    raises("bad argument #1 to 'recvmsg'", function()
+      f:recvmsg(wrong)
+    end)
+  end
+end)
+
+test("text that a broker cannot carry is refused", function()
+  local f = support.open()
+  for _, odd in ipairs { "a\0b", "\0", "\255" } do
+    for _, name in ipairs { "rpc", "send", "getattr", "barrier", "kvs_get", "kvs_type", "kvs_unlink" } do
+      refuses(f[name], f, odd, name == "barrier" and 1 or nil)
+    end
+    refuses(f.kvs_put, f, odd, 1)
+    refuses(f.kvs_symlink, f, odd, "x")
+    refuses(f.kvs_symlink, f, "spec.key", odd)
+    refuses(f.kvsdir, f, odd)
+    refuses(f.subscribe, f, odd)
+    refuses(f.unsubscribe, f, odd)
+    refuses(f.sendevent, f, odd)
+  end
+end)
+
+test("a very long name is carried or refused", function()
+  local f = support.open()
+  local long = ("x"):rep(300000)
+  refuses(f.rpc, f, long, {})
+  refuses(f.getattr, f, long)
+  refuses(f.kvs_get, f, long)
+  refuses(f.unsubscribe, f, long)
+  equal(spec.ok(f:rpc("broker.ping", { seq = 1 })).seq, 1)
+end)
+
+test("a finalizer called by hand, and called again, does no harm", function()
+  local all = objects()
+  for _, name in ipairs { "message", "dir", "handle" } do
+    local finalize = getmetatable(all[name]).__gc
+    finalize(all[name])
+    finalize(all[name])
+  end
+  raises("closed", all.handle.getattr, all.handle, "size")
+  pcall(tostring, all.handle)
+  pcall(tostring, all.message)
+  pcall(tostring, all.dir)
+  raises("", function()
+    return all.message.tag
+  end)
+  raises("", function()
+    return all.dir.a
+  end)
+  collectgarbage()
+  collectgarbage()
+end)
+
+test("finalizers called on each other's objects do no harm", function()
+  local all = objects()
+  for _, class in pairs { "message", "dir", "handle" } do
+    local finalize = getmetatable(all[class]).__gc
+    for _, object in pairs(all) do
+      if object ~= all[class] then
+        pcall(finalize, object)
+      end
+    end
+    for _, wrong in ipairs { io.stdout, 42, "x", {}, flux.NULL } do
+      pcall(finalize, wrong)
+    end
+    pcall(finalize)
+  end
+  equal(all.message.data.n, 1)
+  equal(all.dir.a, 1)
+  equal(type(all.handle.rank), "number")
+  io.stdout:write ""
+end)
+
+-- An open io file that is nobody else's.
+local function open_file()
+  return assert(io.open(arg[0]))
+end
+
+test("metatables swapped among our classes and io files do no harm", function()
+  local all = objects()
+  local metatables = { getmetatable(open_file()) }
+  for _, name in ipairs { "handle", "message", "dir" } do
+    metatables[#metatables + 1] = getmetatable(all[name])
+  end
+  for _, name in ipairs { "handle", "message", "dir" } do
+    local own = getmetatable(all[name])
+    for _, other in ipairs(metatables) do
+      -- io's own methods trust their metatable.
+      if other ~= own and other ~= metatables[1] then
+        debug.setmetatable(all[name], other)
+        for method_name, method in pairs(other) do
+          if type(method) == "function" and not WAITING[method_name] then
+            pcall(method, all[name], "name", 1)
+          end
+        end
+      end
+    end
+    debug.setmetatable(all[name], own)
+  end
+  equal(all.message.data.n, 1)
+  equal(all.dir.a, 1)
+  equal(type(all.handle.rank), "number")
+end)
+
+test("an io file with the metatable of one of our classes is not taken for one", function()
+  local all = objects()
+  for _, name in ipairs { "handle", "message", "dir" } do
+    local metatable = getmetatable(all[name])
+    local file = open_file()
+    local own = getmetatable(file)
+    debug.setmetatable(file, metatable)
+    for method_name, method in pairs(metatable) do
+      if type(method) == "function" then
+        local ok = pcall(method, file, "name", 1)
+        spec.ok(not ok or method_name == "__gc", method_name)
+      end
+    end
+    debug.setmetatable(file, own)
+    spec.ok(file:read(1))
+    file:close()
+  end
+end)
+
+test("objects whose metatable was taken away are collected in peace", function()
+  local f = spec.ok(flux.new())
+  local loop = spec.ok(flux.new "loop://")
+  loop:send "spec"
+  for _, object in ipairs { loop:recvmsg(), f:kvsdir(), loop, f } do
+    debug.setmetatable(object, nil)
+  end
+  f, loop = nil, nil
+  collectgarbage()
+  collectgarbage()
+end)
+
+test("a class's method removed by the script is missed, and no more", function()
+  local f = support.open()
+  local metatable = getmetatable(f)
+  local original = metatable.getattr
+  metatable.getattr = nil
+  equal(f.getattr, nil)
+  metatable.getattr = original
+  equal(type(f:getattr "size"), "string")
+end)
+
+test("a format that fits nothing is an error", function()
+  local f = support.open()
+  for _, name in ipairs { "subscribe", "unsubscribe", "sendevent", "kvsdir" } do
+    refuses(f[name], f, "%d", {})
+    refuses(f[name], f, "%y", 1)
+    refuses(f[name], f, "%d")
+  end
+end)
+
+test("a thousand arguments of a format are an error or work", function()
+  local f = support.open()
+  local many = {}
+  for n = 1, 200 do
+    many[n] = n
+  end
+  equal(f:subscribe(("%d"):rep(200), support.unpack(many)), 0)
+  equal(f:unsubscribe(("%d"):rep(200), support.unpack(many)), 0)
+end)
+
+test("an error that a tostring metamethod raises passes through a format", function()
+  local f = support.open()
+  local loud = setmetatable({}, {
+    __tostring = function()
+      error { code = 7 }
+    end,
+  })
+  refuses(f.sendevent, f, "%s", loud)
+  equal(spec.ok(f:rpc("broker.ping", { seq = 1 })).seq, 1)
+end)
+
+test("a call from a coroutine works as any", function()
+  local f = support.open()
+  local ask = coroutine.wrap(function()
+    local answer = f:rpc("broker.ping", { seq = 3 })
+    coroutine.yield(answer.seq)
+    return f:getattr "size"
+  end)
+  equal(ask(), 3)
+  equal(ask(), f:getattr "size")
+end)
+
+test("a handle closed from a formatter in the middle of a call says so", function()
+  local f = spec.ok(flux.new())
+  local closing = setmetatable({}, {
+    __tostring = function()
+      f:close()
+      return "closing"
+    end,
+  })
+  if pcall(string.format, "%s", closing) then
+    f = spec.ok(flux.new())
+  end
+  raises("closed", f.sendevent, f, "%s", closing)
+end)

@@ -1,0 +1,210 @@
+-- Events (A2): subscribe, sendevent, recv_event.
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails = spec.test, spec.equal, spec.fails
+
+-- A handle that is subscribed to a topic of its own.
+local function subscribed()
+  local f = support.open()
+  local topic = support.unique "event"
+  spec.returns({ 0 }, f:subscribe(topic))
+  return f, topic
+end
+
+test("an event comes to who subscribed, with its table and its topic", function()
+  local f, topic = subscribed()
+  spec.returns({ 0 }, f:sendevent({ test = "xxx" }, topic .. ".1"))
+  local data, tag = f:recv_event()
+  spec.same(data, { test = "xxx" })
+  equal(tag, topic .. ".1")
+end)
+
+test("an event without a payload is an empty table", function()
+  local f, topic = subscribed()
+  spec.returns({ 0 }, f:sendevent(topic))
+  local data, tag = f:recv_event()
+  spec.same(data, {})
+  equal(tag, topic)
+end)
+
+test("the topic is formatted, with a table and without", function()
+  local f, topic = subscribed()
+  spec.returns({ 0 }, f:sendevent({ n = 1 }, "%s.%d", topic, 2))
+  spec.returns({ 0 }, f:sendevent("%s.%03d-%s", topic, 7, "x"))
+  equal(select(2, f:recv_event()), topic .. ".2")
+  equal(select(2, f:recv_event()), topic .. ".007-x")
+end)
+
+test("nil in place of the table sends no payload", function()
+  local f, topic = subscribed()
+  spec.returns({ 0 }, f:sendevent(nil, topic))
+  equal(f:recvmsg().payload, nil)
+end)
+
+test("subscribe and unsubscribe take formats", function()
+  local f = support.open()
+  local topic = support.unique "event"
+  spec.returns({ 0 }, f:subscribe("%s.%d", topic, 1))
+  f:sendevent("%s.1", topic)
+  equal(select(2, f:recv_event()), topic .. ".1")
+  spec.returns({ 0 }, f:unsubscribe("%s.%d", topic, 1))
+end)
+
+test("a subscription is a prefix", function()
+  local f, topic = subscribed()
+  f:sendevent("other" .. topic)
+  f:sendevent(topic:sub(1, -2))
+  f:sendevent(topic .. "more")
+  f:sendevent(topic .. ".more")
+  equal(select(2, f:recv_event()), topic .. "more")
+  equal(select(2, f:recv_event()), topic .. ".more")
+end)
+
+test("events come in the order they were sent", function()
+  local f, topic = subscribed()
+  local other = support.open()
+  for n = 1, 20 do
+    local sender = n % 2 == 0 and f or other
+    -- An answer from rank 0 says that all that was sent before is on its way.
+    sender:sendevent({ n = n }, topic)
+    sender:rpc("broker.ping", {}, 0)
+  end
+  for n = 1, 20 do
+    equal(f:recv_event().n, n)
+  end
+end)
+
+test("two subscriptions that match bring an event once", function()
+  local f, topic = subscribed()
+  spec.returns({ 0 }, f:subscribe(topic .. ".a"))
+  spec.returns({ 0 }, f:subscribe(topic .. ".a"))
+  f:sendevent({ n = 1 }, topic .. ".a")
+  f:sendevent({ n = 2 }, topic .. ".end")
+  equal(f:recv_event().n, 1)
+  equal(f:recv_event().n, 2)
+end)
+
+test("nothing comes after unsubscribe", function()
+  local f, topic = subscribed()
+  local kept = support.unique "kept"
+  f:subscribe(kept)
+  spec.returns({ 0 }, f:unsubscribe(topic))
+  f:sendevent(topic)
+  f:sendevent(kept)
+  equal(select(2, f:recv_event()), kept)
+end)
+
+test("unsubscribing from what was not subscribed is an error", function()
+  local f, topic = subscribed()
+  fails("No such file or directory", f:unsubscribe "notmytopic")
+  fails("No such file or directory", f:unsubscribe(topic .. ".longer"))
+  spec.returns({ 0 }, f:unsubscribe(topic))
+  fails("No such file or directory", f:unsubscribe(topic))
+end)
+
+test("a topic subscribed to twice is unsubscribed from twice", function()
+  local f, topic = subscribed()
+  spec.returns({ 0 }, f:subscribe(topic))
+  spec.returns({ 0 }, f:unsubscribe(topic))
+  f:sendevent({ n = 1 }, topic)
+  equal(f:recv_event().n, 1)
+  spec.returns({ 0 }, f:unsubscribe(topic))
+  fails("No such file or directory", f:unsubscribe(topic))
+end)
+
+test("an event goes to every rank", function()
+  local far = support.open_at(1)
+  local f = support.open()
+  local topic = support.unique "far"
+  far:subscribe(topic)
+  f:subscribe(topic)
+  f:sendevent({ from = 0 }, topic)
+  equal(far:recv_event().from, 0)
+  far:sendevent({ from = 1 }, topic)
+  equal(f:recv_event().from, 0)
+  equal(f:recv_event().from, 1)
+  equal(far:recv_event().from, 1)
+end)
+
+test("an array is no payload of an event", function()
+  local f, topic = subscribed()
+  fails("Invalid argument", f:sendevent({ 1, 2 }, topic))
+end)
+
+test("a format that does not fit its arguments is an error", function()
+  local f, topic = subscribed()
+  fails("Invalid args", f:subscribe("%d", "x"))
+  fails("Invalid args", f:unsubscribe "%d")
+  local _, err = f:sendevent("%d", "x")
+  spec.matches(err, "^string%.format: ")
+  _, err = f:sendevent({}, "%d", "x")
+  spec.matches(err, "^string%.format: ")
+  f:sendevent({ n = 1 }, topic)
+  equal(f:recv_event().n, 1)
+end)
+
+test("formats are string.format's as it was when the module was loaded", function()
+  local f, topic = subscribed()
+  local original = string.format
+  string.format = function()
+    error "another string.format was called"
+  end
+  local ok, err = pcall(f.sendevent, f, "%s.%d", topic, 5)
+  string.format = original
+  spec.ok(ok, err)
+  equal(select(2, f:recv_event()), topic .. ".5")
+end)
+
+test("event.publish publishes with a payload and without", function()
+  local f, topic = subscribed()
+  spec.ok(f:rpc("event.publish", { topic = topic, flags = 0 }))
+  equal(f:recvmsg().payload, nil)
+  spec.ok(f:rpc("event.publish", { topic = topic, flags = 0, payload = "e30A" }))
+  spec.same(f:recv_event(), {})
+end)
+
+test("an event whose payload is not JSON is an error, and the next is received", function()
+  local f, topic = subscribed()
+  spec.ok(f:rpc("event.publish", { topic = topic, flags = 0, payload = "aGVsbG8gd29ybGQ=" }))
+  f:sendevent({ n = 1 }, topic)
+  fails(nil, f:recv_event())
+  equal(f:recv_event().n, 1)
+end)
+
+test("event.publish refuses what is malformed", function()
+  local f, topic = subscribed()
+  for _, request in ipairs {
+    { topic = topic },
+    { flags = 0 },
+    { topic = topic, flags = 0, payload = "aGVsbG8gd29ybGQ%" },
+    { topic = topic, flags = 4, payload = "ewA=" },
+    { topic = 7, flags = 0 },
+  } do
+    fails("Protocol error", f:rpc("event.publish", request))
+  end
+end)
+
+test("the empty prefix subscribes to every event", function()
+  local f = support.open()
+  spec.returns({ 0 }, f:subscribe "")
+  local topic = support.unique "any"
+  f:sendevent({ n = 1 }, topic)
+  local data, tag
+  repeat
+    data, tag = f:recv_event()
+  until tag == topic
+  equal(data.n, 1)
+  spec.returns({ 0 }, f:unsubscribe "")
+end)
+
+test("flux.MSGTYPE_EVENT is what an event's message is", function()
+  local f, topic = subscribed()
+  f:sendevent(topic)
+  local msg = f:recvmsg()
+  equal(msg.type, "event")
+  equal(msg.tag, topic)
+  equal(flux.MSGTYPE_EVENT, 4)
+end)

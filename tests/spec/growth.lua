@@ -1,0 +1,161 @@
+-- What is dropped is given back: memory does not grow with use.
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test = spec.test
+
+-- Kilobytes of the process that are in memory, or nil where the system does
+-- not tell.
+local function resident()
+  local status = io.open "/proc/self/status"
+  if not status then
+    return nil
+  end
+  local text = status:read "*a"
+  status:close()
+  return tonumber(text:match "VmRSS:%s*(%d+)")
+end
+
+local function collect()
+  collectgarbage()
+  collectgarbage()
+end
+
+-- That `count` rounds take no memory that stays. A first part of them is
+-- there to fill what is kept for use again.
+local function does_not_grow(count, round)
+  for n = 1, count / 2 do
+    round(n)
+  end
+  collect()
+  local lua_before, process_before = collectgarbage "count", resident()
+  for n = 1, count do
+    round(n)
+  end
+  collect()
+  local lua_grown = collectgarbage "count" - lua_before
+  spec.ok(lua_grown < 64, ("Lua's memory grew by %.1f KB"):format(lua_grown))
+  if process_before then
+    local grown = resident() - process_before
+    spec.ok(grown < 2048, ("the process grew by %d KB"):format(grown))
+  end
+end
+
+local PAYLOAD = { text = ("text "):rep(100), list = { 1, 2, 3 } }
+
+test("messages sent and received on a loopback are collected", function()
+  local f = support.open "loop://"
+  does_not_grow(4000, function()
+    f:send("spec", PAYLOAD)
+    local msg = f:recvmsg()
+    spec.ok(msg.data.text)
+  end)
+end)
+
+test("requests and responses on a loopback are collected", function()
+  local f = support.open "loop://"
+  does_not_grow(3000, function(n)
+    f:send("spec", PAYLOAD)
+    if n % 2 == 0 then
+      f:recvmsg():respond(PAYLOAD)
+    else
+      f:recvmsg():respond_error(2, "no")
+    end
+    spec.ok(f:recv())
+  end)
+end)
+
+test("responses of rpc are collected", function()
+  local f = support.open()
+  does_not_grow(1500, function()
+    spec.ok(f:rpc("broker.ping", PAYLOAD))
+    f:rpc("nosuch.method", PAYLOAD)
+  end)
+end)
+
+test("what is sent and received takes no matchtags for good", function()
+  local f = support.open()
+  does_not_grow(1500, function()
+    f:send("broker.ping", PAYLOAD)
+    spec.ok(f:recv())
+  end)
+end)
+
+test("requests that are given up are forgotten when their answer has come", function()
+  local f = support.open()
+  local server, service = support.service()
+  does_not_grow(600, function()
+    f:rpc(service .. ".slow", PAYLOAD, { timeout = 0 })
+    server:recvmsg():respond(PAYLOAD)
+    f:rpc("broker.ping", {})
+  end)
+end)
+
+test("events are collected", function()
+  local f = support.open()
+  local topic = support.unique "event"
+  f:subscribe(topic)
+  does_not_grow(600, function()
+    f:sendevent(PAYLOAD, topic)
+    spec.ok(f:recv_event())
+  end)
+end)
+
+test("handles that are dropped without a close are closed", function()
+  does_not_grow(200, function(n)
+    local f = spec.ok(flux.new())
+    f:kvs_put("spec-growth", PAYLOAD)
+    if n % 10 == 0 then
+      collectgarbage()
+    end
+  end)
+end)
+
+test("directories, their iterators and values are collected", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = PAYLOAD, ["d.b"] = PAYLOAD })
+  does_not_grow(300, function()
+    local dir = f:kvsdir(key)
+    for name in dir:keys() do
+      spec.ok(dir[name])
+    end
+    spec.ok(dir.d.b.text)
+    spec.ok(dir:watch "a")
+  end)
+end)
+
+test("transactions are forgotten with their commit, and with their handle", function()
+  local f, key = support.kvs()
+  does_not_grow(150, function(n)
+    f:kvs_put(key .. ".a", n)
+    spec.ok(f:kvs_commit())
+    f:kvs_put(".", n)
+    f:kvs_commit()
+  end)
+end)
+
+test("barriers leave nothing behind", function()
+  local f = support.open()
+  local name = support.unique "growth"
+  does_not_grow(100, function()
+    spec.ok(f:barrier(name, 1))
+  end)
+end)
+
+test("errors are collected", function()
+  local f = support.open()
+  does_not_grow(2000, function()
+    pcall(f.rpc, f, 42)
+    pcall(f.rpc, f, "broker.ping", { list = { 1, { run = print } } })
+    pcall(flux.json.encode, { [true] = 1 })
+    flux.json.decode '{"list":[1,2,{"a":"b"},x]}'
+  end)
+end)
+
+test("JSON encoded and decoded is collected", function()
+  does_not_grow(3000, function()
+    spec.ok(flux.json.decode(flux.json.encode(PAYLOAD)))
+  end)
+end)

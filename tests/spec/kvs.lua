@@ -1,0 +1,390 @@
+-- The KVS on the handle (A5).
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
+
+local VALUES = {
+  string = "foo",
+  ["empty string"] = "",
+  number = 42,
+  ["negative number"] = -7,
+  ["zero"] = 0,
+  fraction = 0.25,
+  ["true"] = true,
+  ["false"] = false,
+  ["string 0"] = "0",
+  ["string 0x1"] = "0x1",
+  ["string 00"] = "00",
+  ["string null"] = "null",
+  ["string with a NUL"] = "a\0b",
+  table = { x = 1, y = 2 },
+  ["deeper table"] = { x = { "a", "deep", "table" } },
+  array = { 1, 2, 3, 4, 5, 6 },
+  ["empty table"] = {},
+  ["long string"] = ("long "):rep(20000),
+}
+
+test("each kind of value is got back as it was put", function()
+  local f, key = support.kvs()
+  for name, value in pairs(VALUES) do
+    spec.returns({ true }, f:kvs_put(key, value))
+    spec.returns({ true }, f:kvs_commit())
+    local got = f:kvs_get(key)
+    spec.ok(type(got) == type(value), name)
+    spec.same(got, value)
+    equal(select("#", f:kvs_get(key)), 1)
+  end
+end)
+
+test("a key that is not there is an error", function()
+  local f, key = support.kvs()
+  fails("No such file or directory", f:kvs_get(key))
+  fails("No such file or directory", f:kvs_get(key .. ".below"))
+end)
+
+test("what is put is not there before the commit", function()
+  local f, key = support.kvs()
+  spec.ok(f:kvs_put(key, 1))
+  fails("No such file or directory", f:kvs_get(key))
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key), 1)
+end)
+
+test("puts gather until the commit, and all land", function()
+  local f, key = support.kvs()
+  for n = 1, 50 do
+    spec.ok(f:kvs_put(key .. "." .. n, n))
+  end
+  spec.ok(f:kvs_commit())
+  for n = 1, 50 do
+    equal(f:kvs_get(key .. "." .. n), n)
+  end
+end)
+
+test("of puts of one key the last one counts", function()
+  local f, key = support.kvs()
+  f:kvs_put(key, 1)
+  f:kvs_put(key, 2)
+  f:kvs_unlink(key)
+  f:kvs_put(key, 3)
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key), 3)
+end)
+
+test("handles have transactions of their own", function()
+  local f, key = support.kvs()
+  local other = support.open()
+  f:kvs_put(key, "mine")
+  spec.returns({ true }, other:kvs_commit())
+  fails("No such file or directory", f:kvs_get(key))
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key), "mine")
+end)
+
+test("a commit of nothing succeeds", function()
+  local f = support.open()
+  spec.returns({ true }, f:kvs_commit())
+  spec.returns({ true }, f:kvs_commit())
+end)
+
+test("what one handle commits, another reads", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  equal(support.open():kvs_get(key .. ".a"), 1)
+end)
+
+test("what one rank commits, another reads once it is told", function()
+  local far = support.open_at(1)
+  local f, key = support.kvs()
+  local topic = support.unique "told"
+  far:subscribe(topic)
+  support.put(f, key, { a = 1 })
+  f:sendevent(topic)
+  far:recv_event()
+  equal(far:kvs_get(key .. ".a"), 1)
+end)
+
+test("nil as a value unlinks", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  spec.returns({ true }, f:kvs_put(key .. ".a", nil))
+  spec.ok(f:kvs_commit())
+  fails("No such file or directory", f:kvs_get(key .. ".a"))
+end)
+
+test("kvs_unlink removes a key, and a directory with all in it", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1, ["d.e.f"] = 2 })
+  spec.returns({ true }, f:kvs_unlink(key .. ".a"))
+  spec.ok(f:kvs_commit())
+  fails("No such file or directory", f:kvs_get(key .. ".a"))
+  equal(f:kvs_get(key .. ".d.e.f"), 2)
+  f:kvs_unlink(key .. ".d")
+  spec.ok(f:kvs_commit())
+  fails("No such file or directory", f:kvs_get(key .. ".d.e.f"))
+end)
+
+test("unlinking what is not there is no error", function()
+  local f, key = support.kvs()
+  spec.returns({ true }, f:kvs_unlink(key .. ".nosuch.key"))
+  spec.returns({ true }, f:kvs_commit())
+end)
+
+test("flux.NULL is stored as null, which is nil again", function()
+  local f, key = support.kvs()
+  spec.ok(f:kvs_put(key, flux.NULL))
+  spec.ok(f:kvs_commit())
+  spec.returns({ n = 1 }, f:kvs_get(key))
+  spec.same({ f:kvs_type(key) }, { "file" })
+end)
+
+test("a value that is not JSON is given back as the string that it is", function()
+  local f, key = support.kvs()
+  -- "hello", "hello world", "{", the bytes 0, 255, 1.
+  for base64, bytes in pairs {
+    ["aGVsbG8="] = "hello",
+    ["aGVsbG8gd29ybGQ="] = "hello world",
+    ["ew=="] = "{",
+    ["AP8B"] = "\0\255\1",
+  } do
+    support.put_raw(f, key, base64)
+    equal(f:kvs_get(key), bytes)
+    spec.returns({ "file", bytes }, f:kvs_type(key))
+  end
+end)
+
+test("a value that is JSON text is decoded, whoever stored it", function()
+  local f, key = support.kvs()
+  -- The texts 42 and {"a":[1]}.
+  support.put_raw(f, key, "NDI=")
+  equal(f:kvs_get(key), 42)
+  support.put_raw(f, key, "eyJhIjpbMV19")
+  spec.same(f:kvs_get(key), { a = { 1 } })
+end)
+
+test("a key with an empty value is the empty string", function()
+  local f, key = support.kvs()
+  support.put_raw(f, key, "")
+  equal(f:kvs_get(key), "")
+  spec.returns({ "file", "" }, f:kvs_type(key))
+end)
+
+test("what flux kvs put stores is what is read", function()
+  support.needs_processes()
+  local f, key = support.kvs()
+  equal(support.flux("kvs put " .. key .. ".bare=hello " .. key .. ".empty= " .. key .. ".n=7"), "")
+  equal(support.flux("kvs put " .. key .. ".text='\"quoted\"'"), "")
+  equal(f:kvs_get(key .. ".bare"), "hello")
+  equal(f:kvs_get(key .. ".empty"), "")
+  equal(f:kvs_get(key .. ".n"), 7)
+  equal(f:kvs_get(key .. ".text"), "quoted")
+end)
+
+test("what is put, flux kvs get reads", function()
+  support.needs_processes()
+  local f, key = support.kvs()
+  support.put(f, key, { text = "hello", n = 7, t = { a = 1 } })
+  equal(support.flux("kvs get " .. key .. ".text"), '"hello"\n')
+  equal(support.flux("kvs get " .. key .. ".n"), "7\n")
+  equal(support.flux("kvs get " .. key .. ".t"), '{"a":1}\n')
+end)
+
+test("a key that is a directory has no value", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  fails("Is a directory", f:kvs_get(key))
+  fails("Is a directory", f:kvs_get ".")
+end)
+
+test("a path through a value leads nowhere", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  fails("No such file or directory", f:kvs_get(key .. ".a.b"))
+end)
+
+test("a commit that fails keeps nothing half done", function()
+  local f, key = support.kvs()
+  support.put(f, key, { old = 1 })
+  spec.ok(f:kvs_put(key .. ".fresh", 2))
+  spec.ok(f:kvs_put(key .. ".old", 2))
+  -- The root cannot be put.
+  local put, err = f:kvs_put(".", 3)
+  if put then
+    fails("Invalid argument", f:kvs_commit())
+    -- What failed is dropped, not tried again.
+    spec.returns({ true }, f:kvs_commit())
+    fails("No such file or directory", f:kvs_get(key .. ".fresh"))
+    equal(f:kvs_get(key .. ".old"), 1)
+  else
+    equal(err, "Invalid argument")
+  end
+end)
+
+test("what is put after a failed commit lands", function()
+  local f, key = support.kvs()
+  f:kvs_put(".", 1)
+  f:kvs_commit()
+  support.put(f, key, { a = 1 })
+  equal(f:kvs_get(key .. ".a"), 1)
+end)
+
+test("an empty key is refused and leaves the transaction as it was", function()
+  local f, key = support.kvs()
+  spec.ok(f:kvs_put(key, 1))
+  fails("Invalid argument", f:kvs_put("", 2))
+  fails("Invalid argument", f:kvs_unlink "")
+  fails("Invalid argument", f:kvs_symlink("", "x"))
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key), 1)
+  fails("Invalid argument", f:kvs_get "")
+end)
+
+test("a value that JSON cannot hold is refused and leaves the transaction as it was", function()
+  local f, key = support.kvs()
+  spec.ok(f:kvs_put(key, 1))
+  raises("function at %.a", f.kvs_put, f, key, { a = print })
+  raises("bad argument", f.kvs_put, f, key, print)
+  raises("bad argument", f.kvs_put, f, key, 0 / 0)
+  raises("bad argument", f.kvs_put, f, key, "\255")
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key), 1)
+end)
+
+test("dots at the ends of a key and in a row are one or none", function()
+  local f, key = support.kvs()
+  spec.ok(f:kvs_put(key .. "..a.", 1))
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key .. ".a"), 1)
+  equal(f:kvs_get("." .. key .. "...a"), 1)
+end)
+
+test("a number as a key is its decimal text", function()
+  local f, key = support.kvs()
+  support.put(f, key, { ["1"] = "one" })
+  equal(f:kvs_get(key .. ".1"), "one")
+  fails("No such file or directory", f:kvs_get(123456789))
+end)
+
+test("names may be of any letters", function()
+  local f, key = support.kvs()
+  for _, name in ipairs { "with space", "ünïcödé", "a/b", "[x]", "%d", ("long"):rep(100) } do
+    spec.ok(f:kvs_put(key .. "." .. name, name))
+  end
+  spec.ok(f:kvs_commit())
+  for _, name in ipairs { "with space", "ünïcödé", "a/b", "[x]", "%d", ("long"):rep(100) } do
+    equal(f:kvs_get(key .. "." .. name), name)
+  end
+end)
+
+test("a symlink leads to its target", function()
+  local f, key = support.kvs()
+  support.put(f, key, { target = "this is the target" })
+  spec.returns({ true }, f:kvs_symlink(key .. ".link", key .. ".target"))
+  spec.returns({ true }, f:kvs_commit())
+  equal(f:kvs_get(key .. ".link"), "this is the target")
+  spec.returns({ "symlink", key .. ".target" }, f:kvs_type(key .. ".link"))
+end)
+
+test("a symlink to a directory is a way into it", function()
+  local f, key = support.kvs()
+  support.put(f, key, { ["d.a"] = 1 })
+  f:kvs_symlink(key .. ".link", key .. ".d")
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key .. ".link.a"), 1)
+  support.put(f, key, { ["link.b"] = 2 })
+  equal(f:kvs_get(key .. ".d.b"), 2)
+end)
+
+test("a symlink may dangle", function()
+  local f, key = support.kvs()
+  f:kvs_symlink(key .. ".link", key .. ".nowhere")
+  spec.ok(f:kvs_commit())
+  fails("No such file or directory", f:kvs_get(key .. ".link"))
+  spec.returns({ "symlink", key .. ".nowhere" }, f:kvs_type(key .. ".link"))
+end)
+
+test("reading a symlink that leads to itself is an error", function()
+  local f, key = support.kvs()
+  f:kvs_symlink(key .. ".a", key .. ".b")
+  f:kvs_symlink(key .. ".b", key .. ".a")
+  spec.ok(f:kvs_commit())
+  fails("Too many levels of symbolic links", f:kvs_get(key .. ".a"))
+end)
+
+test("unlinking a symlink leaves its target", function()
+  local f, key = support.kvs()
+  support.put(f, key, { target = 1 })
+  f:kvs_symlink(key .. ".link", key .. ".target")
+  f:kvs_commit()
+  f:kvs_unlink(key .. ".link")
+  spec.ok(f:kvs_commit())
+  fails("No such file or directory", f:kvs_get(key .. ".link"))
+  equal(f:kvs_get(key .. ".target"), 1)
+end)
+
+test("the type of a value is file, with the value", function()
+  local f, key = support.kvs()
+  for _, value in ipairs { "text", 42, false, { a = 1 } } do
+    f:kvs_put(key, value)
+    f:kvs_commit()
+    spec.returns({ "file", value }, f:kvs_type(key))
+  end
+end)
+
+test("the type of a directory is dir, with the directory", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  local kind, dir = f:kvs_type(key)
+  equal(kind, "dir")
+  equal(type(dir), "userdata")
+  equal(tostring(dir), key)
+  equal(dir.a, 1)
+end)
+
+test("the type of the root is dir", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  local kind, dir = f:kvs_type "."
+  equal(kind, "dir")
+  equal(dir[key].a, 1)
+end)
+
+test("the type of a directory that a symlink leads into is dir", function()
+  local f, key = support.kvs()
+  support.put(f, key, { ["d.sub.a"] = 1 })
+  f:kvs_symlink(key .. ".link", key .. ".d")
+  spec.ok(f:kvs_commit())
+  local kind, dir = f:kvs_type(key .. ".link.sub")
+  equal(kind, "dir")
+  equal(dir.a, 1)
+end)
+
+test("a value put over a directory takes its place", function()
+  local f, key = support.kvs()
+  support.put(f, key, { ["t.foo"] = "bar" })
+  equal(f:kvs_type(key .. ".t"), "dir")
+  support.put(f, key, { t = "bar" })
+  spec.returns({ "file", "bar" }, f:kvs_type(key .. ".t"))
+end)
+
+test("the type of what is not there is an error", function()
+  local f, key = support.kvs()
+  fails("No such file or directory", f:kvs_type(key))
+end)
+
+test("integers keep all their digits where Lua has integers", function()
+  if not math.type then
+    spec.skip "this Lua has no integers"
+  end
+  local f, key = support.kvs()
+  for _, n in ipairs { math.maxinteger, math.mininteger, -1, 0 } do
+    f:kvs_put(key, n)
+    f:kvs_commit()
+    local got = f:kvs_get(key)
+    equal(got, n)
+    equal(math.type(got), "integer")
+  end
+end)

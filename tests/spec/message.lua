@@ -1,0 +1,240 @@
+-- Messages (A3): their parts, and responding to them.
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
+
+-- The message of an event that has these bytes, given in base64, as payload.
+local function event_of(base64)
+  local f = support.open()
+  local topic = support.unique "event"
+  f:subscribe(topic)
+  spec.ok(f:rpc("event.publish", { topic = topic, flags = 0, payload = base64 }))
+  return spec.ok(f:recvmsg()), topic
+end
+
+-- A client, the server of a service, and a request on its way.
+local function request_of(payload, options)
+  local server, service = support.service()
+  local f = support.open()
+  local matchtag = spec.ok(f:send(service .. ".method", payload, options))
+  return spec.ok(server:recvmsg()), f, matchtag, service .. ".method"
+end
+
+test("a request has all its parts", function()
+  local msg, f, matchtag, topic = request_of { n = 1 }
+  equal(type(msg), "userdata")
+  equal(msg.type, "request")
+  equal(msg.tag, topic)
+  equal(msg.matchtag, matchtag)
+  equal(msg.payload, '{"n":1}')
+  spec.same(msg.data, { n = 1 })
+  equal(msg.nodeid, flux.NODEID_ANY)
+  equal(msg.streaming, false)
+  equal(msg.userid, f:rpc("broker.ping", {}).userid)
+  equal(msg.rolemask % 2, 1)
+end)
+
+test("a request that was sent to a rank has that nodeid", function()
+  local f = support.open()
+  equal(request_of({}, f.rank).nodeid, f.rank)
+  equal(request_of({}, { nodeid = f.rank }).nodeid, f.rank)
+end)
+
+test("a response has all its parts", function()
+  local request, f, matchtag, topic = request_of {}
+  spec.returns({ 0 }, request:respond { n = 2 })
+  local msg = f:recvmsg()
+  equal(msg.type, "response")
+  equal(msg.tag, topic)
+  equal(msg.matchtag, matchtag)
+  equal(msg.payload, '{"n":2}')
+  spec.same(msg.data, { n = 2 })
+  equal(msg.errnum, 0)
+  equal(msg.streaming, false)
+end)
+
+test("an event has all its parts", function()
+  local f = support.open()
+  local topic = support.unique "event"
+  f:subscribe(topic)
+  f:sendevent({ n = 3 }, topic)
+  local msg = f:recvmsg()
+  equal(msg.type, "event")
+  equal(msg.tag, topic)
+  equal(msg.payload, '{"n":3}')
+  spec.same(msg.data, { n = 3 })
+  equal(msg.streaming, false)
+  equal(type(msg.userid), "number")
+  equal(type(msg.rolemask), "number")
+end)
+
+-- As the field, read so that all it gives is seen.
+local function read(msg, field)
+  return getmetatable(msg).__index(msg, field)
+end
+
+test("what a message of that type does not have is an error", function()
+  local request = request_of {}
+  fails("zmsg: errnum requested for non-response msg", read(request, "errnum"))
+  equal(request.errnum, nil)
+  local event = event_of "e30A"
+  fails("zmsg: errnum requested for non-response msg", read(event, "errnum"))
+  fails(nil, read(event, "matchtag"))
+  fails(nil, read(event, "nodeid"))
+end)
+
+test("a part that no message has is nil", function()
+  local msg = request_of {}
+  equal(msg.nosuch, nil)
+  equal(msg[1], nil)
+  equal(msg[true], nil)
+end)
+
+test("a message cannot be assigned to", function()
+  local msg = request_of { n = 1 }
+  raises("", function()
+    msg.tag = "x"
+  end)
+  raises("", function()
+    msg.data = {}
+  end)
+  spec.same(msg.data, { n = 1 })
+end)
+
+test("the payload is decoded once", function()
+  local msg = request_of { list = { 1, 2 } }
+  spec.ok(rawequal(msg.data, msg.data))
+  msg.data.note = "kept"
+  collectgarbage()
+  equal(msg.data.note, "kept")
+  equal(msg.payload, '{"list":[1,2]}')
+end)
+
+test("two messages have tables of their own", function()
+  local a, b = request_of { n = 1 }, request_of { n = 1 }
+  spec.ok(not rawequal(a.data, b.data))
+end)
+
+test("a message without payload has no data", function()
+  local msg = request_of()
+  spec.returns({ n = 1 }, read(msg, "data"))
+  spec.returns({ n = 1 }, read(msg, "payload"))
+end)
+
+test("a payload that is not JSON is no error until data is asked for", function()
+  local msg, topic = event_of "aGVsbG8gd29ybGQ="
+  equal(msg.type, "event")
+  equal(msg.tag, topic)
+  equal(msg.payload, "hello world")
+  for _ = 1, 2 do
+    local _, detail = fails("Protocol error", read(msg, "data"))
+    spec.matches(detail, "byte 1")
+  end
+  equal(msg.payload, "hello world")
+end)
+
+test("a payload may hold any bytes", function()
+  -- The bytes 0, 1, 255, 0, 254.
+  local msg = event_of "AAH/AP4="
+  equal(msg.payload, "\0\1\255\0\254")
+  fails("Protocol error", read(msg, "data"))
+end)
+
+test("a payload may be JSON that is no object", function()
+  local list = event_of "WzEsMl0="
+  spec.same(list.data, { 1, 2 })
+  local text = event_of "InRleHQi"
+  equal(text.data, "text")
+  local null = event_of "bnVsbA=="
+  equal(null.payload, "null")
+  equal(null.data, nil)
+end)
+
+test("an error response has its errnum, and its text as payload", function()
+  local request, f = request_of {}
+  spec.returns({ 0 }, request:respond_error(13, "not you"))
+  local msg = f:recvmsg()
+  equal(msg.errnum, 13)
+  equal(msg.payload, "not you")
+  fails("Protocol error", read(msg, "data"))
+end)
+
+test("respond without a table sends no payload", function()
+  local request, f = request_of {}
+  spec.returns({ 0 }, request:respond())
+  local msg = f:recvmsg()
+  equal(msg.errnum, 0)
+  equal(msg.payload, nil)
+end)
+
+test("respond takes an object and nothing else", function()
+  local request = request_of {}
+  fails("Invalid argument", request:respond { 1, 2, 3 })
+  raises("bad argument", request.respond, request, "text")
+  raises("bad argument", request.respond, request, 42)
+  raises("function at %.f", request.respond, request, { f = print })
+  spec.returns({ 0 }, request:respond { n = 1 })
+end)
+
+test("respond_error takes an errno above 0, and a text or none", function()
+  local request = request_of {}
+  for _, wrong in ipairs { 0, -1, 1.5, 2 ^ 40, "x", true, {} } do
+    raises("bad argument", request.respond_error, request, wrong)
+  end
+  raises("bad argument", request.respond_error, request)
+  raises("bad argument", request.respond_error, request, 2, {})
+  spec.returns({ 0 }, request:respond_error(2, ""))
+end)
+
+test("only a request is responded to", function()
+  local request, f = request_of {}
+  request:respond {}
+  for _, msg in ipairs { f:recvmsg(), (event_of "e30A") } do
+    fails("Invalid argument", msg:respond {})
+    fails("Invalid argument", msg:respond_error(2))
+  end
+end)
+
+test("a response to a client that is gone does no harm", function()
+  local request, f = request_of {}
+  f:close()
+  local result, err = request:respond {}
+  spec.ok(result == 0 or type(err) == "string", err)
+end)
+
+test("messages can be read after their handle is closed, but not responded to", function()
+  local server, service = support.service()
+  local f = support.open()
+  f:send(service .. ".method", { n = 5 })
+  local msg = server:recvmsg()
+  server:close()
+  equal(msg.type, "request")
+  equal(msg.data.n, 5)
+  raises("closed", msg.respond, msg, {})
+  raises("closed", msg.respond_error, msg, 2)
+end)
+
+test("tostring of a message says its type and its topic", function()
+  local request, _, _, topic = request_of {}
+  spec.matches(tostring(request), "request")
+  spec.ok(tostring(request):find(topic, 1, true), tostring(request))
+end)
+
+test("requests of several clients are answered in any order", function()
+  local server, service = support.service()
+  local clients, requests = {}, {}
+  for n = 1, 4 do
+    clients[n] = support.open()
+    clients[n]:send(service .. ".method", { n = n })
+    requests[n] = server:recvmsg()
+  end
+  for n = 4, 1, -1 do
+    requests[n]:respond { n = n }
+  end
+  for n = 1, 4 do
+    equal(clients[n]:recv().n, n)
+  end
+end)

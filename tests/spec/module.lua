@@ -1,0 +1,195 @@
+-- Module `flux` (A1): opening, constants, wait statuses, versions.
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
+
+test("requiring the module again gives the same table and sets no global", function()
+  equal(require "flux", flux)
+  equal(package.loaded.flux, flux)
+  equal(rawget(_G, "flux"), nil)
+  equal(rawget(_G, "kvs"), nil)
+end)
+
+test("message types and node ids have libflux's values", function()
+  equal(flux.MSGTYPE_REQUEST, 1)
+  equal(flux.MSGTYPE_RESPONSE, 2)
+  equal(flux.MSGTYPE_EVENT, 4)
+  equal(flux.MSGTYPE_ANY, 15)
+  equal(flux.NODEID_ANY, 4294967295)
+  equal(flux.NODEID_UPSTREAM, 4294967294)
+end)
+
+test("NULL is a light userdata that equals itself alone", function()
+  equal(type(flux.NULL), "userdata")
+  spec.ok(flux.NULL == flux.NULL)
+  spec.ok(flux.NULL ~= nil)
+  equal(flux.json.encode(flux.NULL), "null")
+end)
+
+test("version names the module's, libflux-core's and the Lua's", function()
+  local ours, libflux, lua = flux.version()
+  equal(select("#", flux.version()), 3)
+  spec.matches(ours, "^%d+%.%d+%.%d+")
+  if libflux ~= nil then
+    spec.matches(libflux, "^%d+%.%d+%.%d+")
+  end
+  if rawget(_G, "jit") then
+    spec.matches(lua, "^LuaJIT")
+  else
+    spec.matches(lua, "^" .. _VERSION:gsub("%.", "%%."))
+  end
+end)
+
+test("the version of libflux-core is the one that the broker was started with", function()
+  if support.is_embedded then
+    spec.skip "the broker is not libflux-core's"
+  end
+  local _, libflux = flux.version()
+  local release = support.open():getattr "version"
+  equal(libflux:match "^%d+%.%d+%.%d+", release:match "^%d+%.%d+%.%d+")
+end)
+
+test("new without a URI, or with nil, opens what FLUX_URI names", function()
+  for _, f in ipairs { support.open(), support.open(nil) } do
+    equal(type(f), "userdata")
+    equal(type(f.rank), "number")
+  end
+end)
+
+test("new with the URI that FLUX_URI holds opens the same instance", function()
+  equal(support.open(support.uri).size, support.open().size)
+end)
+
+test("a connector that does not exist is an error, which names it if libflux-core is here", function()
+  fails(nil, flux.new "nosuch://x")
+  local _, err = flux.new "nosuch://x"
+  local _, libflux = flux.version()
+  spec.matches(err, libflux and "nosuch" or "libflux%-core")
+end)
+
+test("a socket that does not exist is an error", function()
+  fails(nil, flux.new "local:///nonexistent/flux-lua-spec")
+end)
+
+test("where libflux-core is missing, the error says so and how to run embedded", function()
+  local _, libflux = flux.version()
+  if libflux then
+    spec.skip "libflux-core is here"
+  end
+  local _, err = flux.new "local:///nonexistent"
+  spec.matches(err, "libflux%-core")
+  spec.matches(err, "embed://")
+end)
+
+test("an embedded instance has the size and the rank that its URI says", function()
+  local uri = "embed://" .. support.unique "sized" .. "?size=4&rank=2"
+  local f = support.open(uri)
+  equal(f.size, 4)
+  equal(f.rank, 2)
+end)
+
+test("embedded handles of one name share an instance, those of others do not", function()
+  local name = support.unique "shared"
+  local a = support.open("embed://" .. name .. "?size=3")
+  local b = support.open("embed://" .. name .. "?rank=1")
+  local other = support.open("embed://" .. support.unique "other")
+  equal(b.size, 3)
+  a:kvs_put("spec-shared", 1)
+  spec.ok(a:kvs_commit())
+  equal(b:kvs_get "spec-shared", 1)
+  fails("No such file or directory", other:kvs_get "spec-shared")
+end)
+
+test("an embedded instance ends with its last handle", function()
+  local uri = "embed://" .. support.unique "ended"
+  local f = spec.ok(flux.new(uri))
+  f:kvs_put("spec-ended", 1)
+  spec.ok(f:kvs_commit())
+  f:close()
+  fails("No such file or directory", support.open(uri):kvs_get "spec-ended")
+end)
+
+test("an embedded URI that makes no sense is an error", function()
+  local name = support.unique "odd"
+  local keep = support.open("embed://" .. name .. "?size=2")
+  equal(keep.size, 2)
+  for _, query in ipairs {
+    "?size=0",
+    "?size=-1",
+    "?size=many",
+    "?size=3",
+    "?size=",
+    "?rank=2",
+    "?rank=-1",
+    "?rank=first",
+    "?nosuch=1",
+    "?size=99999999999999999999",
+  } do
+    fails(nil, flux.new("embed://" .. name .. query))
+  end
+end)
+
+test("a URI that is not a string is an error that names the argument", function()
+  for _, wrong in ipairs { 42, true, {}, print, io.stdout, flux.NULL } do
+    raises("bad argument #1", flux.new, wrong)
+  end
+end)
+
+test("an odd URI is opened or refused", function()
+  for _, odd in ipairs { "", "\0", "embed://a\0b", "\255\254", ("x"):rep(100000), "://", "loop" } do
+    local ok, f = pcall(flux.new, odd)
+    if ok and f then
+      f:close()
+    else
+      spec.refuses(flux.new, odd)
+    end
+  end
+end)
+
+-- Wait statuses as Linux makes them.
+local WAIT_STATUSES = {
+  [0x0000] = { "exited", 0 },
+  [0x0300] = { "exited", 3 },
+  [0xff00] = { "exited", 255 },
+  [0x0009] = { "killed", 9 },
+  [0x000f] = { "killed", 15 },
+  [0x008b] = { "killed", 11, "core dumped" },
+  [0x0086] = { "killed", 6, "core dumped" },
+  [0x137f] = { "stopped", 19 },
+  [0x147f] = { "stopped", 20 },
+}
+
+test("exitstatus tells an exit, a signal, a core dump and a stop apart", function()
+  for status, want in pairs(WAIT_STATUSES) do
+    spec.returns(want, flux.exitstatus(status))
+  end
+end)
+
+test("exitstatus of a status that is none of these is an error that shows it", function()
+  fails("Unable to decode exit status 0xffff", flux.exitstatus(0xffff))
+end)
+
+test("exitstatus decodes what os.execute of Lua 5.1 returns", function()
+  local status = os.execute "exit 7"
+  if type(status) ~= "number" then
+    spec.skip "this Lua decodes the status itself"
+  end
+  spec.returns({ "exited", 7 }, flux.exitstatus(status))
+end)
+
+test("exitstatus takes a whole number", function()
+  for _, wrong in ipairs { "x", true, {}, 1.5, 2 ^ 70, -2 ^ 70, 0 / 0, 1 / 0 } do
+    raises("bad argument #1", flux.exitstatus, wrong)
+  end
+  raises("bad argument #1", flux.exitstatus)
+end)
+
+test("module kvs has the functions of a directory's methods", function()
+  local kvs = require "kvs"
+  for _, name in ipairs { "keys", "commit", "watch", "unlink", "watch_dir" } do
+    equal(type(kvs[name]), "function")
+  end
+end)

@@ -1,0 +1,363 @@
+-- Requests and responses (A2, B): rpc, send, recv, recvmsg.
+
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
+
+-- Rank 99 is nowhere; the two words are two systems' for the same.
+local function fails_without_route(...)
+  local _, err = ...
+  spec.ok(err == "No route to host" or err == "Host is unreachable", err)
+  return fails(nil, ...)
+end
+
+test("rpc returns the response's table", function()
+  local f = support.open()
+  local answer, err = f:rpc("broker.ping", { seq = "1", pad = "xxxxxx" })
+  equal(err, nil)
+  equal(answer.seq, "1")
+  equal(answer.pad, "xxxxxx")
+  equal(answer.errnum, nil)
+  equal(select("#", f:rpc("broker.ping", {})), 1)
+end)
+
+test("rpc carries what a table can hold, there and back", function()
+  local f = support.open()
+  local data = {
+    text = 'quotes " and \\, a newline\n, ünïcödé, \127',
+    whole = 12345678901,
+    fraction = 0.1,
+    negative = -2.5e-3,
+    yes = true,
+    no = false,
+    list = { 1, "two", { three = 3 } },
+    nested = { a = { b = { c = { d = "deep" } } } },
+    ["odd key.with [things]"] = 1,
+  }
+  local answer = spec.ok(f:rpc("broker.ping", { data = data }))
+  spec.same(answer.data, data)
+end)
+
+test("rpc carries a payload of a megabyte", function()
+  local f = support.open()
+  local text = ("0123456789abcdef"):rep(65536)
+  equal(spec.ok(f:rpc("broker.ping", { text = text })).text, text)
+end)
+
+test("rpc without a table sends a request without payload", function()
+  local f = support.open()
+  local server, service = support.service()
+  f:send(service .. ".bare")
+  equal(server:recvmsg().payload, nil)
+  f:send(service .. ".bare", nil, f.rank)
+  equal(server:recvmsg().payload, nil)
+  f:send(service .. ".empty", {})
+  equal(server:recvmsg().payload, "{}")
+  fails("Protocol error", f:rpc "broker.ping")
+end)
+
+test("a response without payload is an empty table", function()
+  local f = support.open()
+  local name = support.unique "bare"
+  local answer, err = f:rpc("service.add", { service = name })
+  spec.same(answer, {})
+  equal(err, nil)
+end)
+
+test("rpc goes to the rank that is asked for", function()
+  local f = support.open()
+  for rank = 0, f.size - 1 do
+    local answer = spec.ok(f:rpc("attr.get", { name = "rank" }, rank))
+    equal(answer.value, ("%d"):format(rank))
+    answer = spec.ok(f:rpc("attr.get", { name = "rank" }, { nodeid = rank }))
+    equal(answer.value, ("%d"):format(rank))
+  end
+end)
+
+test("NODEID_ANY, -1, nil and an empty table all mean any rank", function()
+  local flux = require "flux"
+  local f = support.open()
+  for _, nodeid in ipairs { flux.NODEID_ANY, -1, { nodeid = flux.NODEID_ANY }, {} } do
+    equal(spec.ok(f:rpc("broker.ping", { seq = 5 }, nodeid)).seq, 5)
+  end
+  equal(spec.ok(f:rpc("broker.ping", { seq = 5 }, nil)).seq, 5)
+end)
+
+test("NODEID_UPSTREAM goes to the parent, and from rank 0 nowhere", function()
+  local flux = require "flux"
+  local root = support.open()
+  if root.rank == 0 then
+    fails_without_route(root:rpc("broker.ping", {}, flux.NODEID_UPSTREAM))
+    fails_without_route(root:rpc("broker.ping", {}, -2))
+  end
+  local f = support.open_at(1)
+  local answer = spec.ok(f:rpc("attr.get", { name = "rank" }, flux.NODEID_UPSTREAM))
+  equal(answer.value, "0")
+end)
+
+test("a rank that is not there is no route to host", function()
+  local f = support.open()
+  fails_without_route(f:rpc("broker.ping", { seq = 1 }, 99))
+  fails_without_route(f:rpc("broker.ping", { seq = 1 }, { nodeid = 99 }))
+end)
+
+test("a service that is not there is not implemented, and says which", function()
+  local f = support.open()
+  local _, detail = fails("Function not implemented", f:rpc("nosuch.method", {}))
+  spec.matches(detail, "nosuch%.method")
+  fails("Function not implemented", f:rpc("broker.nosuch", {}))
+  fails("Function not implemented", f:rpc("", {}))
+  fails("Function not implemented", f:rpc(".", {}))
+end)
+
+test("an array is no payload", function()
+  local f = support.open()
+  fails("Invalid argument", f:rpc("broker.ping", { 1, 2, 3 }))
+  fails("Invalid argument", f:send("broker.ping", { 1, 2, 3 }))
+  fails("Invalid argument", f:rpc("broker.ping", require("flux").json.array {}))
+end)
+
+test("what JSON cannot hold is an error that says where", function()
+  local f = support.open()
+  raises("function at %.jobs%[2%]%.run", f.rpc, f, "broker.ping", { jobs = { {}, { run = print } } })
+  raises("function at %.jobs%[2%]%.run", f.send, f, "broker.ping", { jobs = { {}, { run = print } } })
+end)
+
+test("a service's error comes with its errno and its own text", function()
+  local f = support.open()
+  local server, service = support.service()
+  local matchtag = f:send(service .. ".fail", {})
+  server:recvmsg():respond_error(2, "there is nothing here")
+  local answer, topic = f:recv(matchtag)
+  equal(answer.errnum, 2)
+  equal(answer.errstr, "there is nothing here")
+  equal(topic, service .. ".fail")
+end)
+
+test("send returns a matchtag, and recv the response with its topic", function()
+  local f = support.open()
+  local matchtag, err = f:send("broker.ping", { seq = "1", pad = "xxxxxx" })
+  spec.ok(matchtag > 0, err)
+  local answer, topic = f:recv()
+  equal(answer.seq, "1")
+  equal(answer.pad, "xxxxxx")
+  equal(topic, "broker.ping")
+end)
+
+test("send goes to the rank that is asked for", function()
+  local f = support.open()
+  local last = f.size - 1
+  f:send("attr.get", { name = "rank" }, last)
+  equal(f:recv().value, ("%d"):format(last))
+  f:send("attr.get", { name = "rank" }, { nodeid = last })
+  equal(f:recv().value, ("%d"):format(last))
+end)
+
+test("requests under way have matchtags of their own", function()
+  local f = support.open()
+  local _, service = support.service()
+  local seen = {}
+  for _ = 1, 50 do
+    local matchtag = f:send(service .. ".wait", {})
+    equal(seen[matchtag], nil)
+    seen[matchtag] = true
+  end
+end)
+
+test("recv of a matchtag takes its response and leaves the others", function()
+  local f = support.open()
+  local first = f:send("broker.ping", { seq = 1 })
+  local second = f:send("broker.ping", { seq = 2 })
+  local third = f:send("broker.ping", { seq = 3 })
+  equal(f:recv(second).seq, 2)
+  equal(f:recv(third).seq, 3)
+  equal(f:recv(first).seq, 1)
+end)
+
+test("recv without a matchtag takes responses in the order they came", function()
+  local f = support.open()
+  local server, service = support.service()
+  for seq = 1, 3 do
+    f:send(service .. ".echo", { seq = seq })
+  end
+  local requests = { server:recvmsg(), server:recvmsg(), server:recvmsg() }
+  for _, n in ipairs { 3, 1, 2 } do
+    requests[n]:respond { seq = n }
+  end
+  for _, n in ipairs { 3, 1, 2 } do
+    equal(f:recv().seq, n)
+  end
+end)
+
+test("recv passes over events, and rpc over all else", function()
+  local f = support.open()
+  local event = support.unique "event"
+  f:subscribe(event)
+  f:sendevent({ n = 1 }, event)
+  f:send("broker.ping", { seq = 1 })
+  equal(spec.ok(f:rpc("broker.ping", { seq = 2 })).seq, 2)
+  equal(f:recv().seq, 1)
+  equal(f:recv_event().n, 1)
+end)
+
+test("recv of an error response is a table with errnum, then the topic", function()
+  local f = support.open()
+  f:send("nosuch.method", {})
+  local answer, topic = f:recv()
+  equal(type(answer), "table")
+  equal(answer.errnum, select(3, f:rpc("nosuch.method", {})))
+  equal(topic, "nosuch.method")
+end)
+
+test("an error response without a text has no errstr", function()
+  local f = support.open()
+  local server, service = support.service()
+  f:send(service .. ".fail", {})
+  server:recvmsg():respond_error(22)
+  spec.same(f:recv(), { errnum = 22 })
+end)
+
+test("recvmsg gives the response as a message", function()
+  local f = support.open()
+  local matchtag = f:send("broker.ping", { seq = "1" })
+  local msg = spec.ok(f:recvmsg())
+  equal(msg.type, "response")
+  equal(msg.matchtag, matchtag)
+  equal(msg.errnum, 0)
+  equal(msg.tag, "broker.ping")
+  equal(msg.data.seq, "1")
+end)
+
+test("recvmsg of a matchtag takes that response", function()
+  local f = support.open()
+  local first = f:send("broker.ping", { seq = 1 })
+  local second = f:send("broker.ping", { seq = 2 })
+  equal(f:recvmsg(second).data.seq, 2)
+  equal(f:recvmsg(first).data.seq, 1)
+end)
+
+test("rpc gives up when its timeout passes", function()
+  local f = support.open()
+  local _, service = support.service()
+  fails("Connection timed out", f:rpc(service .. ".slow", {}, { timeout = 0.05 }))
+  fails("Connection timed out", f:rpc(service .. ".slow", {}, { timeout = 0 }))
+end)
+
+test("rpc with a timeout returns as soon as the answer is there", function()
+  local f = support.open()
+  local started = os.time()
+  equal(spec.ok(f:rpc("broker.ping", { seq = 1 }, { timeout = 100 })).seq, 1)
+  spec.ok(os.time() - started < 50, "it waited for the timeout")
+end)
+
+test("a timeout longer than any clock shows is as good as none", function()
+  local f = support.open()
+  for _, long in ipairs { 1e10, 1e300, math.huge } do
+    equal(spec.ok(f:rpc("broker.ping", { seq = 1 }, { timeout = long })).seq, 1)
+    f:send("broker.ping", { seq = 2 }, { timeout = long })
+    equal(f:recv().seq, 2)
+  end
+end)
+
+test("an answer that comes too late for its rpc is not another's", function()
+  local f = support.open()
+  local server, service = support.service()
+  for round = 1, 5 do
+    fails("Connection timed out", f:rpc(service .. ".slow", {}, { timeout = 0.01 }))
+    local late = server:recvmsg()
+    f:send(service .. ".next", {})
+    late:respond { is_late = true }
+    server:recvmsg():respond { round = round }
+    spec.same(f:recv(), { round = round })
+  end
+end)
+
+test("recv gives up a request that was sent with a timeout", function()
+  local f = support.open()
+  local server, service = support.service()
+  local matchtag = f:send(service .. ".slow", {}, { timeout = 0.05 })
+  fails("Connection timed out", f:recv(matchtag))
+  server:recvmsg():respond { is_late = true }
+  f:send("broker.ping", { seq = 9 })
+  equal(f:recv().seq, 9)
+end)
+
+test("recvmsg gives up a request that was sent with a timeout", function()
+  local f = support.open()
+  local _, service = support.service()
+  f:send(service .. ".slow", {}, { timeout = 0.05 })
+  fails("Connection timed out", f:recvmsg())
+end)
+
+test("a matchtag is kept back while its late answer may come", function()
+  local f = support.open()
+  local server, service = support.service()
+  local given_up = f:send(service .. ".slow", {}, { timeout = 0 })
+  fails("Connection timed out", f:recv(given_up))
+  for _ = 1, 20 do
+    spec.ok(f:send(service .. ".next", {}) ~= given_up, "the tag is used again")
+  end
+  spec.ok(server:recvmsg():respond {})
+end)
+
+test("an answer in time is received by send with a timeout as by any", function()
+  local f = support.open()
+  f:send("broker.ping", { seq = 4 }, { timeout = 100 })
+  equal(f:recv().seq, 4)
+end)
+
+test("an option that does not exist is an error that names it", function()
+  local f = support.open()
+  for _, name in ipairs { "rpc", "send" } do
+    raises("bad argument", f[name], f, "broker.ping", {}, { timeuot = 1 })
+    raises("timeuot", f[name], f, "broker.ping", {}, { timeuot = 1 })
+    raises("bad argument", f[name], f, "broker.ping", {}, { 1 })
+  end
+end)
+
+test("an option of a wrong kind is an error", function()
+  local f = support.open()
+  for _, name in ipairs { "rpc", "send" } do
+    for _, wrong in ipairs { -1, 0 / 0, "soon", true, {} } do
+      raises("bad argument", f[name], f, "broker.ping", {}, { timeout = wrong })
+    end
+    for _, wrong in ipairs { 1.5, "all", true, {}, -3, 2 ^ 32, 2 ^ 70 } do
+      raises("bad argument", f[name], f, "broker.ping", {}, { nodeid = wrong })
+    end
+  end
+end)
+
+test("nobody can answer a handle that waits for itself on an embedded broker", function()
+  if not support.is_embedded then
+    spec.skip "on a real instance it waits for others"
+  end
+  local f = support.open()
+  local _, service = support.service()
+  fails("Resource deadlock avoided", f:rpc(service .. ".slow", {}))
+  fails("Resource deadlock avoided", f:recv())
+  fails("Resource deadlock avoided", f:recvmsg())
+  fails("Resource deadlock avoided", f:recv_event())
+end)
+
+test("a service at another rank answers across the instance", function()
+  local far = support.open_at(1)
+  local f = support.open()
+  local service = support.unique "far"
+  spec.ok(far:rpc("service.add", { service = service }))
+  f:send(service .. ".double", { n = 21 }, 1)
+  local request = far:recvmsg()
+  request:respond { n = 2 * request.data.n }
+  equal(f:recv().n, 42)
+  fails("Function not implemented", f:rpc(service .. ".double", {}, 0))
+end)
+
+test("a service that is removed, or whose handle is closed, is not there any more", function()
+  local f = support.open()
+  local server, service = support.service()
+  spec.ok(server:rpc("service.remove", { service = service }))
+  fails("Function not implemented", f:rpc(service .. ".method", {}))
+  local closing, closed_service = support.service()
+  closing:close()
+  fails("Function not implemented", f:rpc(closed_service .. ".method", {}, { timeout = 5 }))
+end)

@@ -1,0 +1,149 @@
+-- What the chapters need of Flux: handles that are closed and keys that are
+-- removed when a test ends, other ranks, other processes.
+
+local flux = require "flux"
+local spec = require "spec"
+
+local support = {}
+
+support.uri = os.getenv "FLUX_URI" or ""
+-- Whether flux.new() opens the embedded broker; else a real instance runs.
+support.is_embedded = support.uri:find "^embed://" ~= nil
+
+-- A handle for the length of the test.
+function support.open(uri)
+  local f = spec.ok(flux.new(uri))
+  spec.after(function()
+    f:close()
+  end)
+  return f
+end
+
+-- A handle at another rank. Skips the test where there is no such rank.
+function support.open_at(rank)
+  local f = support.open()
+  if f.size <= rank then
+    spec.skip(("needs %d ranks, and there are %d"):format(rank + 1, f.size))
+  end
+  local answer = spec.ok(f:rpc("attr.get", { name = "local-uri" }, rank))
+  return support.open(answer.value)
+end
+
+local counter = 0
+local run_id = ("%d-%s"):format(os.time(), tostring({}):match "0x(%x+)" or "0")
+
+-- A name that nothing else has.
+function support.unique(name)
+  counter = counter + 1
+  return ("spec-%s-%d-%s"):format(name, counter, run_id)
+end
+
+-- A handle, and a KVS key that is removed, with all below it, after the test.
+function support.kvs()
+  local f = support.open()
+  local key = support.unique "key"
+  spec.after(function()
+    local cleaner = assert(flux.new())
+    cleaner:kvs_unlink(key)
+    cleaner:kvs_commit()
+    cleaner:close()
+  end)
+  return f, key
+end
+
+-- Put values below a key and commit them.
+function support.put(f, key, values)
+  for name, value in pairs(values) do
+    spec.ok(f:kvs_put(key .. "." .. name, value))
+  end
+  spec.ok(f:kvs_commit())
+end
+
+-- Store bytes that need not be JSON, given in base64, as `flux kvs put` does.
+function support.put_raw(f, key, base64)
+  local dirent = { type = "val", ver = 1, data = base64 }
+  local op = { key = key, flags = 0, dirent = dirent }
+  spec.ok(f:rpc("kvs.commit", { namespace = "primary", flags = 0, ops = { op } }))
+end
+
+-- A second handle that offers a service of a name of its own.
+function support.service()
+  local server = support.open()
+  local name = support.unique "service"
+  spec.ok(server:rpc("service.add", { service = name }))
+  return server, name
+end
+
+-- The methods that the handle's tests know, with arguments that fit.
+support.handle_calls = {
+  { "rpc", "broker.ping", {} },
+  { "send", "broker.ping", {} },
+  { "recv" },
+  { "recvmsg" },
+  { "sendevent", "spec.event" },
+  { "recv_event" },
+  { "subscribe", "spec.event" },
+  { "unsubscribe", "spec.event" },
+  { "getattr", "size" },
+  { "log", "info", "text" },
+  { "barrier", "spec", 1 },
+  { "kvs_put", "spec.key", 1 },
+  { "kvs_get", "spec.key" },
+  { "kvs_commit" },
+  { "kvs_unlink", "spec.key" },
+  { "kvs_symlink", "spec.key", "spec.target" },
+  { "kvs_type", "spec.key" },
+  { "kvsdir" },
+}
+
+support.unpack = table.unpack or unpack
+support.load = loadstring or load
+
+-- A word of a shell's command line.
+function support.quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- The command that this Lua was started by.
+local function interpreter()
+  local first = 0
+  while arg[first - 1] do
+    first = first - 1
+  end
+  return arg[first]
+end
+
+-- Skip the test where no other process can take part in it.
+function support.needs_processes()
+  if support.is_embedded then
+    spec.skip "an embedded broker is in one process"
+  end
+  if not io.popen then
+    spec.skip "this Lua starts no processes"
+  end
+end
+
+-- Start a process that runs this chunk, and return the pipe of its output.
+-- Reading it to its end waits for the process.
+function support.start(chunk)
+  support.needs_processes()
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(chunk)
+  file:close()
+  spec.after(function()
+    os.remove(path)
+  end)
+  return assert(io.popen(support.quote(interpreter()) .. " " .. support.quote(path) .. " 2>&1"))
+end
+
+-- Run a command of Flux's and return its output.
+function support.flux(command)
+  support.needs_processes()
+  local pipe = assert(io.popen("flux " .. command .. " 2>&1"))
+  local output = pipe:read "*a"
+  pipe:close()
+  return output
+end
+
+return support
