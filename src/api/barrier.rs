@@ -116,10 +116,6 @@ impl Future for Barrier {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         while !self.left.get() {
             self.seek()?;
-            if self.nprocs == 1 {
-                self.release()?;
-                continue;
-            }
             let remaining = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let message = self.link.recv(&Match::any(), remaining)?;
             self.take(message)?;
