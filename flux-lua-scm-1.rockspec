@@ -22,9 +22,10 @@ build = {
   build_command = [[
 LUA_INCDIR="$(LUA_INCDIR)" cargo build --release --lib --target-dir target \
   --no-default-features \
-  --features `"$(LUA)" -e 'print(jit and "luajit" or (_VERSION:gsub("%D+(%d).(%d)", "lua%1%2")))'`]],
+  --features `"$(LUA)" -e 'print(jit and "luajit" or (_VERSION:gsub("%D+(%d).(%d)", "lua%1%2")))'` &&
+  cp target/release/libflux.so target/release/flux.so]],
   install = {
-    lib = { flux = "target/release/libflux.so" },
+    lib = { "target/release/flux.so" },
     lua = { kvs = "lua/kvs.lua" },
     bin = { ["flux-lua"] = "lua/flux-lua.lua" },
   },

@@ -162,6 +162,54 @@ test("processes at different ranks meet in a barrier", function()
   each_entered { entrant }
 end)
 
+-- A process that is in a barrier of two, and is ended after a while.
+local function start_doomed(name)
+  return support.start(([[
+    local f = assert(require "flux".new())
+    print(f:barrier(%q, 2))
+  ]]):format(name), "timeout 0.5")
+end
+
+test("a barrier can be entered after one that was in it died", function()
+  support.needs_processes()
+  local f = support.open()
+  local name = support.unique "died"
+  equal(start_doomed(name):read "*a", "")
+  local entrants = start_entrants(1, name, 2)
+  spec.returns({ 0 }, f:barrier(name, 2))
+  each_entered(entrants)
+end)
+
+-- Enter a barrier of one in a process that is ended if it waits.
+local function enter_alone(name)
+  local entrant = support.start(([[
+    local f = assert(require "flux".new())
+    print(f:barrier(%q, 1))
+  ]]):format(name), "timeout 3")
+  local output = entrant:read "*a"
+  entrant:close()
+  return output
+end
+
+test("a barrier of one returns after one that was in a barrier of its name died", function()
+  support.needs_processes()
+  local name = support.unique "died-alone"
+  equal(start_doomed(name):read "*a", "")
+  equal(enter_alone(name), "0\n")
+end)
+
+test("a process that means another number is told, or let through, and does not wait", function()
+  support.needs_processes()
+  local f = support.open()
+  local name = support.unique "numbers"
+  local entrants = start_entrants(1, name, 2)
+  os.execute "sleep 0.3"
+  local output = enter_alone(name)
+  spec.ok(output == "0\n" or output:find "^nil\t", output)
+  spec.returns({ 0 }, f:barrier(name, 2))
+  each_entered(entrants)
+end)
+
 test("arguments of a wrong kind are errors that name them", function()
   local f = support.open()
   for _, wrong in ipairs { 42, true, {}, print } do

@@ -124,8 +124,9 @@ function support.needs_processes()
 end
 
 -- Start a process that runs this chunk, and return the pipe of its output.
--- Reading it to its end waits for the process.
-function support.start(chunk)
+-- Reading it to its end waits for the process. `wrapper` is put before the
+-- command.
+function support.start(chunk, wrapper)
   support.needs_processes()
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
@@ -134,7 +135,8 @@ function support.start(chunk)
   spec.after(function()
     os.remove(path)
   end)
-  return assert(io.popen(support.quote(interpreter()) .. " " .. support.quote(path) .. " 2>&1"))
+  local command = support.quote(interpreter()) .. " " .. support.quote(path)
+  return assert(io.popen((wrapper or "") .. " " .. command .. " 2>&1"))
 end
 
 -- Run a command of Flux's and return its output.

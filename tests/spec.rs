@@ -1,0 +1,354 @@
+//! Runs the specification, tests/spec/*.lua, in the interpreter built here and
+//! in the distribution's own, on the embedded broker and on a real instance
+//! where Flux is installed. What holds is in those chapters; here is where.
+
+use std::env::{
+    self,
+    consts::{DLL_PREFIX, DLL_SUFFIX},
+};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a run may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How long one that was told to end may take to clear up.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What each back end is called, and the URI or the size that it is run with.
+const EMBEDDED: [&str; 2] = ["embed://", "embed://spec?size=4"];
+const REAL: [&str; 2] = ["--test-size=1", "--test-size=4"];
+
+/// The names that distributions have for the interpreter of the Lua that this
+/// is built for, and what it says its version is.
+const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
+    (&["lua5.1", "lua51", "lua-5.1", "lua"], "Lua 5.1")
+} else if cfg!(feature = "lua52") {
+    (&["lua5.2", "lua52", "lua-5.2", "lua"], "Lua 5.2")
+} else if cfg!(feature = "lua53") {
+    (&["lua5.3", "lua53", "lua-5.3", "lua"], "Lua 5.3")
+} else if cfg!(feature = "lua54") {
+    (&["lua5.4", "lua54", "lua-5.4", "lua"], "Lua 5.4")
+} else if cfg!(feature = "lua55") {
+    (&["lua5.5", "lua55", "lua-5.5", "lua"], "Lua 5.5")
+} else {
+    (&["luajit"], "LuaJIT")
+};
+
+fn main() -> ExitCode {
+    let mut chapters: Vec<OsString> = Vec::new();
+    for argument in env::args_os().skip(1) {
+        match argument.to_str() {
+            Some("--list") => return ExitCode::SUCCESS,
+            Some(name) if name.ends_with(".lua") => chapters.push(argument),
+            Some(filter) if !filter.starts_with('-') && !"spec".contains(filter) => {
+                println!(
+                    "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out"
+                );
+                return ExitCode::SUCCESS;
+            }
+            _ => {}
+        }
+    }
+    match run_all(&chapters) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("spec: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Run the chapters everywhere; all of them if none is named.
+fn run_all(chapters: &[OsString]) -> io::Result<bool> {
+    let started = Instant::now();
+    let place = Place::prepare()?;
+    let mut total = Counts::default();
+    let builtin = Path::new(env!("CARGO_BIN_EXE_flux-lua"));
+    let system = system_lua();
+    let flux = find_flux();
+    for lua in [Some(builtin), system.as_deref()] {
+        let Some(lua) = lua else {
+            let runs = EMBEDDED.len() + REAL.len();
+            println!(
+                "skipped: no interpreter of {} is in PATH ({runs} runs)",
+                SYSTEM_LUA.1
+            );
+            continue;
+        };
+        for uri in EMBEDDED {
+            let mut command = Command::new(lua);
+            command.envs(place.environment()).env("FLUX_URI", uri);
+            total.add(place.run(&format!("{} on {uri}", lua.display()), command, chapters)?);
+        }
+        let Some(flux) = &flux else {
+            println!(
+                "skipped: no flux is in FLUX_PREFIX, PATH or pkg-config, so nothing ran on a real \
+                 instance ({} runs)",
+                REAL.len()
+            );
+            continue;
+        };
+        for size in REAL {
+            let command = place.in_instance(flux, size, lua);
+            total.add(place.run(
+                &format!("{} in flux start {size}", lua.display()),
+                command,
+                chapters,
+            )?);
+        }
+    }
+    println!("\nspec: {total}");
+    println!(
+        "test result: {}. {} passed; {} failed; {} ignored; 0 measured; 0 filtered out; \
+         finished in {:.2}s",
+        if total.failed == 0 { "ok" } else { "FAILED" },
+        total.passed,
+        total.failed,
+        total.skipped,
+        started.elapsed().as_secs_f64()
+    );
+    Ok(total.failed == 0)
+}
+
+/// Tests that passed, failed and were skipped.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    /// Of a line that run.lua ends with: `N passed, N failed, N skipped`.
+    fn parse(line: &str) -> Option<Counts> {
+        let mut parts = line.split(", ");
+        let mut count = |what| parts.next()?.strip_suffix(what)?.trim_end().parse().ok();
+        Some(Counts {
+            passed: count("passed")?,
+            failed: count("failed")?,
+            skipped: count("skipped")?,
+        })
+    }
+
+    fn add(&mut self, other: Counts) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+/// Where the module is linked as Lua looks for it, and where runs leave their
+/// output.
+struct Place(PathBuf);
+
+impl Place {
+    fn prepare() -> io::Result<Place> {
+        let place =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("spec-{}", std::process::id()));
+        fs::create_dir_all(&place)?;
+        // Beside this very program: one folder up is what `cargo build` last made.
+        let module = env::current_exe()?
+            .with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
+            .canonicalize()?;
+        std::os::unix::fs::symlink(module, place.join("flux.so"))?;
+        Ok(Place(place))
+    }
+
+    /// By which a Lua finds this module and no other.
+    fn environment(&self) -> [(&'static str, OsString); 3] {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        [
+            ("LUA_CPATH", self.0.join("?.so").into()),
+            ("LUA_PATH", repository.join("lua/?.lua").into()),
+            ("SPEC_CURRENT", self.current().into()),
+        ]
+    }
+
+    /// The file in which a run says what test it is at.
+    fn current(&self) -> PathBuf {
+        self.0.join("current")
+    }
+
+    /// The interpreter as the initial program of a new instance. The variables
+    /// are set in there, as `flux start` puts folders of its own before ours.
+    fn in_instance(&self, flux: &Path, size: &str, lua: &Path) -> Command {
+        let mut command = Command::new(flux);
+        command.args(["start", size, "env"]);
+        for (name, value) in self.environment() {
+            let mut setting = OsString::from(name);
+            setting.push("=");
+            setting.push(value);
+            command.arg(setting);
+        }
+        command.arg(lua).env_remove("FLUX_URI");
+        // Tests call flux's own commands.
+        let folders = flux.parent().map(Path::to_owned).into_iter();
+        let path = env::var_os("PATH").unwrap_or_default();
+        if let Ok(path) = env::join_paths(folders.chain(env::split_paths(&path))) {
+            command.env("PATH", path);
+        }
+        command
+    }
+
+    /// Run the chapters by a command that a script's name and its arguments
+    /// can be added to. A run that breaks off is a failed test.
+    fn run(&self, name: &str, mut command: Command, chapters: &[OsString]) -> io::Result<Counts> {
+        let output = self.0.join("output");
+        let _ = fs::remove_file(self.current());
+        let stdout = File::create(&output)?;
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/run.lua"))
+            .args(chapters)
+            .stdout(stdout.try_clone()?)
+            .stderr(stdout)
+            .process_group(0);
+        for version in ["", "_5_2", "_5_3", "_5_4", "_5_5"] {
+            command.env_remove(format!("LUA_INIT{version}"));
+            if !version.is_empty() {
+                command.env_remove(format!("LUA_PATH{version}"));
+                command.env_remove(format!("LUA_CPATH{version}"));
+            }
+        }
+        let started = Instant::now();
+        let status = wait(&mut command.spawn()?)?;
+        let output = String::from_utf8_lossy(&fs::read(&output)?).into_owned();
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(match self.judge(status, &output) {
+            Ok(counts) => {
+                println!("\n{name}: {counts} ({seconds:.1} s)");
+                show(&output, counts.failed > 0);
+                counts
+            }
+            Err((counts, why)) => {
+                println!("\n{name}: FAILED: {why} ({seconds:.1} s)");
+                show(&output, true);
+                Counts {
+                    failed: counts.failed + 1,
+                    ..counts
+                }
+            }
+        })
+    }
+
+    /// What a run's end and its output say; why it counts as broken off.
+    fn judge(&self, status: Option<ExitStatus>, output: &str) -> Result<Counts, (Counts, String)> {
+        let counts = output.lines().rev().find_map(Counts::parse);
+        let at = fs::read_to_string(self.current()).unwrap_or_default();
+        let at = at.trim_end();
+        let (Some(status), Some(counts)) = (status, counts) else {
+            let why = match status {
+                Some(status) => format!("it broke off ({status}) in {at}"),
+                None => format!("it took more than {} s, in {at}", LIMIT.as_secs()),
+            };
+            return Err((counts.unwrap_or_default(), why));
+        };
+        let ours = format!("flux-lua {} for ", env!("CARGO_PKG_VERSION"));
+        if !output.lines().any(|line| line.starts_with(&ours)) {
+            return Err((counts, "the module that was loaded is another".to_owned()));
+        }
+        if counts.passed + counts.failed == 0 {
+            return Err((counts, "no test ran".to_owned()));
+        }
+        if status.success() != (counts.failed == 0) {
+            return Err((counts, format!("it ended with {status} after {at}")));
+        }
+        Ok(counts)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A run's output, but for the counts: all of it, or what was skipped.
+fn show(output: &str, is_all: bool) {
+    let is_shown =
+        |line: &&str| Counts::parse(line).is_none() && (is_all || line.starts_with("skip "));
+    for line in output.lines().filter(is_shown) {
+        println!("    {line}");
+    }
+}
+
+/// The child's end; None if it had to be ended, with all that it started.
+fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    if let Some(status) = wait_for(child, LIMIT)? {
+        return Ok(Some(status));
+    }
+    for signal in [libc::SIGTERM, libc::SIGKILL] {
+        // SAFETY: kill has no preconditions; the group is the child's own, and
+        // the child has not been waited for, so that its id is not another's.
+        unsafe { libc::kill(-(child.id() as libc::pid_t), signal) };
+        if wait_for(child, GRACE)?.is_some() {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Ok(None)
+}
+
+/// The distribution's interpreter of the Lua that this is built for.
+fn system_lua() -> Option<PathBuf> {
+    let (names, version) = SYSTEM_LUA;
+    names
+        .iter()
+        .filter_map(|name| find_in_path(name))
+        .find(|lua| {
+            let script = "print(jit and jit.version or _VERSION)";
+            let said = Command::new(lua).args(["-e", script]).output();
+            said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
+        })
+}
+
+/// Flux's own command, if Flux is installed.
+fn find_flux() -> Option<PathBuf> {
+    let in_prefix =
+        |prefix: &OsStr| Some(Path::new(prefix).join("bin/flux")).filter(|f| f.exists());
+    let given = env::var_os("FLUX_PREFIX").filter(|prefix| !prefix.is_empty());
+    given
+        .and_then(|prefix| in_prefix(&prefix))
+        .or_else(|| find_in_path("flux"))
+        .or_else(|| {
+            let said = Command::new("pkg-config")
+                .args(["--variable=prefix", "flux-core"])
+                .output()
+                .ok()?;
+            in_prefix(OsStr::new(String::from_utf8(said.stdout).ok()?.trim()))
+        })
+}
+
+fn find_in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
