@@ -2,6 +2,8 @@
 //! in the distribution's own, on the embedded broker and on a real instance
 //! where Flux is installed. What holds is in those chapters; here is where.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::env::{
     self,
     consts::{DLL_PREFIX, DLL_SUFFIX},
@@ -157,7 +159,10 @@ impl std::fmt::Display for Counts {
 
 /// Where the module is linked as Lua looks for it, and where runs leave their
 /// output.
-struct Place(PathBuf);
+struct Place {
+    folder: PathBuf,
+    runs: Cell<usize>,
+}
 
 impl Place {
     fn prepare() -> io::Result<Place> {
@@ -169,14 +174,17 @@ impl Place {
             .with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
             .canonicalize()?;
         std::os::unix::fs::symlink(module, place.join("flux.so"))?;
-        Ok(Place(place))
+        Ok(Place {
+            folder: place,
+            runs: Cell::new(0),
+        })
     }
 
     /// By which a Lua finds this module and no other.
     fn environment(&self) -> [(&'static str, OsString); 3] {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         [
-            ("LUA_CPATH", self.0.join("?.so").into()),
+            ("LUA_CPATH", self.folder.join("?.so").into()),
             ("LUA_PATH", repository.join("lua/?.lua").into()),
             ("SPEC_CURRENT", self.current().into()),
         ]
@@ -184,7 +192,7 @@ impl Place {
 
     /// The file in which a run says what test it is at.
     fn current(&self) -> PathBuf {
-        self.0.join("current")
+        self.folder.join("current")
     }
 
     /// The interpreter as the initial program of a new instance. The variables
@@ -211,7 +219,9 @@ impl Place {
     /// Run the chapters by a command that a script's name and its arguments
     /// can be added to. A run that breaks off is a failed test.
     fn run(&self, name: &str, mut command: Command, chapters: &[OsString]) -> io::Result<Counts> {
-        let output = self.0.join("output");
+        // A file of its own: what a run leaves behind may write on.
+        let output = self.folder.join(format!("output-{}", self.runs.get()));
+        self.runs.set(self.runs.get() + 1);
         let _ = fs::remove_file(self.current());
         let stdout = File::create(&output)?;
         command
@@ -276,16 +286,26 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// A run's output, but for the counts: all of it, or what was skipped.
+/// What a run said: all of it but the counts, or only for what reasons tests
+/// were skipped.
 fn show(output: &str, is_all: bool) {
-    let is_shown =
-        |line: &&str| Counts::parse(line).is_none() && (is_all || line.starts_with("skip "));
-    for line in output.lines().filter(is_shown) {
-        println!("    {line}");
+    let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in output.lines().filter(|line| Counts::parse(line).is_none()) {
+        match line
+            .strip_prefix("skip ")
+            .and_then(|rest| rest.rsplit_once(": "))
+        {
+            Some((_, reason)) => *skipped.entry(reason).or_default() += 1,
+            None if is_all => println!("    {line}"),
+            None => {}
+        }
+    }
+    for (reason, count) in skipped {
+        println!("    {count} skipped: {reason}");
     }
 }
 

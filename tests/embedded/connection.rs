@@ -158,37 +158,6 @@ fn a_name_with_a_nul_is_einval_everywhere() {
     inval(f.transaction().unwrap().symlink("k", None, "a\0b"));
 }
 
-/// Run by the next test alone in its process, on the only thread.
-#[test]
-#[ignore = "needs a process with one thread"]
-fn alone_in_its_process() {
-    let f = open("embed://alone");
-    let (errnum, detail) = failure(f.recv(&Match::any(), None));
-    assert_eq!(errnum, libc::EDEADLK);
-    assert_eq!(
-        detail.unwrap(),
-        "nothing is queued, and the process has no other thread that could send"
-    );
-    println!("refused to wait");
-}
-
-#[test]
-fn a_wait_that_nobody_could_end_is_edeadlk() {
-    let test = "connection::alone_in_its_process";
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            test,
-            "--ignored",
-            "--test-threads=1",
-            "--nocapture",
-        ])
-        .output()
-        .unwrap();
-    let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.contains("refused to wait"), "{output}");
-}
-
 #[test]
 fn a_wait_ends_when_another_thread_sends() {
     let f = open("embed://wakes");

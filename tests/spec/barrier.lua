@@ -167,7 +167,7 @@ local function start_doomed(name)
   return support.start(([[
     local f = assert(require "flux".new())
     print(f:barrier(%q, 2))
-  ]]):format(name), "timeout 0.5")
+  ]]):format(name), 0.5)
 end
 
 test("a barrier can be entered after one that was in it died", function()
@@ -185,7 +185,7 @@ local function enter_alone(name)
   local entrant = support.start(([[
     local f = assert(require "flux".new())
     print(f:barrier(%q, 1))
-  ]]):format(name), "timeout 3")
+  ]]):format(name), 3)
   local output = entrant:read "*a"
   entrant:close()
   return output

@@ -47,7 +47,7 @@ local PAYLOAD = { text = ("text "):rep(100), list = { 1, 2, 3 } }
 
 test("messages sent and received on a loopback are collected", function()
   local f = support.open "loop://"
-  does_not_grow(4000, function()
+  does_not_grow(10000, function()
     f:send("spec", PAYLOAD)
     local msg = f:recvmsg()
     spec.ok(msg.data.text)
@@ -56,7 +56,7 @@ end)
 
 test("requests and responses on a loopback are collected", function()
   local f = support.open "loop://"
-  does_not_grow(3000, function(n)
+  does_not_grow(6000, function(n)
     f:send("spec", PAYLOAD)
     if n % 2 == 0 then
       f:recvmsg():respond(PAYLOAD)
@@ -155,7 +155,7 @@ test("errors are collected", function()
 end)
 
 test("JSON encoded and decoded is collected", function()
-  does_not_grow(3000, function()
+  does_not_grow(6000, function()
     spec.ok(flux.json.decode(flux.json.encode(PAYLOAD)))
   end)
 end)

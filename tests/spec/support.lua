@@ -124,9 +124,9 @@ function support.needs_processes()
 end
 
 -- Start a process that runs this chunk, and return the pipe of its output.
--- Reading it to its end waits for the process. `wrapper` is put before the
--- command.
-function support.start(chunk, wrapper)
+-- Reading it to its end waits for the process, which is ended after so many
+-- seconds (20, unless said).
+function support.start(chunk, seconds)
   support.needs_processes()
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
@@ -136,7 +136,7 @@ function support.start(chunk, wrapper)
     os.remove(path)
   end)
   local command = support.quote(interpreter()) .. " " .. support.quote(path)
-  return assert(io.popen((wrapper or "") .. " " .. command .. " 2>&1"))
+  return assert(io.popen(("timeout %g %s 2>&1"):format(seconds or 20, command)))
 end
 
 -- Run a command of Flux's and return its output.
