@@ -19,9 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::backend::{
-    Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype,
-};
+use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
 
 /// Where instances keep what they rendezvous at.
 const NAMESPACE: Option<&str> = Some("primary");

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::watcher::WeakWatcher;
-use super::{arguments, event, kvs, kvswatcher, msghandler, reactor, rpc, set_functions};
+use super::{
+    arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
+};
 use crate::backend::reactor::RunMode;
 use crate::backend::{self, Transaction};
 use crate::lua::{
@@ -418,6 +420,8 @@ pub fn open(writer: &Writer<'_>) {
         reactor::METHODS,
         msghandler::METHODS,
         kvswatcher::METHODS,
+        iowatcher::METHODS,
+        kz::METHODS,
     ] {
         set_functions(writer, class, methods);
     }

@@ -7,9 +7,11 @@ mod barrier;
 mod event;
 mod exitstatus;
 mod handle;
+mod iowatcher;
 mod kvs;
 mod kvsdir;
 mod kvswatcher;
+mod kz;
 mod message;
 mod msghandler;
 mod payload;
@@ -93,6 +95,7 @@ fn open_classes(writer: &Writer<'_>) {
     message::open(writer);
     kvsdir::open(writer);
     watcher::open(writer);
+    kz::open(writer);
     writer.boolean(true);
     writer.set_registry(&OPENED);
 }

@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::time::Duration;
 
+pub mod base64;
 pub mod embedded;
 mod error;
 pub mod libflux;

@@ -7,7 +7,6 @@
 
 use super::{Error, Handle, Result};
 
-mod base64;
 mod broker;
 mod future;
 mod handle;
