@@ -15,13 +15,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::backend::{
-    Error, Future, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype,
-};
+use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
 
 /// Where instances keep what they rendezvous at.
 const NAMESPACE: Option<&str> = Some("primary");
@@ -33,7 +31,7 @@ pub fn service_request(name: &str, nprocs: u32) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Enter the barrier `name`; fulfilled when `nprocs` have.
+/// Enter the barrier `name`, and wait there for `nprocs` to.
 pub fn enter(handle: &dyn Handle, name: &str, nprocs: u32) -> Result<Barrier> {
     let link = handle.reopen()?;
     let topic = format!("flux-lua.barrier.{}", path_element(name));
@@ -111,27 +109,17 @@ impl Place {
     }
 }
 
-impl Future for Barrier {
-    fn wait(&self, timeout: Option<Duration>) -> Result<()> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+impl Barrier {
+    /// Block until all have entered, or one of them died.
+    pub fn wait(&self) -> Result<()> {
         while !self.left.get() {
             self.seek()?;
-            let remaining = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let message = self.link.recv(&Match::any(), remaining)?;
+            let message = self.link.recv(&Match::any(), None)?;
             self.take(message)?;
         }
         Ok(())
     }
 
-    fn payload(&self) -> Result<Option<&[u8]>> {
-        self.wait(None)?;
-        Ok(None)
-    }
-
-    fn reset(&mut self) {}
-}
-
-impl Barrier {
     /// Find who counts, if that is not known.
     fn seek(&self) -> Result<()> {
         let gone = match &*self.role.borrow() {

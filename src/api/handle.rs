@@ -1,17 +1,21 @@
 //! The handle, class `FLUX.handle`: opening and closing, fields, attributes,
 //! the log. Its other methods are in the files named after what they do.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{arguments, event, kvs, rpc, set_functions};
+use super::watcher::WeakWatcher;
+use super::{
+    arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
+};
+use crate::backend::reactor::RunMode;
 use crate::backend::{self, Transaction};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Integer, Key, Kind, Push, Result, State, Text, Writer,
+    self, Class, ClassInfo, Error, Gate, Integer, Key, Kind, Push, Result, State, Text, Writer,
     lua_CFunction,
 };
 use crate::lua_functions;
@@ -28,6 +32,19 @@ struct Inner {
     pending: RefCell<Option<Box<dyn Transaction>>>,
     /// When the requests that were sent with a timeout are given up, by matchtag.
     deadlines: RefCell<HashMap<u32, Instant>>,
+    /// The way back into Lua.
+    gate: Gate,
+    /// By which what a handler raised is found again.
+    id: i64,
+    /// The reactor objects that are alive, by id.
+    watchers: RefCell<HashMap<i64, WeakWatcher>>,
+    /// How many `f:reactor()` run, one within the other. None when it is C
+    /// code that runs the reactor.
+    running: Cell<u32>,
+    /// Whether a handler raised, and `f:reactor()` is to raise that again.
+    raised: Cell<bool>,
+    /// What `reactor_stop_error` was told.
+    reason: RefCell<Option<String>>,
 }
 
 impl Class for Handle {
@@ -72,11 +89,139 @@ impl Handle {
         self.0.deadlines.borrow_mut()
     }
 
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    /// A reactor object begins, or ends: those alive are ended with the handle.
+    pub fn adopt(&self, id: i64, watcher: WeakWatcher) {
+        self.0.watchers.borrow_mut().insert(id, watcher);
+    }
+
+    /// Nothing of the reactor object is kept any more.
+    pub fn forget(&self, id: i64) {
+        self.0.watchers.borrow_mut().remove(&id);
+        self.0.gate.protect(|writer| {
+            if push_handle(writer, self.0.id) && writer.state().object_table::<Handle>(-1) {
+                writer.integer(id);
+                writer.nil();
+                writer.raw_set(-3);
+            }
+            0
+        });
+    }
+
+    pub fn run_reactor(&self, mode: RunMode) -> Result<backend::Result<u32>> {
+        let backend = self.backend()?;
+        self.0.running.set(self.0.running.get() + 1);
+        let ended = backend.reactor_run(mode);
+        self.0.running.set(self.0.running.get() - 1);
+        Ok(ended)
+    }
+
+    pub fn set_reason(&self, reason: Option<String>) {
+        self.0.reason.replace(reason);
+    }
+
+    pub fn take_reason(&self) -> Option<String> {
+        self.0.reason.take()
+    }
+
+    /// Stop the reactor with an error; one that is closed has none.
+    pub fn stop_with_error(&self) {
+        if let Ok(backend) = self.backend() {
+            backend.reactor_stop_error();
+        }
+    }
+
+    /// A handler raised the value on top of this thread's stack.
+    pub fn handler_raised(&self, state: State<'_>) {
+        if self.0.running.get() == 0 {
+            self.log_raised(state);
+            return;
+        }
+        // The first one counts: what follows it may follow from it.
+        if !self.0.raised.replace(true) {
+            let kept = state.protect(1, |writer| {
+                writer.state().registry(&RAISED);
+                writer.integer(self.0.id);
+                writer.state().push_value(1);
+                writer.raw_set(-3);
+                0
+            });
+            if kept.is_err() {
+                state.pop(1);
+            }
+        }
+        self.stop_with_error();
+    }
+
+    fn log_raised(&self, state: State<'_>) {
+        let text = match state.bytes(-1) {
+            Some(text) => String::from_utf8_lossy(text).into_owned(),
+            None => format!("a {} was raised", state.kind(-1).name()),
+        };
+        if let Ok(backend) = self.backend() {
+            // Where the log is out of reach there is nobody else to tell.
+            let _ = backend.log(LOG_ERR, &text);
+        }
+    }
+
+    /// Push what a handler raised, once, if one did.
+    pub fn push_raised(&self, state: State<'_>) -> bool {
+        if !self.0.raised.replace(false) {
+            return false;
+        }
+        state.registry(&RAISED);
+        if state.raw_get_index(-1, self.0.id) == Kind::Nil {
+            // There was no memory to keep it.
+            return state
+                .protect(0, |writer| {
+                    writer.bytes(b"a handler raised an error");
+                    1
+                })
+                .is_ok();
+        }
+        self.0.gate.protect(|writer| {
+            writer.state().registry(&RAISED);
+            writer.integer(self.0.id);
+            writer.nil();
+            writer.raw_set(-3);
+            0
+        });
+        true
+    }
+
     fn close(&self) {
+        let watchers = std::mem::take(&mut *self.0.watchers.borrow_mut());
+        for watcher in watchers.into_values() {
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.end();
+            }
+        }
+        if self.0.running.get() > 0
+            && let Ok(backend) = self.backend()
+        {
+            backend.reactor_stop();
+        }
         self.0.pending.borrow_mut().take();
         self.0.deadlines.borrow_mut().clear();
         self.0.backend.borrow_mut().take();
     }
+}
+
+/// In the registry: the handles' userdata by id; it keeps none.
+static HANDLES: Key = Key::unique();
+/// In the registry: what handlers raised, by the handle's id.
+static RAISED: Key = Key::unique();
+
+/// syslog's LOG_ERR.
+const LOG_ERR: i32 = 3;
+
+/// Push the userdata of a handle, if it is alive.
+fn push_handle(writer: &Writer<'_>, id: i64) -> bool {
+    writer.state().registry(&HANDLES);
+    writer.state().raw_get_index(-1, id) == Kind::Userdata
 }
 
 /// A fresh handle, pushed as userdata.
@@ -84,7 +229,16 @@ struct NewHandle(Option<Handle>);
 
 impl Push for NewHandle {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let Some(id) = self.0.as_ref().map(|handle| handle.0.id) else {
+            return 0;
+        };
         writer.new_object(&mut self.0);
+        let handle = writer.state().top();
+        writer.state().registry(&HANDLES);
+        writer.integer(id);
+        writer.state().push_value(handle);
+        writer.raw_set(-3);
+        writer.state().set_top(handle);
         1
     }
 }
@@ -105,7 +259,14 @@ fn new(state: State<'_>) -> Result<NewHandle> {
             detail: error.detail,
         })
     })?;
+    let gate = Gate::of(state)?;
     Ok(NewHandle(Some(Handle(Rc::new(Inner {
+        id: gate.next_id(),
+        gate,
+        watchers: RefCell::default(),
+        running: Cell::new(0),
+        raised: Cell::new(false),
+        reason: RefCell::new(None),
         uri: uri.unwrap_or("default").to_owned(),
         backend: RefCell::new(Some(backend)),
         pending: RefCell::new(None),
@@ -253,8 +414,21 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
 pub fn open(writer: &Writer<'_>) {
     writer.new_class::<Handle>(METHODS);
     let class = writer.state().top();
-    for methods in [rpc::METHODS, event::METHODS, kvs::METHODS] {
+    for methods in [
+        rpc::METHODS,
+        event::METHODS,
+        kvs::METHODS,
+        reactor::METHODS,
+        msghandler::METHODS,
+        kvswatcher::METHODS,
+        iowatcher::METHODS,
+        kz::METHODS,
+    ] {
         set_functions(writer, class, methods);
     }
+    writer.weak_values();
+    writer.set_registry(&HANDLES);
+    writer.table(0, 0);
+    writer.set_registry(&RAISED);
     writer.state().pop(1);
 }

@@ -34,12 +34,19 @@ impl Class for Message {
     }
 }
 
+impl Message {
+    /// A message that came over `handle`.
+    pub fn new(handle: Handle, message: Box<dyn backend::Message>) -> Message {
+        Message(Rc::new(Inner { handle, message }))
+    }
+}
+
 /// A message to be pushed as userdata.
 pub struct NewMessage(Option<Message>);
 
 impl NewMessage {
     pub fn new(handle: Handle, message: Box<dyn backend::Message>) -> NewMessage {
-        NewMessage(Some(Message(Rc::new(Inner { handle, message }))))
+        NewMessage(Some(Message::new(handle, message)))
     }
 }
 

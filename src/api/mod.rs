@@ -7,19 +7,25 @@ mod barrier;
 mod event;
 mod exitstatus;
 mod handle;
+mod iowatcher;
 mod kvs;
 mod kvsdir;
+mod kvswatcher;
+mod kz;
 mod message;
+mod msghandler;
 mod payload;
+mod reactor;
 mod rpc;
 mod wait;
 mod watch;
+mod watcher;
 
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
 
 use crate::backend::{self, msgtype};
-use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, lua_CFunction, lua_State};
+use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
 use crate::{json, lua_functions};
 
 impl From<backend::Error> for lua::Error {
@@ -82,11 +88,14 @@ fn open_classes(writer: &Writer<'_>) {
     if is_open {
         return;
     }
+    gate::open(writer);
     json::open(writer);
     arguments::open(writer);
     handle::open(writer);
     message::open(writer);
     kvsdir::open(writer);
+    watcher::open(writer);
+    kz::open(writer);
     writer.boolean(true);
     writer.set_registry(&OPENED);
 }

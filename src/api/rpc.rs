@@ -122,11 +122,8 @@ fn barrier(state: State<'_>) -> Result<Step<Integer>> {
         // One process waits for nobody.
         Err(error) if error.errnum == libc::ENOSYS && nprocs == 1 => Ok(Step::Done(Integer(0))),
         Err(error) if error.errnum == libc::ENOSYS => {
-            let among_us = barrier::enter(&*backend, &name, nprocs)?;
-            Step::wait(Box::new(among_us), |_, entered| {
-                entered.payload()?;
-                Ok(Step::Done(Integer(0)))
-            })
+            barrier::enter(&*backend, &name, nprocs)?.wait()?;
+            Ok(Step::Done(Integer(0)))
         }
         Err(error) => Err(error.into()),
     })

@@ -5,12 +5,16 @@
 use std::any::Any;
 use std::time::Duration;
 
+pub mod base64;
 pub mod embedded;
 mod error;
 pub mod libflux;
+pub mod reactor;
+mod system;
 pub mod treeobj;
 
 pub use error::{Error, Result};
+use reactor::{Callback, Continuation, RunMode, Source, Watcher};
 
 /// Message types, as bits so that a [`Match`] can name several.
 pub mod msgtype {
@@ -119,7 +123,14 @@ pub trait Future {
     fn payload(&self) -> Result<Option<&[u8]>>;
 
     /// Of a stream: forget this value, so that the next one can be waited for.
+    /// What is no stream, or has ended, stays as it is.
     fn reset(&mut self);
+
+    /// Have the handle's reactor call this once fulfilled, each time it is.
+    /// Dropping the watcher gives the future up.
+    ///
+    /// Not after a [`Future::wait`] that timed out: libflux cannot do both.
+    fn then(self: Box<Self>, continuation: Continuation) -> Result<Box<dyn Watcher>>;
 }
 
 /// KVS operations that land together or not at all, in their order.
@@ -191,6 +202,18 @@ pub trait Handle {
 
     /// Write a line to the broker's log. `level`: syslog's, 0 (emerg) to 7 (debug).
     fn log(&self, level: i32, text: &str) -> Result<()>;
+
+    /// Run the handle's reactor; may be called from within it. Returns how many
+    /// watchers are still active; an error after [`Handle::reactor_stop_error`],
+    /// or when the broker is gone. Restarts on EINTR.
+    fn reactor_run(&self, mode: RunMode) -> Result<u32>;
+    /// Make the running [`Handle::reactor_run`]s return.
+    fn reactor_stop(&self);
+    /// The same, with an error.
+    fn reactor_stop_error(&self);
+    /// Have the reactor call `callback` on each event of `source`, until the
+    /// watcher is dropped.
+    fn watch(&self, source: Source<'_>, callback: Callback) -> Result<Box<dyn Watcher>>;
 
     /// Another connection to the same broker, with a queue of its own.
     fn reopen(&self) -> Result<Box<dyn Handle>>;

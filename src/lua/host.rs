@@ -4,7 +4,8 @@ use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
 use std::ptr::NonNull;
 
-use super::{Kind, Raised, State, Writer, compat, lua_CFunction, lua_State, sys};
+use super::traceback::traceback;
+use super::{Kind, Raised, State, compat, lua_CFunction, lua_State, sys};
 
 /// A Lua state that this value owns, with the standard libraries open.
 pub struct Host {
@@ -140,26 +141,5 @@ impl Drop for Host {
     fn drop(&mut self) {
         // SAFETY: ours, and closed once.
         unsafe { sys::lua_close(self.raw.as_ptr()) }
-    }
-}
-
-/// The message handler: a string gets a traceback, another value stays.
-unsafe extern "C-unwind" fn traceback(raw: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls with a live state; the frame owns nothing.
-    let writer = unsafe { Writer::new(raw) };
-    if writer.state().kind(1) != Kind::String {
-        return 1;
-    }
-    writer.global(c"debug");
-    if writer.state().kind(-1) != Kind::Table {
-        writer.state().pop(1);
-        return 1;
-    }
-    writer.field(-1, c"traceback");
-    writer.state().push_value(1);
-    writer.integer(2);
-    match writer.state().call(2, 1) {
-        Ok(()) => 1,
-        Err(Raised) => writer.raise(),
     }
 }

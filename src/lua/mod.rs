@@ -14,17 +14,20 @@
 pub(crate) mod compat;
 mod entry;
 mod error;
+pub mod gate;
 #[cfg(feature = "interpreter")]
 mod host;
 mod push;
 mod state;
 pub(crate) mod sys;
+mod traceback;
 mod userdata;
 mod writer;
 
 pub use compat::{NAME, upvalue_index};
 pub use entry::{enter, finalize};
 pub use error::{Error, Failure, Result};
+pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;
 pub use push::{Bytes, Integer, Nil, Push, Text};

@@ -102,6 +102,11 @@ impl Writer<'_> {
     /// Push a userdata that takes the value; it stays with the caller if an
     /// allocation fails.
     pub fn new_object<T: Class>(&self, value: &mut Option<T>) {
+        self.new_object_with(|| value.take());
+    }
+
+    /// Push a userdata with a value that is made once there is room for it.
+    pub fn new_object_with<T: Class>(&self, make: impl FnOnce() -> Option<T>) {
         const {
             // Lua aligns blocks for pointers and numbers.
             assert!(align_of::<T>() <= align_of::<*const c_void>());
@@ -112,7 +117,7 @@ impl Writer<'_> {
         unsafe {
             block.write(Block {
                 class: T::info(),
-                value: value.take(),
+                value: make(),
                 has_table: false,
             });
         }

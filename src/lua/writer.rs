@@ -102,9 +102,23 @@ impl<'a> Writer<'a> {
         unsafe { sys::lua_createtable(self.raw, size(items), size(fields)) }
     }
 
+    /// Push a new table that does not keep its values alive.
+    pub fn weak_values(&self) {
+        self.table(0, 0);
+        self.table(0, 1);
+        self.bytes(b"v");
+        self.set_field(-2, c"__mode");
+        self.set_metatable(-2);
+    }
+
     /// Push a block of userdata and return its address.
     pub fn userdata(&self, size: usize) -> *mut c_void {
         unsafe { compat::newuserdata(self.raw, size) }
+    }
+
+    /// Push a new thread, which lives as long as a slot holds it.
+    pub fn thread(&self) -> *mut lua_State {
+        unsafe { sys::lua_newthread(self.raw) }
     }
 
     /// `table[name] = value`, the value on top, which goes.

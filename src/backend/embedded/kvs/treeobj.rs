@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::super::super::kvs_flags;
-use super::super::base64;
 use super::super::sha1::Digest;
 use super::tree::Dir;
 use super::value::{Entry, Symlink, Value};
+use crate::backend::base64;
 
 const VAL_START: &str = r#"{"data":""#;
 const VAL_END: &str = r#"","type":"val","ver":1}"#;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::super::base64;
 use super::super::sha1::{self, Digest};
 use super::tree::Dir;
+use crate::backend::base64;
 
 /// A value whose base64 is longer is kept apart from its directory, as a blob.
 const MAX_INLINE: usize = 72;

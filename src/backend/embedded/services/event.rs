@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::super::super::{Error, Result};
-use super::super::base64;
 use super::super::broker::State;
 use super::super::message::Message;
 use super::{Fields, Outcome, done, protocol_error};
+use crate::backend::base64;
 
 /// To the instance owner only; so, here, to every subscriber.
 const FLAG_PRIVATE: i32 = 0x20;

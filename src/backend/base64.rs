@@ -16,11 +16,11 @@ const fn sextets() -> [u8; 256] {
 }
 
 /// The length of `len` bytes once encoded.
-pub(super) fn encoded_len(len: usize) -> usize {
+pub fn encoded_len(len: usize) -> usize {
     len.div_ceil(3) * 4
 }
 
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(encoded_len(bytes.len()));
     for chunk in bytes.chunks(3) {
         let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
@@ -38,7 +38,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// `None` for what is not base64.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     // Padding means something in the last quartet only.
     let tail_start = text.len().saturating_sub(1) / 4 * 4;
     let padding = text[tail_start..]

@@ -1,0 +1,216 @@
+//! I/O watchers: lines of a file descriptor, and what is written to a stream
+//! in the KVS. `f:iowatcher`.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::raw::c_int;
+use std::rc::Rc;
+
+use super::handle;
+use super::kz::{self, Kz, Mode, NewKz};
+use super::reactor::descriptor;
+use super::watcher::{self, NewWatcher, Traits, Watcher};
+use crate::backend::reactor::{Callback, Continuation, Source, poll};
+use crate::backend::{self, Future};
+use crate::lua::{Error, Kind, Push, Result, State, lua_CFunction};
+use crate::lua_functions;
+
+/// `f:iowatcher{ fd = n | key = k, handler = … , kz_flags = { "nofollow" } }`
+fn iowatcher(state: State<'_>) -> Result<NewWatcher> {
+    let handle = handle::check(state)?;
+    let field = watcher::fields(state, &[c"fd", c"key", c"handler", c"kz_flags"])?;
+    watcher::check_handler(state, field + 2)?;
+    let traits = Traits {
+        kind: "iowatcher",
+        is_checked: false,
+        removed: true,
+    };
+    if state.kind(field) != Kind::Nil {
+        let fd = descriptor(state, field)?;
+        let watcher = Watcher::new(handle, &traits);
+        watch_fd(&watcher, fd)?;
+        return Ok(NewWatcher::new(watcher));
+    }
+    if state.kind(field + 1) != Kind::Nil {
+        let key = state
+            .bytes(field + 1)
+            .and_then(|key| std::str::from_utf8(key).ok())
+            .ok_or_else(|| Error::argument(2, "field 'key': a string expected"))?;
+        let nofollow = nofollow(state, field + 3)?;
+        let kz = Kz::new(handle.clone(), key, Mode::Read);
+        let watcher = Watcher::new(handle, &traits);
+        set_kz(state, &kz)?;
+        watch_stream(&watcher, kz, nofollow)?;
+        return Ok(NewWatcher::new(watcher));
+    }
+    Err(Error::failure("required field fd or key missing"))
+}
+
+/// Call the handler with each line that comes, the newline with it; the last
+/// may lack one. The descriptor is duplicated, so the script may close its own.
+fn watch_fd(watcher: &Watcher, fd: c_int) -> Result<()> {
+    // SAFETY: only borrowed to be duplicated, which fails with EBADF if the
+    // number is no open descriptor's.
+    let owned = unsafe { BorrowedFd::borrow_raw(fd) }
+        .try_clone_to_owned()
+        .map_err(|error| backend::Error::new(error.raw_os_error().unwrap_or(libc::EBADF)))?;
+    let lines = Lines {
+        file: File::from(owned),
+        pending: RefCell::default(),
+        ended: Cell::new(false),
+    };
+    let source = Source::Fd {
+        fd: lines.file.as_raw_fd(),
+        events: poll::IN,
+    };
+    let weak = watcher.downgrade();
+    let callback: Callback = Rc::new(move |_| {
+        if let Some(watcher) = weak.upgrade() {
+            lines.readable(&watcher);
+        }
+    });
+    watcher.wait_for(watcher.handle().backend()?.watch(source, callback)?);
+    Ok(())
+}
+
+/// What is read of a descriptor, cut into lines.
+struct Lines {
+    file: File,
+    pending: RefCell<Vec<u8>>,
+    ended: Cell<bool>,
+}
+
+/// Without a newline so much is given as it is, so that no line fills the memory.
+const MAX_LINE: usize = 1 << 20;
+
+impl Lines {
+    fn readable(&self, watcher: &Watcher) {
+        let mut bytes = [0; 16 * 1024];
+        match (&self.file).read(&mut bytes) {
+            Ok(0) => self.ended.set(true),
+            Ok(count) => self.pending.borrow_mut().extend_from_slice(&bytes[..count]),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+            // A terminal that hung up, and what else cannot be read, has ended.
+            Err(_) => self.ended.set(true),
+        }
+        while let Some(line) = self.next_line() {
+            fire_io(watcher, line, false);
+        }
+        if self.ended.get() {
+            let rest = self.pending.take();
+            fire_io(watcher, rest, true);
+            watcher.end();
+        }
+    }
+
+    /// A line, or as much as a line may have.
+    fn next_line(&self) -> Option<Vec<u8>> {
+        let mut pending = self.pending.borrow_mut();
+        let newline = pending.iter().position(|byte| *byte == b'\n');
+        let len = newline
+            .map(|at| at + 1)
+            .or((pending.len() >= MAX_LINE).then_some(MAX_LINE))?;
+        Some(pending.drain(..len).collect())
+    }
+}
+
+fn fire_io(watcher: &Watcher, data: Vec<u8>, eof: bool) {
+    let mut block = kz::Block { data, eof };
+    watcher.fire(|writer, objects| {
+        writer.state().push_value(objects.watcher);
+        1 + block.push(writer)
+    });
+}
+
+/// Whether the field `kz_flags` says that what is there is all.
+fn nofollow(state: State<'_>, index: c_int) -> Result<bool> {
+    let unknown = || Error::failure("kz_open: unknown kz_flags");
+    match state.kind(index) {
+        Kind::Nil => return Ok(false),
+        Kind::Table => {}
+        _ => return Err(unknown()),
+    }
+    let mut nofollow = false;
+    state.push_nil();
+    while state.next(index) {
+        match state.bytes(-1) {
+            Some(b"nofollow") => nofollow = true,
+            _ => return Err(unknown()),
+        }
+        state.pop(1);
+    }
+    Ok(nofollow)
+}
+
+/// The stream's reader is the field `kz` of the table that is argument 2.
+fn set_kz(state: State<'_>, kz: &Kz) -> Result<()> {
+    let mut kz = NewKz(Some(kz.clone()));
+    state.push_value(2);
+    state.protect(1, |writer| {
+        kz.push(writer);
+        writer.set_field(1, c"kz");
+        0
+    })?;
+    Ok(())
+}
+
+/// Call the handler with each block's data, and at the end with nil.
+fn watch_stream(watcher: &Watcher, kz: Kz, nofollow: bool) -> Result<()> {
+    let flags = if nofollow { 0 } else { kz::WAIT };
+    let lookup = kz.lookup_next(flags)?;
+    let weak = watcher.downgrade();
+    let continuation: Continuation = Rc::new(move |block| {
+        if let Some(watcher) = weak.upgrade() {
+            stream_readable(&watcher, &kz, nofollow, block);
+        }
+    });
+    // What was waited for before is over, and may go with its last caller.
+    let _before = watcher.wait_for(lookup.then(continuation)?);
+    Ok(())
+}
+
+fn stream_readable(watcher: &Watcher, kz: &Kz, nofollow: bool, lookup: &dyn Future) {
+    match kz.take(lookup) {
+        Ok(block) => {
+            if !block.data.is_empty() {
+                fire_stream(watcher, Some(&block.data), None);
+            }
+            if block.eof {
+                fire_stream(watcher, None, None);
+                watcher.end();
+            } else if watch_stream(watcher, kz.clone(), nofollow).is_err() {
+                // Only a handle that was closed has no next block to wait for.
+                watcher.end();
+            }
+        }
+        Err(error) if nofollow && error.errnum == libc::ENOENT => {
+            fire_stream(watcher, None, None);
+            watcher.end();
+        }
+        Err(error) => {
+            fire_stream(watcher, None, Some(&error.text()));
+            watcher.end();
+        }
+    }
+}
+
+fn fire_stream(watcher: &Watcher, data: Option<&[u8]>, error: Option<&str>) {
+    watcher.fire(|writer, objects| {
+        writer.state().push_value(objects.watcher);
+        for text in [data, error.map(str::as_bytes)] {
+            match text {
+                Some(text) => writer.bytes(text),
+                None => writer.nil(),
+            }
+        }
+        3
+    });
+}
+
+lua_functions! { lua_iowatcher => iowatcher; }
+
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"iowatcher", Some(lua_iowatcher))];

@@ -1,0 +1,188 @@
+//! KVS watchers: `f:kvswatcher`, on the broker's watch streams.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::rc::Rc;
+
+use super::handle;
+use super::kvs::push_stored;
+use super::kvsdir::NewDir;
+use super::wait::{Step, lua_waiting_functions};
+use super::watcher::{self, NewWatcher, Traits, Watcher};
+use crate::backend::reactor::Continuation;
+use crate::backend::{self, Future, kvs_flags};
+use crate::json::Scratch;
+use crate::lua::{Error, Kind, Push, Result, State, lua_CFunction};
+
+/// Changes that come through a parent directory or a symlink count too.
+const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL | kvs_flags::WATCH_UNIQ;
+
+/// `f:kvswatcher{ key = k, handler = f(w, value, errnum), isdir = false }`
+///
+/// Looks the key up first: a directory where a value is meant is known at once.
+fn kvswatcher(state: State<'_>) -> Result<Step<NewWatcher>> {
+    let handle = handle::check(state)?;
+    let field = watcher::fields(state, &[c"key", c"handler", c"isdir"])?;
+    if state.kind(field) == Kind::Nil {
+        return Err(watcher::missing("key"));
+    }
+    let key = state
+        .bytes(field)
+        .and_then(|key| std::str::from_utf8(key).ok())
+        .ok_or_else(|| Error::argument(2, "field 'key': a string expected"))?
+        .to_owned();
+    watcher::check_handler(state, field + 1)?;
+    let readdir = if state.boolean(field + 2) {
+        kvs_flags::READDIR
+    } else {
+        0
+    };
+    state.set_top(2);
+    let now = handle.backend()?.lookup(None, readdir, &key)?;
+    Step::wait(now, move |_, now| {
+        match now.payload() {
+            Err(error) if error.errnum != libc::ENOENT => return Err(error.into()),
+            _ => {}
+        }
+        let watcher = Watcher::new(
+            handle,
+            &Traits {
+                kind: "kvswatcher",
+                is_checked: false,
+                removed: true,
+            },
+        );
+        let stream = Stream {
+            key,
+            readdir,
+            created: RefCell::new(None),
+            told_absent: Cell::new(false),
+        };
+        follow(&watcher, &Rc::new(stream))?;
+        Ok(Step::Done(NewWatcher::new(watcher)))
+    })
+}
+
+/// What is looked up, and what the handler knows of it.
+struct Stream {
+    key: String,
+    readdir: i32,
+    /// The value that ended a wait for the key's creation: what is watched
+    /// from then on begins with it again.
+    created: RefCell<Option<Vec<u8>>>,
+    /// Whether the handler was told that there is no such key.
+    told_absent: Cell<bool>,
+}
+
+/// What was waited for before.
+type Before = Option<Box<dyn crate::backend::reactor::Watcher>>;
+
+/// Watch a key that is there, or look and see that it is not.
+fn follow(watcher: &Watcher, stream: &Rc<Stream>) -> Result<Before> {
+    wait_for(watcher, stream, WATCH, changed)
+}
+
+/// Wait for a key that is not there. (A watch that waits for the creation too
+/// ends with the first commit of anything else.)
+fn await_creation(watcher: &Watcher, stream: &Rc<Stream>) -> Result<Before> {
+    wait_for(watcher, stream, kvs_flags::WAITCREATE, created)
+}
+
+fn wait_for(
+    watcher: &Watcher,
+    stream: &Rc<Stream>,
+    flags: i32,
+    then: fn(&Watcher, &Rc<Stream>, &dyn Future),
+) -> Result<Before> {
+    let backend = watcher.handle().backend()?;
+    let lookup = backend.lookup(None, flags | stream.readdir, &stream.key)?;
+    let weak = watcher.downgrade();
+    let stream = Rc::clone(stream);
+    let continuation: Continuation = Rc::new(move |future| {
+        if let Some(watcher) = weak.upgrade() {
+            then(&watcher, &stream, future);
+        }
+    });
+    Ok(watcher.wait_for(lookup.then(continuation)?))
+}
+
+fn changed(watcher: &Watcher, stream: &Rc<Stream>, change: &dyn Future) {
+    match change.payload() {
+        Ok(value) => {
+            let known = stream.created.take();
+            if known.is_none() || known.as_deref() != value {
+                stream.told_absent.set(false);
+                fire(watcher, stream, change);
+            }
+        }
+        Err(error) if error.errnum == libc::ENOENT => {
+            // The next stream begins before the handler runs, which may take long.
+            let going_on = await_creation(watcher, stream);
+            if !stream.told_absent.replace(true) {
+                fire_error(watcher, &error);
+            }
+            if going_on.is_err() {
+                watcher.end();
+            }
+        }
+        Err(error) => {
+            fire_error(watcher, &error);
+            watcher.end();
+        }
+    }
+}
+
+fn created(watcher: &Watcher, stream: &Rc<Stream>, value: &dyn Future) {
+    match value.payload() {
+        Ok(bytes) => {
+            stream.created.replace(bytes.map(<[u8]>::to_vec));
+            stream.told_absent.set(false);
+            let going_on = follow(watcher, stream);
+            fire(watcher, stream, value);
+            if going_on.is_err() {
+                watcher.end();
+            }
+        }
+        Err(error) => {
+            fire_error(watcher, &error);
+            watcher.end();
+        }
+    }
+}
+
+fn fire(watcher: &Watcher, stream: &Stream, change: &dyn Future) {
+    if stream.readdir != 0 {
+        fire_dir(watcher, stream, change);
+        return;
+    }
+    let mut scratch = Scratch::default();
+    watcher.fire(|writer, objects| {
+        writer.state().push_value(objects.watcher);
+        let stored = change.payload().ok().flatten().unwrap_or_default();
+        push_stored(writer, stored, &mut scratch);
+        2
+    });
+}
+
+fn fire_dir(watcher: &Watcher, stream: &Stream, change: &dyn Future) {
+    let Ok(mut dir) = NewDir::of(watcher.handle().clone(), stream.key.clone(), change) else {
+        return;
+    };
+    watcher.fire(|writer, objects| {
+        writer.state().push_value(objects.watcher);
+        1 + dir.push(writer)
+    });
+}
+
+fn fire_error(watcher: &Watcher, error: &backend::Error) {
+    watcher.fire(|writer, objects| {
+        writer.state().push_value(objects.watcher);
+        writer.nil();
+        writer.integer(error.errnum.into());
+        3
+    });
+}
+
+lua_waiting_functions! { lua_kvswatcher => kvswatcher; }
+
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"kvswatcher", Some(lua_kvswatcher))];

@@ -1,0 +1,101 @@
+//! Message handlers: `f:msghandler`.
+
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::rc::Rc;
+
+use super::handle;
+use super::message::Message;
+use super::watcher::{self, NewWatcher, Traits, Watcher};
+use crate::backend::msgtype;
+use crate::backend::reactor::{Callback, Event, ROLE_OWNER, Source};
+use crate::lua::{Error, Kind, Result, State, lua_CFunction};
+use crate::lua_functions;
+
+/// `f:msghandler{ pattern = glob, handler = f(f, msg, mh), msgtypes = {…}, rolemask = n }`
+fn msghandler(state: State<'_>) -> Result<NewWatcher> {
+    let handle = handle::check(state)?;
+    let names = [c"pattern", c"handler", c"msgtypes", c"rolemask"];
+    let field = watcher::fields(state, &names)?;
+    if state.kind(field) == Kind::Nil {
+        return Err(watcher::missing("pattern"));
+    }
+    let pattern = state
+        .bytes(field)
+        .and_then(|pattern| std::str::from_utf8(pattern).ok())
+        .ok_or_else(|| Error::argument(2, "field 'pattern': a string expected"))?;
+    watcher::check_handler(state, field + 1)?;
+    let typemask = typemask(state, field + 2)?;
+    let rolemask = rolemask(state, field + 3)?;
+    let watcher = Watcher::new(
+        handle,
+        &Traits {
+            kind: "msghandler",
+            is_checked: true,
+            removed: false,
+        },
+    );
+    let weak = watcher.downgrade();
+    let callback: Callback = Rc::new(move |event| {
+        if let (Some(watcher), Event::Message(message)) = (weak.upgrade(), event) {
+            fire(&watcher, message);
+        }
+    });
+    let source = Source::Message {
+        typemask,
+        topic_glob: Some(pattern),
+        rolemask,
+    };
+    let started = watcher.handle().backend()?.watch(source, callback)?;
+    watcher.wait_for(started);
+    Ok(NewWatcher::new(watcher))
+}
+
+fn fire(watcher: &Watcher, message: Box<dyn crate::backend::Message>) {
+    let mut message = Some(Message::new(watcher.handle().clone(), message));
+    watcher.fire(|writer, objects| {
+        writer.state().push_value(objects.handle);
+        writer.new_object(&mut message);
+        writer.state().push_value(objects.watcher);
+        3
+    });
+}
+
+/// An or of the numbers in the table at `index`; all types where it is absent.
+fn typemask(state: State<'_>, index: c_int) -> Result<i32> {
+    let invalid = || Error::failure("Invalid typemask in msghandler");
+    let types = match state.kind(index) {
+        Kind::Nil => return Ok(msgtype::ANY),
+        Kind::Table => index,
+        _ => return Err(invalid()),
+    };
+    let mut typemask = 0;
+    state.push_nil();
+    while state.next(types) {
+        let bit = state
+            .integer(-1)
+            .filter(|bit| *bit > 0 && *bit <= msgtype::ANY.into())
+            .ok_or_else(invalid)?;
+        typemask |= bit as i32;
+        state.pop(1);
+    }
+    if typemask == 0 {
+        return Err(invalid());
+    }
+    Ok(typemask)
+}
+
+/// Whose messages reach the handler: the instance owner's unless said.
+fn rolemask(state: State<'_>, index: c_int) -> Result<u32> {
+    match state.kind(index) {
+        Kind::Nil => Ok(ROLE_OWNER),
+        _ => state
+            .integer(index)
+            .and_then(|roles| u32::try_from(roles).ok())
+            .ok_or_else(|| Error::argument(2, "field 'rolemask': an or of roles expected")),
+    }
+}
+
+lua_functions! { lua_msghandler => msghandler; }
+
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"msghandler", Some(lua_msghandler))];

@@ -1,0 +1,346 @@
+//! The handle's reactor: running and stopping it, and the watchers of time,
+//! files and signals.
+
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::rc::Rc;
+
+use super::handle;
+use super::watcher::{self, NewWatcher, Objects, Traits, Watcher};
+use crate::backend::reactor::{Callback, Event, RunMode, Source, poll};
+use crate::lua::{Error, Integer, Kind, Result, State, Writer, lua_CFunction};
+use crate::lua_functions;
+
+/// `f:reactor([mode])`
+fn reactor(state: State<'_>) -> Result<Integer> {
+    let handle = handle::check(state)?;
+    let mode = match state.bytes(2) {
+        None if state.is_none_or_nil(2) => RunMode::Forever,
+        Some(b"once") => RunMode::Once,
+        Some(b"nowait") => RunMode::NoWait,
+        _ => return Err(Error::failure("flux_reactor: Invalid argument")),
+    };
+    let ended = handle.run_reactor(mode)?;
+    if handle.push_raised(state) {
+        return Err(Error::RaiseTop);
+    }
+    match (ended, handle.take_reason()) {
+        (Ok(active), _) => Ok(Integer(active.into())),
+        (Err(_), Some(reason)) => Err(Error::failure(reason)),
+        (Err(error), None) => Err(error.into()),
+    }
+}
+
+/// `f:reactor_stop()`
+fn reactor_stop(state: State<'_>) -> Result<()> {
+    handle::check(state)?.backend()?.reactor_stop();
+    Ok(())
+}
+
+/// `f:reactor_stop_error([reason])`
+fn reactor_stop_error(state: State<'_>) -> Result<()> {
+    let handle = handle::check(state)?;
+    let reason = match state.kind(2) {
+        Kind::None | Kind::Nil => None,
+        _ => match state.bytes(2) {
+            Some(reason) => Some(String::from_utf8_lossy(reason).into_owned()),
+            None => return Err(Error::expected(state, 2, "string")),
+        },
+    };
+    handle.set_reason(reason);
+    handle.stop_with_error();
+    Ok(())
+}
+
+/// Begin to wait for `source`; `fired` is called with each of its events.
+fn start(
+    watcher: Watcher,
+    source: Source<'_>,
+    fired: impl Fn(&Watcher, Event) + 'static,
+) -> Result<NewWatcher> {
+    let weak = watcher.downgrade();
+    let callback: Callback = Rc::new(move |event| {
+        if let Some(watcher) = weak.upgrade() {
+            fired(&watcher, event);
+        }
+    });
+    let started = watcher.handle().backend()?.watch(source, callback)?;
+    watcher.wait_for(started);
+    Ok(NewWatcher::new(watcher))
+}
+
+/// Handlers of messages and timers get the handle first.
+fn push_handle_and_watcher(writer: &Writer<'_>, objects: Objects) -> c_int {
+    writer.state().push_value(objects.handle);
+    writer.state().push_value(objects.watcher);
+    2
+}
+
+/// `f:timer{ timeout = ms, handler = f(f, timer), oneshot = true }`
+fn timer(state: State<'_>) -> Result<NewWatcher> {
+    let handle = handle::check(state)?;
+    let field = watcher::fields(state, &[c"timeout", c"handler", c"oneshot"])?;
+    if state.kind(field) == Kind::Nil {
+        return Err(watcher::missing("timeout"));
+    }
+    let timeout = state
+        .number(field)
+        .filter(|ms| *ms >= 0.0 && ms.is_finite());
+    let Some(timeout) = timeout else {
+        let message = "field 'timeout': a number of milliseconds, 0 or more, expected";
+        return Err(Error::argument(2, message));
+    };
+    watcher::check_handler(state, field + 1)?;
+    let oneshot = state.kind(field + 2) == Kind::Nil || state.boolean(field + 2);
+    let timer = Watcher::new(
+        handle,
+        &Traits {
+            kind: "timer",
+            is_checked: true,
+            removed: true,
+        },
+    );
+    set_id(state, &timer)?;
+    let after = timeout / 1000.0;
+    let repeat = if oneshot { 0.0 } else { after };
+    start(timer, Source::Timer { after, repeat }, move |timer, _| {
+        timer.fire(push_handle_and_watcher);
+        if oneshot {
+            timer.end();
+        }
+    })
+}
+
+/// Timers of old had a number, under which scripts knew them.
+fn set_id(state: State<'_>, watcher: &Watcher) -> Result<()> {
+    state.push_value(2);
+    state.protect(1, |writer| {
+        writer.integer(watcher.id());
+        writer.set_field(1, c"id");
+        0
+    })?;
+    Ok(())
+}
+
+/// `f:fdwatcher{ fd = n, handler = f(w), events = { "r", "w" } }`
+fn fdwatcher(state: State<'_>) -> Result<NewWatcher> {
+    let handle = handle::check(state)?;
+    let field = watcher::fields(state, &[c"fd", c"handler", c"events"])?;
+    let fd = descriptor(state, field)?;
+    watcher::check_handler(state, field + 1)?;
+    let events = poll_events(state, field + 2)?;
+    let watcher = Watcher::new(
+        handle,
+        &Traits {
+            kind: "fdwatcher",
+            is_checked: false,
+            removed: true,
+        },
+    );
+    start(watcher, Source::Fd { fd, events }, |watcher, event| {
+        let Event::Fd(events) = event else { return };
+        watcher.fire(|writer, objects| {
+            writer.state().push_value(objects.watcher);
+            writer.integer(events.into());
+            2
+        });
+    })
+}
+
+/// The field `fd`, which is on the stack.
+pub fn descriptor(state: State<'_>, field: c_int) -> Result<i32> {
+    if state.kind(field) == Kind::Nil {
+        return Err(watcher::missing("fd"));
+    }
+    state
+        .integer(field)
+        .and_then(|fd| i32::try_from(fd).ok())
+        .filter(|fd| *fd >= 0)
+        .ok_or_else(|| Error::argument(2, "field 'fd': a file descriptor expected"))
+}
+
+/// A string of `r` and `w`, or [`poll`] bits; both unless said.
+fn poll_events(state: State<'_>, field: c_int) -> Result<i32> {
+    let all = i64::from(poll::IN | poll::OUT | poll::ERR);
+    let events = match state.kind(field) {
+        Kind::Nil => Some(poll::IN | poll::OUT),
+        Kind::Number => state
+            .integer(field)
+            .filter(|events| *events > 0 && events & !all == 0)
+            .map(|events| events as i32),
+        Kind::String => state.bytes(field).and_then(|names| {
+            names.iter().try_fold(0, |events, name| match name {
+                b'r' => Some(events | poll::IN),
+                b'w' => Some(events | poll::OUT),
+                _ => None,
+            })
+        }),
+        _ => None,
+    };
+    events.filter(|events| *events != 0).ok_or_else(|| {
+        let message = "field 'events': \"r\", \"w\" or \"rw\" expected, or an or of poll bits";
+        Error::argument(2, message)
+    })
+}
+
+/// `f:statwatcher{ path = p, interval = seconds, handler = f(w, st, prev) }`
+fn statwatcher(state: State<'_>) -> Result<NewWatcher> {
+    let handle = handle::check(state)?;
+    let field = watcher::fields(state, &[c"path", c"handler", c"interval"])?;
+    if state.kind(field) == Kind::Nil {
+        return Err(Error::failure("Mandatory argument 'path' missing"));
+    }
+    let path = state
+        .bytes(field)
+        .and_then(|path| std::str::from_utf8(path).ok())
+        .ok_or_else(|| Error::argument(2, "field 'path': a string expected"))?;
+    watcher::check_handler(state, field + 1)?;
+    let interval = match state.kind(field + 2) {
+        Kind::Nil => Some(0.0),
+        _ => state.number(field + 2),
+    };
+    let interval = interval
+        .filter(|seconds| *seconds >= 0.0 && seconds.is_finite())
+        .ok_or_else(|| {
+            Error::argument(
+                2,
+                "field 'interval': a number of seconds, 0 or more, expected",
+            )
+        })?;
+    let watcher = Watcher::new(
+        handle,
+        &Traits {
+            kind: "statwatcher",
+            is_checked: false,
+            removed: true,
+        },
+    );
+    start(
+        watcher,
+        Source::Stat { path, interval },
+        |watcher, event| {
+            let Event::Stat { now, before } = event else {
+                return;
+            };
+            watcher.fire(|writer, objects| {
+                writer.state().push_value(objects.watcher);
+                push_stat(writer, &now);
+                push_stat(writer, &before);
+                3
+            });
+        },
+    )
+}
+
+// The fields' widths differ from machine to machine.
+#[allow(clippy::unnecessary_cast)]
+fn push_stat(writer: &Writer<'_>, stat: &libc::stat) {
+    writer.table(0, 12);
+    for (name, value) in [
+        (c"st_dev", stat.st_dev as i64),
+        (c"st_ino", stat.st_ino as i64),
+        (c"st_mode", stat.st_mode.into()),
+        (c"st_nlink", stat.st_nlink as i64),
+        (c"st_uid", stat.st_uid.into()),
+        (c"st_gid", stat.st_gid.into()),
+        (c"st_size", stat.st_size),
+        (c"st_atime", stat.st_atime),
+        (c"st_mtime", stat.st_mtime),
+        (c"st_ctime", stat.st_ctime),
+        (c"st_blksize", stat.st_blksize as i64),
+        (c"st_blocks", stat.st_blocks),
+    ] {
+        writer.integer(value);
+        writer.set_field(-2, name);
+    }
+}
+
+/// `f:sighandler{ sigmask = { n, … }, handler = f(f, w, signum) }`
+fn sighandler(state: State<'_>) -> Result<NewWatcher> {
+    let handle = handle::check(state)?;
+    let field = watcher::fields(state, &[c"sigmask", c"handler"])?;
+    if state.kind(field) == Kind::Nil {
+        return Err(watcher::missing("sigmask"));
+    }
+    let signals = signals(state, field)?;
+    watcher::check_handler(state, field + 1)?;
+    let watcher = Watcher::new(
+        handle,
+        &Traits {
+            kind: "sighandler",
+            is_checked: false,
+            removed: false,
+        },
+    );
+    let backend = watcher.handle().backend()?;
+    let mut started = Vec::with_capacity(signals.len());
+    for signum in signals {
+        let weak = watcher.downgrade();
+        let callback: Callback = Rc::new(move |_| {
+            if let Some(watcher) = weak.upgrade() {
+                fire_signal(&watcher, signum);
+            }
+        });
+        started.push(backend.watch(Source::Signal(signum), callback)?);
+    }
+    watcher.wait_for(Box::new(Several(started)));
+    Ok(NewWatcher::new(watcher))
+}
+
+/// Watchers that end together.
+struct Several(
+    #[expect(dead_code, reason = "kept for its drop")]
+    Vec<Box<dyn crate::backend::reactor::Watcher>>,
+);
+
+impl crate::backend::reactor::Watcher for Several {}
+
+fn fire_signal(watcher: &Watcher, signum: i32) {
+    watcher.fire(|writer, objects| {
+        let count = push_handle_and_watcher(writer, objects);
+        writer.integer(signum.into());
+        count + 1
+    });
+}
+
+/// The numbers of the table at `index`.
+fn signals(state: State<'_>, index: c_int) -> Result<Vec<i32>> {
+    let invalid = || Error::failure("Mandatory table argument 'sigmask' invalid");
+    if state.kind(index) != Kind::Table {
+        return Err(invalid());
+    }
+    let mut signals = Vec::new();
+    state.push_nil();
+    while state.next(index) {
+        let signum = state
+            .integer(-1)
+            .and_then(|signum| i32::try_from(signum).ok())
+            .filter(|signum| *signum > 0)
+            .ok_or_else(invalid)?;
+        if !signals.contains(&signum) {
+            signals.push(signum);
+        }
+        state.pop(1);
+    }
+    Ok(signals)
+}
+
+lua_functions! {
+    lua_reactor => reactor;
+    lua_reactor_stop => reactor_stop;
+    lua_reactor_stop_error => reactor_stop_error;
+    lua_timer => timer;
+    lua_fdwatcher => fdwatcher;
+    lua_statwatcher => statwatcher;
+    lua_sighandler => sighandler;
+}
+
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"reactor", Some(lua_reactor)),
+    (c"reactor_stop", Some(lua_reactor_stop)),
+    (c"reactor_stop_error", Some(lua_reactor_stop_error)),
+    (c"timer", Some(lua_timer)),
+    (c"fdwatcher", Some(lua_fdwatcher)),
+    (c"statwatcher", Some(lua_statwatcher)),
+    (c"sighandler", Some(lua_sighandler)),
+];

@@ -1,0 +1,347 @@
+//! A reactor object, class `FLUX.watcher`: what all of them have in common. It
+//! keeps the table that it was made of, finds the handler there each time it
+//! fires, and is kept by its handle until it is removed or has fired for good.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::rc::{Rc, Weak};
+
+use super::handle::Handle;
+use crate::backend;
+use crate::lua::{
+    Class, ClassInfo, Error, Key, Kind, Push, Raised, Result, State, Text, Writer, lua_CFunction,
+};
+use crate::lua_functions;
+
+/// What a script holds of something that its handle's reactor waits for.
+#[derive(Clone)]
+pub struct Watcher(Rc<Inner>);
+
+struct Inner {
+    /// Which kind, as `tostring` names it.
+    kind: &'static str,
+    /// By which a callback finds the userdata.
+    id: i64,
+    handle: Handle,
+    /// None before it starts, and when it has ended.
+    source: RefCell<Option<Box<dyn backend::reactor::Watcher>>>,
+    ended: Cell<bool>,
+    /// Whether a handler's negative number stops the reactor.
+    is_checked: bool,
+    /// What `remove` returns.
+    removed: bool,
+}
+
+/// A watcher as its callback knows it: it does not keep it alive.
+#[derive(Clone)]
+pub struct WeakWatcher(Weak<Inner>);
+
+impl Class for Watcher {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"FLUX.watcher",
+            label: "flux watcher",
+        };
+        &INFO
+    }
+}
+
+/// In the registry: the userdata of all that are alive, by id; it keeps none.
+static LIVE: Key = Key::unique();
+
+/// Where a watcher's own table keeps what it was made of, and its handle.
+const FIELDS: c_int = 1;
+const HANDLE: c_int = 2;
+
+/// What the kinds of watchers differ in beside what they wait for.
+pub struct Traits {
+    pub kind: &'static str,
+    /// Whether a handler's negative number stops the reactor.
+    pub is_checked: bool,
+    /// Whether `remove` returns true, or nothing.
+    pub removed: bool,
+}
+
+impl Watcher {
+    /// A watcher that waits for nothing yet.
+    pub fn new(handle: Handle, traits: &Traits) -> Watcher {
+        let id = handle.gate().next_id();
+        let watcher = Watcher(Rc::new(Inner {
+            kind: traits.kind,
+            id,
+            handle,
+            source: RefCell::new(None),
+            ended: Cell::new(false),
+            is_checked: traits.is_checked,
+            removed: traits.removed,
+        }));
+        watcher.0.handle.adopt(id, watcher.downgrade());
+        watcher
+    }
+
+    pub fn downgrade(&self) -> WeakWatcher {
+        WeakWatcher(Rc::downgrade(&self.0))
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    pub fn id(&self) -> i64 {
+        self.0.id
+    }
+
+    /// What it waits for from now on, in place of what it did, which is
+    /// returned: whoever is called by that lets go of it last.
+    pub fn wait_for(
+        &self,
+        source: Box<dyn backend::reactor::Watcher>,
+    ) -> Option<Box<dyn backend::reactor::Watcher>> {
+        if self.0.ended.get() {
+            return None;
+        }
+        self.0.source.replace(Some(source))
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.0.ended.get()
+    }
+
+    /// Wait no more, and let the collector have it.
+    pub fn end(&self) {
+        if self.0.ended.replace(true) {
+            return;
+        }
+        let _source = self.0.source.take();
+        self.0.handle.forget(self.0.id);
+    }
+
+    /// Call the handler, with the arguments that `arguments` pushes.
+    pub fn fire(&self, mut arguments: impl FnMut(&Writer<'_>, Objects) -> c_int) {
+        if self.0.ended.get() {
+            return;
+        }
+        let gate = self.0.handle.gate().clone();
+        gate.call(
+            |writer| {
+                let objects = push_objects(writer, self.0.id)?;
+                writer.field(objects.fields, c"handler");
+                Some(arguments(writer, objects))
+            },
+            |state, ended| match ended {
+                Ok(()) => self.check_result(state),
+                Err(Raised) => self.0.handle.handler_raised(state),
+            },
+        );
+    }
+
+    fn check_result(&self, state: State<'_>) {
+        if self.0.is_checked && state.number(-1).is_some_and(|n| n < 0.0) {
+            self.0.handle.stop_with_error();
+        }
+    }
+}
+
+impl WeakWatcher {
+    pub fn upgrade(&self) -> Option<Watcher> {
+        self.0.upgrade().map(Watcher)
+    }
+}
+
+/// Where on the stack a firing watcher's objects are.
+#[derive(Clone, Copy)]
+pub struct Objects {
+    pub watcher: c_int,
+    pub handle: c_int,
+    fields: c_int,
+}
+
+/// Push a live watcher's objects.
+fn push_objects(writer: &Writer<'_>, id: i64) -> Option<Objects> {
+    let state = writer.state();
+    let base = state.top();
+    state.registry(&LIVE);
+    if state.raw_get_index(-1, id) != Kind::Userdata {
+        return None;
+    }
+    let watcher = base + 2;
+    if !state.object_table::<Watcher>(watcher) {
+        return None;
+    }
+    state.raw_get_index(base + 3, FIELDS.into());
+    state.raw_get_index(base + 3, HANDLE.into());
+    Some(Objects {
+        watcher,
+        fields: base + 4,
+        handle: base + 5,
+    })
+}
+
+/// A watcher to be pushed as userdata, made of the table that is argument 2 of
+/// a method of the handle at 1.
+pub struct NewWatcher(Option<Watcher>);
+
+impl NewWatcher {
+    pub fn new(watcher: Watcher) -> NewWatcher {
+        NewWatcher(Some(watcher))
+    }
+}
+
+impl Push for NewWatcher {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let Some(id) = self.0.as_ref().map(Watcher::id) else {
+            return 0;
+        };
+        let state = writer.state();
+        writer.new_object(&mut self.0);
+        let watcher = state.top();
+        writer.object_table::<Watcher>(watcher);
+        state.push_value(2);
+        writer.raw_set_index(-2, FIELDS);
+        state.push_value(1);
+        writer.raw_set_index(-2, HANDLE);
+        state.registry(&LIVE);
+        state.push_integer(id);
+        state.push_value(watcher);
+        writer.raw_set(-3);
+        // The handle keeps it from now on.
+        writer.object_table::<Handle>(1);
+        state.push_integer(id);
+        state.push_value(watcher);
+        writer.raw_set(-3);
+        state.set_top(watcher);
+        1
+    }
+}
+
+/// The values of the named fields of the table that is argument 2, pushed;
+/// the index of the first. The C bindings' words for a table that is none.
+pub fn fields(state: State<'_>, names: &[&CStr]) -> Result<c_int> {
+    if state.kind(2) != Kind::Table {
+        return Err(Error::failure("Expected table as 2nd argument"));
+    }
+    let first = state.top() + 1;
+    state.push_value(2);
+    state.protect(1, |writer| {
+        for name in names {
+            writer.field(1, name);
+        }
+        names.len() as c_int
+    })?;
+    Ok(first)
+}
+
+/// The C bindings' words for a field that is not there.
+pub fn missing(name: &str) -> Error {
+    Error::failure(format!("Mandatory table argument '{name}' missing"))
+}
+
+/// The handler must be there, and be something to call.
+pub fn check_handler(state: State<'_>, index: c_int) -> Result<()> {
+    match state.kind(index) {
+        Kind::Nil => Err(missing("handler")),
+        Kind::Function | Kind::Table | Kind::Userdata => Ok(()),
+        kind => Err(Error::argument(
+            2,
+            format!("field 'handler': function expected, got {}", kind.name()),
+        )),
+    }
+}
+
+/// A field, or a method, that the stack holds.
+struct OnTop;
+
+impl Push for OnTop {
+    fn push(&mut self, _: &Writer<'_>) -> c_int {
+        1
+    }
+}
+
+/// `w.key`: the methods first, then the table it was made of.
+fn index(state: State<'_>) -> Result<OnTop> {
+    state.check_object::<Watcher>(1)?;
+    if state.push_metatable(1) {
+        state.push_value(2);
+        if state.raw_get(state.top() - 1) != Kind::Nil {
+            return Ok(OnTop);
+        }
+    }
+    if !state.object_table::<Watcher>(1) {
+        state.push_nil();
+        return Ok(OnTop);
+    }
+    state.raw_get_index(-1, FIELDS.into());
+    let fields = state.top();
+    state.push_value(2);
+    state.raw_get(fields);
+    Ok(OnTop)
+}
+
+/// `w.key = value`
+fn newindex(state: State<'_>) -> Result<()> {
+    state.check_object::<Watcher>(1)?;
+    if matches!(state.kind(2), Kind::Nil | Kind::None) || state.number(2).is_some_and(f64::is_nan) {
+        return Err(Error::argument(2, "a field has a name"));
+    }
+    if !state.object_table::<Watcher>(1) {
+        return Ok(());
+    }
+    state.raw_get_index(-1, FIELDS.into());
+    state.push_value(2);
+    state.push_value(3);
+    state.protect(3, |writer| {
+        writer.raw_set(1);
+        0
+    })?;
+    Ok(())
+}
+
+/// `w:remove()`
+fn remove(state: State<'_>) -> Result<Removed> {
+    let watcher: Watcher = state.check_object(1)?;
+    watcher.end();
+    Ok(Removed(watcher.0.removed))
+}
+
+/// True, or nothing.
+struct Removed(bool);
+
+impl Push for Removed {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        if self.0 { true.push(writer) } else { 0 }
+    }
+}
+
+fn tostring(state: State<'_>) -> Result<Text> {
+    let watcher: Watcher = state.check_object(1)?;
+    let ended = if watcher.has_ended() {
+        " (removed)"
+    } else {
+        ""
+    };
+    Ok(Text(format!("flux {}{ended}", watcher.0.kind)))
+}
+
+lua_functions! {
+    lua_index => index;
+    lua_newindex => newindex;
+    lua_remove => remove;
+    lua_tostring => tostring;
+}
+
+const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"__index", Some(lua_index)),
+    (c"__newindex", Some(lua_newindex)),
+    (c"__tostring", Some(lua_tostring)),
+    (c"__close", Some(lua_remove)),
+    (c"remove", Some(lua_remove)),
+];
+
+pub fn open(writer: &Writer<'_>) {
+    writer.new_class::<Watcher>(METHODS);
+    writer.weak_values();
+    writer.set_registry(&LIVE);
+    writer.state().pop(1);
+}

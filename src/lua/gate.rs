@@ -1,0 +1,150 @@
+//! The way back into Lua for callbacks from C: under protection, on threads
+//! that the module owns, never on the coroutine that happened to register them.
+
+use std::cell::Cell;
+use std::os::raw::c_int;
+use std::rc::Rc;
+
+use super::traceback::traceback;
+use super::{Class, ClassInfo, Error, Key, Raised, Result, State, Writer, compat, lua_State, sys};
+
+/// One for each Lua state, shared by what calls back into it.
+#[derive(Clone)]
+pub struct Gate(Rc<Inner>);
+
+struct Inner {
+    /// A thread that the registry holds. Its stack holds those that calls run
+    /// on, one for each call that runs within another.
+    base: *mut lua_State,
+    depth: Cell<c_int>,
+    last_id: Cell<i64>,
+}
+
+impl Class for Gate {
+    fn info() -> &'static ClassInfo {
+        static INFO: ClassInfo = ClassInfo {
+            key: Key::unique(),
+            name: c"FLUX.gate",
+            label: "gate",
+        };
+        &INFO
+    }
+}
+
+/// Under which the registry keeps the gate.
+static GATE: Key = Key::unique();
+/// Under which it keeps the gate's thread.
+static BASE: Key = Key::unique();
+
+/// Make the gate, once per Lua state.
+pub fn open(writer: &Writer<'_>) {
+    writer.new_class::<Gate>(&[]);
+    let base = writer.thread();
+    writer.set_registry(&BASE);
+    writer.new_object_with(|| {
+        Some(Gate(Rc::new(Inner {
+            base,
+            depth: Cell::new(0),
+            last_id: Cell::new(0),
+        })))
+    });
+    writer.set_registry(&GATE);
+    writer.state().pop(1);
+}
+
+impl Gate {
+    pub fn of(state: State<'_>) -> Result<Gate> {
+        state.registry(&GATE);
+        let gate = state.object::<Gate>(-1).flatten();
+        state.pop(1);
+        gate.ok_or_else(|| Error::Raise("the module is not open in this Lua state".to_owned()))
+    }
+
+    /// A number that no other object of this Lua state has.
+    pub fn next_id(&self) -> i64 {
+        self.0.last_id.set(self.0.last_id.get() + 1);
+        self.0.last_id.get()
+    }
+
+    /// Call a function that `prepare` pushes, above its arguments, whose
+    /// number it returns; none to call nothing after all. `ended` gets the
+    /// thread with the one result, or what was raised, on top. A string that
+    /// is raised has a traceback.
+    pub fn call(
+        &self,
+        mut prepare: impl FnMut(&Writer<'_>) -> Option<c_int>,
+        ended: impl FnOnce(State<'_>, std::result::Result<(), Raised>),
+    ) {
+        let Some(thread) = self.enter() else {
+            return;
+        };
+        // SAFETY: the thread is held by the base's stack until `leave`.
+        let state = unsafe { State::new(thread) };
+        let mut args = None;
+        let prepared = state.protect(0, |writer| {
+            writer.function(Some(traceback));
+            args = prepare(writer);
+            match args {
+                // The handler, then what `prepare` left on top.
+                Some(args) => {
+                    let function = writer.state().top() - args;
+                    // SAFETY: the stack holds a handler at 1 and all of those.
+                    unsafe {
+                        sys::lua_pushvalue(writer.raw(), 1);
+                        compat::insert(writer.raw(), function);
+                    }
+                    args + 2
+                }
+                None => 0,
+            }
+        });
+        match (prepared, args) {
+            (Err(_), _) => ended(state, Err(Raised)),
+            (Ok(_), None) => {}
+            (Ok(_), Some(args)) => {
+                // SAFETY: a handler, a function and its arguments are on the stack.
+                let status = unsafe { compat::pcall(thread, args, 1, 1) };
+                ended(state, if status == 0 { Ok(()) } else { Err(Raised) });
+            }
+        }
+        state.set_top(0);
+        self.0.depth.set(self.0.depth.get() - 1);
+    }
+
+    /// A thread that no other call runs on; none without memory for it.
+    fn enter(&self) -> Option<*mut lua_State> {
+        // SAFETY: the registry holds the base as long as the state lives, and
+        // callbacks end before that does.
+        let base = unsafe { State::new(self.0.base) };
+        let slot = self.0.depth.get() + 1;
+        if base.top() < slot {
+            if !base.reserve(4) {
+                return None;
+            }
+            let made = base.protect(0, |writer| {
+                writer.thread();
+                1
+            });
+            if made.is_err() {
+                base.pop(1);
+                return None;
+            }
+        }
+        self.0.depth.set(slot);
+        // SAFETY: a thread is in that slot.
+        Some(unsafe { sys::lua_tothread(self.0.base, slot) })
+    }
+
+    /// Run a job that may raise and calls no handlers; whether it was done.
+    pub fn protect<F>(&self, body: F) -> bool
+    where
+        F: FnMut(&Writer<'_>) -> c_int,
+    {
+        // SAFETY: as in `enter`.
+        let base = unsafe { State::new(self.0.base) };
+        let top = base.top();
+        let done = base.reserve(8) && base.protect(0, body).is_ok();
+        base.set_top(top);
+        done
+    }
+}
