@@ -10,6 +10,7 @@ pub mod embedded;
 mod error;
 pub mod libflux;
 pub mod reactor;
+mod system;
 pub mod treeobj;
 
 pub use error::{Error, Result};

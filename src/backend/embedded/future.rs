@@ -2,31 +2,19 @@
 //! that is known already.
 
 use std::cell::{Cell, OnceCell};
+use std::rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::super::reactor::{Continuation, Watcher};
 use super::super::{self as backend, Error, MATCHTAG_NONE, Match, Result, msgtype};
 use super::broker::Instance;
 use super::kvs;
 use super::message::Message;
 use super::queue::Queue;
+use super::reactor::Reactor;
 
 type Payload = Option<Arc<[u8]>>;
-
-/// An answer that was known when the future was made.
-pub(super) struct Ready(pub Result<Payload>);
-
-impl backend::Future for Ready {
-    fn wait(&self, _timeout: Option<Duration>) -> Result<()> {
-        Ok(())
-    }
-
-    fn payload(&self) -> Result<Option<&[u8]>> {
-        borrow(&self.0)
-    }
-
-    fn reset(&mut self) {}
-}
 
 /// What of a response is the future's payload.
 #[derive(Clone, Copy)]
@@ -38,11 +26,13 @@ pub(super) enum Decode {
     Bytes,
 }
 
-/// A request's response, or its responses one after the other.
+/// A request's response, or its responses one after the other, or an answer
+/// that was known when the future was made.
 pub(super) struct Response {
-    pub queue: Arc<Queue>,
+    queue: Arc<Queue>,
+    reactor: rc::Weak<Reactor>,
     pub matchtag: u32,
-    pub decode: Decode,
+    decode: Decode,
     /// Whom to tell when the future is given up: the instance, and who asked.
     pub asked: Option<(Weak<Instance>, u64)>,
     fulfilled: OnceCell<Result<Payload>>,
@@ -51,9 +41,10 @@ pub(super) struct Response {
 }
 
 impl Response {
-    pub fn new(queue: &Arc<Queue>, matchtag: u32, decode: Decode) -> Response {
+    pub fn new(reactor: &rc::Rc<Reactor>, matchtag: u32, decode: Decode) -> Response {
         Response {
-            queue: Arc::clone(queue),
+            queue: Arc::clone(reactor.queue()),
+            reactor: rc::Rc::downgrade(reactor),
             matchtag,
             decode,
             asked: None,
@@ -61,11 +52,33 @@ impl Response {
             ended: Cell::new(false),
         }
     }
+
+    /// The answer is known.
+    pub fn ready(reactor: &rc::Rc<Reactor>, answer: Result<Payload>) -> Response {
+        let response = Response::new(reactor, MATCHTAG_NONE, Decode::All);
+        response.fulfilled.get_or_init(|| answer);
+        response.ended.set(true);
+        response
+    }
+
+    pub fn fulfil(&self, response: &Message) {
+        self.ended.set(response.is_last());
+        self.fulfilled.get_or_init(|| decode(response, self.decode));
+    }
+
+    pub fn is_fulfilled(&self) -> bool {
+        self.fulfilled.get().is_some()
+    }
+
+    /// What it is fulfilled with is the last.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
 }
 
 impl backend::Future for Response {
     fn wait(&self, timeout: Option<Duration>) -> Result<()> {
-        if self.fulfilled.get().is_some() {
+        if self.is_fulfilled() {
             return Ok(());
         }
         let wanted = Match {
@@ -73,9 +86,7 @@ impl backend::Future for Response {
             matchtag: self.matchtag,
         };
         let response = self.queue.recv(&wanted, timeout)?;
-        self.ended.set(response.is_last());
-        self.fulfilled
-            .get_or_init(|| decode(&response, self.decode));
+        self.fulfil(&response);
         Ok(())
     }
 
@@ -89,6 +100,13 @@ impl backend::Future for Response {
         if !self.ended.get() {
             self.fulfilled.take();
         }
+    }
+
+    fn then(self: Box<Self>, continuation: Continuation) -> Result<Box<dyn Watcher>> {
+        let Some(reactor) = self.reactor.upgrade() else {
+            return Err(Error::with_detail(libc::EPIPE, "the handle is closed"));
+        };
+        Ok(reactor.watch_future(self, continuation))
     }
 }
 

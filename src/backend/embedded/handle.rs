@@ -2,23 +2,29 @@
 //! KVS operations go to the instance directly, and end as the same requests
 //! sent as messages would.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::super::reactor::{Callback, RunMode, Source, Watcher};
 use super::super::{
     self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, NODEID_ANY, NODEID_UPSTREAM,
     Result, Transaction, kvs_flags, rpc_flags,
 };
 use super::broker::Instance;
-use super::future::{Decode, Ready, Response, Tags};
+use super::future::{Decode, Response, Tags};
 use super::kvs::{self, watch_flags};
 use super::message::{
     self, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, ROLE_LOCAL, ROLE_OWNER, Route,
 };
 use super::queue::Queue;
+use super::reactor::Reactor;
 use super::services;
+
+/// The level of what goes wrong in a reactor.
+pub(super) const LOG_ERR: i32 = 3;
 
 pub(super) struct Embedded {
     instance: Arc<Instance>,
@@ -27,12 +33,16 @@ pub(super) struct Embedded {
     rank: u32,
     queue: Arc<Queue>,
     tags: Tags,
+    reactor: Rc<Reactor>,
 }
 
 impl Embedded {
     pub fn connect(instance: Arc<Instance>, rank: u32) -> Embedded {
         let (id, queue) = instance.connect(rank);
+        let log = Arc::clone(&instance);
+        let log = move |text: &str| log.lock().logs.log(rank, LOG_ERR, text);
         Embedded {
+            reactor: Reactor::new(Arc::clone(&queue), log),
             instance,
             id,
             rank,
@@ -74,9 +84,9 @@ impl Embedded {
     ) -> Result<Box<dyn Future>> {
         let matchtag = self.send_request(topic, payload, nodeid, flags)?;
         if matchtag == MATCHTAG_NONE {
-            return Ok(Box::new(Ready(Ok(None))));
+            return Ok(Box::new(Response::ready(&self.reactor, Ok(None))));
         }
-        let mut response = Response::new(&self.queue, matchtag, decode);
+        let mut response = Response::new(&self.reactor, matchtag, decode);
         response.asked = Some((Arc::downgrade(&self.instance), self.id));
         Ok(Box::new(response))
     }
@@ -249,7 +259,8 @@ impl Handle for Embedded {
             kvs::Entry::Value(value) if !as_object => value.bytes(),
             entry => kvs::of_lookup(&entry, flags).into_bytes().into(),
         });
-        Ok(Box::new(Ready(payload.map(Some))))
+        let payload = payload.map(Some);
+        Ok(Box::new(Response::ready(&self.reactor, payload)))
     }
 
     fn transaction(&self) -> Result<Box<dyn Transaction>> {
@@ -273,13 +284,30 @@ impl Handle for Embedded {
         let mut state = self.instance.lock();
         let ops = &transaction.ops;
         let committed = services::kvs_commit(&mut state, self.rank, &namespace, flags, ops);
-        Ok(Box::new(Ready(committed.map(|_| None))))
+        let answer = committed.map(|_| None);
+        Ok(Box::new(Response::ready(&self.reactor, answer)))
     }
 
     fn log(&self, level: i32, text: &str) -> Result<()> {
         carried(text)?;
         self.instance.lock().logs.log(self.rank, level, text);
         Ok(())
+    }
+
+    fn reactor_run(&self, mode: RunMode) -> Result<u32> {
+        self.reactor.run(mode)
+    }
+
+    fn reactor_stop(&self) {
+        self.reactor.stop();
+    }
+
+    fn reactor_stop_error(&self) {
+        self.reactor.stop_error();
+    }
+
+    fn watch(&self, source: Source<'_>, callback: Callback) -> Result<Box<dyn Watcher>> {
+        self.reactor.watch(source, callback)
     }
 
     fn reopen(&self) -> Result<Box<dyn Handle>> {

@@ -1,17 +1,20 @@
 //! `loop://`: what is sent comes back to the same handle. There is no broker
 //! behind it, so what one would be asked for can only fail.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::reactor::{Callback, RunMode, Source, Watcher};
 use super::super::{
     self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, Result, Transaction,
 };
-use super::future::{Decode, Ready, Response, Tags};
-use super::handle::{carried, new_request};
+use super::future::{Decode, Response, Tags};
+use super::handle::{LOG_ERR, carried, new_request};
 use super::kvs;
 use super::message::{self, FLAG_NORESPONSE, FLAG_UPSTREAM, Message, ROLE_OWNER, Route};
 use super::queue::{Queue, Senders};
+use super::reactor::Reactor;
 use super::services;
 
 const RANK: u32 = 0;
@@ -20,12 +23,16 @@ const SIZE: u32 = 1;
 pub(super) struct Loopback {
     queue: Arc<Queue>,
     tags: Tags,
+    reactor: Rc<Reactor>,
 }
 
 impl Loopback {
     pub fn new() -> Loopback {
+        let queue = Arc::new(Queue::new(Senders::Nobody));
+        let own = Arc::clone(&queue);
         Loopback {
-            queue: Arc::new(Queue::new(Senders::Nobody)),
+            reactor: Reactor::new(Arc::clone(&queue), move |text| log(&own, LOG_ERR, text)),
+            queue,
             tags: Tags::new(),
         }
     }
@@ -58,6 +65,14 @@ impl Loopback {
 fn unanswered(topic: &str) -> Error {
     let text = format!("{topic}: a loopback has no broker that would answer");
     Error::with_detail(libc::EDEADLK, text)
+}
+
+/// To a broker, a log line is a request that wants no answer.
+fn log(queue: &Queue, level: i32, text: &str) {
+    for line in services::log_lines(RANK, level, text) {
+        let line = Some(line.as_bytes());
+        queue.deliver(Message::request(b"log.append", line, ROLE_OWNER));
+    }
 }
 
 impl Handle for Loopback {
@@ -118,9 +133,13 @@ impl Handle for Loopback {
     ) -> Result<Box<dyn Future>> {
         let matchtag = self.send_request(topic, payload, nodeid, flags)?;
         if matchtag == MATCHTAG_NONE {
-            return Ok(Box::new(Ready(Ok(None))));
+            return Ok(Box::new(Response::ready(&self.reactor, Ok(None))));
         }
-        Ok(Box::new(Response::new(&self.queue, matchtag, Decode::All)))
+        Ok(Box::new(Response::new(
+            &self.reactor,
+            matchtag,
+            Decode::All,
+        )))
     }
 
     fn subscribe(&self, topic: &str) -> Result<()> {
@@ -150,17 +169,26 @@ impl Handle for Loopback {
         Err(unanswered("kvs.commit"))
     }
 
-    // To a broker, a log line is a request that wants no answer.
     fn log(&self, level: i32, text: &str) -> Result<()> {
         carried(text)?;
-        for line in services::log_lines(RANK, level, text) {
-            self.queue.deliver(Message::request(
-                b"log.append",
-                Some(line.as_bytes()),
-                ROLE_OWNER,
-            ));
-        }
+        log(&self.queue, level, text);
         Ok(())
+    }
+
+    fn reactor_run(&self, mode: RunMode) -> Result<u32> {
+        self.reactor.run(mode)
+    }
+
+    fn reactor_stop(&self) {
+        self.reactor.stop();
+    }
+
+    fn reactor_stop_error(&self) {
+        self.reactor.stop_error();
+    }
+
+    fn watch(&self, source: Source<'_>, callback: Callback) -> Result<Box<dyn Watcher>> {
+        self.reactor.watch(source, callback)
     }
 
     fn reopen(&self) -> Result<Box<dyn Handle>> {

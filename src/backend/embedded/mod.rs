@@ -3,7 +3,8 @@
 //! caller. Here is only what opens a handle on it.
 //!
 //! `handle` and `loopback` are the two kinds of handle, `broker` is the shared
-//! instance, `services` what it offers, `kvs` its key value store.
+//! instance, `services` what it offers, `kvs` its key value store, `reactor`
+//! what runs a handle's callbacks.
 
 use super::{Error, Handle, Result};
 
@@ -14,6 +15,7 @@ mod kvs;
 mod loopback;
 mod message;
 mod queue;
+mod reactor;
 mod services;
 mod sha1;
 mod topology;

@@ -2,9 +2,11 @@
 //! by the one that owns the handle. Decides nothing about routing.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::fd::RawFd;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::super::system::EventFd;
 use super::super::{Error, MATCHTAG_NONE, Match, Result, msgtype};
 use super::message::Message;
 
@@ -30,6 +32,8 @@ pub(super) struct Queue {
     senders: Senders,
     inner: Mutex<Inner>,
     arrived: Condvar,
+    /// Wakes the owner's reactor. Made when it first sleeps.
+    alarm: OnceLock<EventFd>,
 }
 
 #[derive(Default)]
@@ -39,6 +43,14 @@ struct Inner {
     /// Matchtags whose last response is still to come, and to be discarded.
     given_up: HashSet<u32>,
     closed: bool,
+    /// The owner's reactor waits for the alarm.
+    asleep: bool,
+}
+
+/// The owner sleeps while this lives: the next message sets off the alarm.
+pub(super) struct Asleep<'a> {
+    queue: &'a Queue,
+    alarm: &'a EventFd,
 }
 
 struct Queued {
@@ -52,6 +64,7 @@ impl Queue {
             senders,
             inner: Mutex::default(),
             arrived: Condvar::new(),
+            alarm: OnceLock::new(),
         }
     }
 
@@ -67,6 +80,10 @@ impl Queue {
         let arrival = inner.arrivals;
         inner.arrivals += 1;
         inner.lanes[lane].push_back(Queued { arrival, message });
+        let alarm = self.alarm.get();
+        if let Some(alarm) = alarm.filter(|_| std::mem::take(&mut inner.asleep)) {
+            alarm.signal();
+        }
         drop(inner);
         self.arrived.notify_one();
     }
@@ -100,6 +117,34 @@ impl Queue {
                 }
             };
         }
+    }
+
+    /// The first message, if there is one.
+    pub fn take(&self) -> Option<Message> {
+        self.lock().take(&Match::any())
+    }
+
+    /// Go to sleep, to be woken through a descriptor. `None` where a message is
+    /// there already.
+    pub fn sleep(&self) -> Result<Option<Asleep<'_>>> {
+        let mut inner = self.lock();
+        if inner.lanes.iter().any(|lane| !lane.is_empty()) {
+            return Ok(None);
+        }
+        let alarm = match self.alarm.get() {
+            Some(alarm) => alarm,
+            None => {
+                let alarm = EventFd::new()?;
+                self.alarm.get_or_init(|| alarm)
+            }
+        };
+        inner.asleep = true;
+        Ok(Some(Asleep { queue: self, alarm }))
+    }
+
+    /// `EDEADLK` if nobody could send to the owner while it waits.
+    pub fn check_senders(&self) -> Result<()> {
+        self.senders.check()
     }
 
     /// Discard the responses under a matchtag, those here and those to come.
@@ -139,6 +184,22 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asleep<'_> {
+    /// Readable once a message has arrived.
+    pub fn fd(&self) -> RawFd {
+        self.alarm.fd()
+    }
+}
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        let was_woken = !std::mem::take(&mut self.queue.lock().asleep);
+        if was_woken {
+            self.alarm.drain();
+        }
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn call_local(state: &mut State, sender: u64, request: &Message) -> O
     }
 }
 
-fn unknown_method(request: &Message) -> Error {
+pub(super) fn unknown_method(request: &Message) -> Error {
     let topic = String::from_utf8_lossy(&request.topic);
     let text = format!("Unknown service method '{topic}'");
     Error::with_detail(libc::ENOSYS, cut(text, 255))

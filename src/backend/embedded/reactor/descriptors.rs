@@ -1,0 +1,111 @@
+//! File descriptors that are waited for, level-triggered. One that its owner
+//! closes is reported once, as an error, and never polled again.
+
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+
+use super::super::super::Result;
+use super::super::super::reactor::{Callback, Event, poll};
+use super::super::super::system::{self, poll_entry};
+
+#[derive(Default)]
+pub(super) struct Descriptors {
+    /// By descriptor, then older first.
+    watchers: BTreeMap<(RawFd, u64), Descriptor>,
+    closed: usize,
+}
+
+pub(super) struct Descriptor {
+    events: i32,
+    closed: bool,
+    callback: Callback,
+}
+
+impl Descriptors {
+    pub fn add(&mut self, id: u64, fd: RawFd, events: i32, callback: Callback) -> Result<()> {
+        system::check_descriptor(fd)?;
+        let descriptor = Descriptor {
+            events,
+            closed: false,
+            callback,
+        };
+        self.watchers.insert((fd, id), descriptor);
+        Ok(())
+    }
+
+    pub fn remove(&mut self, fd: RawFd, id: u64) -> Option<Descriptor> {
+        let descriptor = self.watchers.remove(&(fd, id))?;
+        self.closed -= usize::from(descriptor.closed);
+        Some(descriptor)
+    }
+
+    pub fn active(&self) -> usize {
+        self.watchers.len() - self.closed
+    }
+
+    /// What to poll: one entry a descriptor.
+    pub fn poll_entries(&self, polled: &mut Vec<libc::pollfd>) {
+        for (&(fd, _), descriptor) in &self.watchers {
+            let events = descriptor.poll_events();
+            // A descriptor that is polled for nothing still reports its errors,
+            // which nobody would take.
+            if events == 0 {
+                continue;
+            }
+            match polled.last_mut().filter(|entry| entry.fd == fd) {
+                Some(entry) => entry.events |= events,
+                None => polled.push(poll_entry(fd, events)),
+            }
+        }
+    }
+
+    /// Report each watcher whose descriptor is ready, with what for.
+    pub fn ready(&mut self, polled: &[libc::pollfd], mut report: impl FnMut(RawFd, u64, i32)) {
+        for entry in polled.iter().filter(|entry| entry.revents != 0) {
+            let watchers = self
+                .watchers
+                .range_mut((entry.fd, 0)..=(entry.fd, u64::MAX));
+            for (&(fd, id), descriptor) in watchers {
+                let events = descriptor.ready(entry.revents);
+                if events == 0 {
+                    continue;
+                }
+                if events == poll::ERR {
+                    descriptor.closed = true;
+                    self.closed += 1;
+                }
+                report(fd, id, events);
+            }
+        }
+    }
+
+    pub fn call(&self, fd: RawFd, id: u64, events: i32) -> Option<(Callback, Event)> {
+        let descriptor = self.watchers.get(&(fd, id))?;
+        Some((descriptor.callback.clone(), Event::Fd(events)))
+    }
+}
+
+impl Descriptor {
+    fn poll_events(&self) -> i16 {
+        if self.closed {
+            return 0;
+        }
+        let wanted = |bit, event| if self.events & bit != 0 { event } else { 0 };
+        wanted(poll::IN, libc::POLLIN) | wanted(poll::OUT, libc::POLLOUT)
+    }
+
+    /// Errors and hangups are readiness, as in libev: reading or writing tells
+    /// them.
+    fn ready(&self, revents: i16) -> i32 {
+        if self.poll_events() == 0 {
+            return 0;
+        }
+        if revents & libc::POLLNVAL != 0 {
+            return poll::ERR;
+        }
+        let over = libc::POLLERR | libc::POLLHUP;
+        let when = |events, bit| if revents & events != 0 { bit } else { 0 };
+        let ready = when(libc::POLLIN | over, poll::IN) | when(libc::POLLOUT | over, poll::OUT);
+        ready & self.events
+    }
+}

@@ -1,0 +1,163 @@
+//! Topic patterns, as fnmatch(3) without flags takes them in the C locale.
+//! Knows nothing of messages.
+
+/// Whether it is a pattern, and not a topic.
+pub fn is_glob(topic: &[u8]) -> bool {
+    topic.iter().any(|c| b"*?[".contains(c))
+}
+
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut rest, mut at) = (pattern, 0);
+    // What follows the last star, and where it was last tried: only there can
+    // anything still be chosen.
+    let mut star: Option<(&[u8], usize)> = None;
+    loop {
+        if let Some(after) = rest.strip_prefix(b"*") {
+            rest = after;
+            star = Some((rest, at));
+            continue;
+        }
+        let next = match text.get(at) {
+            Some(&c) => one(rest, c),
+            None => return rest.is_empty(),
+        };
+        if let Some(after) = next {
+            rest = after;
+            at += 1;
+            continue;
+        }
+        let Some((after, tried)) = star else {
+            return false;
+        };
+        (rest, at) = (after, tried + 1);
+        star = Some((rest, at));
+    }
+}
+
+/// What is left of the pattern once it has matched one byte.
+fn one(pattern: &[u8], c: u8) -> Option<&[u8]> {
+    let (&first, rest) = pattern.split_first()?;
+    match first {
+        b'?' => Some(rest),
+        b'[' => match bracket(rest, c) {
+            Bracket::Matches(rest) => Some(rest),
+            Bracket::Differs => None,
+            Bracket::Unclosed => (c == b'[').then_some(rest),
+        },
+        b'\\' => {
+            let (&escaped, rest) = rest.split_first()?;
+            (escaped == c).then_some(rest)
+        }
+        _ => (first == c).then_some(rest),
+    }
+}
+
+enum Bracket<'a> {
+    Matches(&'a [u8]),
+    Differs,
+    /// It is no bracket expression: its `[` stands for itself.
+    Unclosed,
+}
+
+/// `pattern`: from after the `[`.
+fn bracket(pattern: &[u8], c: u8) -> Bracket<'_> {
+    let negated = pattern.starts_with(b"!") || pattern.starts_with(b"^");
+    let mut rest = &pattern[usize::from(negated)..];
+    let (mut found, mut first) = (false, true);
+    loop {
+        let closed = rest.strip_prefix(b"]").filter(|_| !first);
+        if let Some(rest) = closed {
+            return match found != negated {
+                true => Bracket::Matches(rest),
+                false => Bracket::Differs,
+            };
+        }
+        let (item, after) = match item(rest) {
+            Ok(item) => item,
+            Err(end) => return end,
+        };
+        found |= item.contains(c);
+        (rest, first) = (after, false);
+    }
+}
+
+/// A part of a bracket expression.
+enum Item {
+    Range(u8, u8),
+    Class(fn(&u8) -> bool),
+}
+
+impl Item {
+    fn contains(&self, c: u8) -> bool {
+        match self {
+            Item::Range(low, high) => (*low..=*high).contains(&c),
+            Item::Class(contains) => contains(&c),
+        }
+    }
+}
+
+/// The next part, and what follows it; or what the whole expression is, where
+/// there is none. Half a range, or a name unknown, makes it match nothing.
+fn item(pattern: &[u8]) -> Result<(Item, &[u8]), Bracket<'_>> {
+    let class_name = named(pattern, b':').filter(|(name, _)| name.iter().all(is_name));
+    if let Some((name, rest)) = class_name {
+        let class = class(name).ok_or(Bracket::Differs)?;
+        return Ok((Item::Class(class), rest));
+    }
+    if let Some((&[c], rest)) = named(pattern, b'=') {
+        return Ok((Item::Range(c, c), rest));
+    }
+    let (low, rest) = bound(pattern, Bracket::Unclosed)?;
+    match rest.strip_prefix(b"-") {
+        Some(after) if !after.starts_with(b"]") => {
+            let (high, rest) = bound(after, Bracket::Differs)?;
+            Ok((Item::Range(low, high), rest))
+        }
+        _ => Ok((Item::Range(low, low), rest)),
+    }
+}
+
+fn is_name(c: &u8) -> bool {
+    c.is_ascii_lowercase()
+}
+
+/// A byte, as it stands, escaped, or as `[.x.]`, and what follows it.
+/// `missing`: what the whole expression is where the pattern ends.
+fn bound<'a>(pattern: &'a [u8], missing: Bracket<'a>) -> Result<(u8, &'a [u8]), Bracket<'a>> {
+    if pattern.starts_with(b"[.") {
+        return match named(pattern, b'.') {
+            Some((&[c], rest)) => Ok((c, rest)),
+            _ => Err(Bracket::Differs),
+        };
+    }
+    match pattern {
+        [b'\\', c, rest @ ..] => Ok((*c, rest)),
+        [] | [b'\\'] => Err(missing),
+        [c, rest @ ..] => Ok((*c, rest)),
+    }
+}
+
+/// The name in `[:name:]`, and what follows; so for other marks than `:`.
+fn named(pattern: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
+    let name = pattern.strip_prefix(&[b'[', mark])?;
+    let end = name.windows(2).position(|pair| pair == [mark, b']'])?;
+    Some((&name[..end], &name[end + 2..]))
+}
+
+fn class(name: &[u8]) -> Option<fn(&u8) -> bool> {
+    Some(match name {
+        b"alnum" => u8::is_ascii_alphanumeric,
+        b"alpha" => u8::is_ascii_alphabetic,
+        b"blank" => |c| b" \t".contains(c),
+        b"cntrl" => u8::is_ascii_control,
+        b"digit" => u8::is_ascii_digit,
+        b"graph" => u8::is_ascii_graphic,
+        b"lower" => u8::is_ascii_lowercase,
+        b"print" => |c| matches!(c, b' '..=b'~'),
+        b"punct" => u8::is_ascii_punctuation,
+        b"space" => |c| c.is_ascii_whitespace() || *c == 0x0b,
+        b"upper" => u8::is_ascii_uppercase,
+        b"xdigit" => u8::is_ascii_hexdigit,
+        _ => return None,
+    })
+}

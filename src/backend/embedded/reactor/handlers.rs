@@ -1,0 +1,133 @@
+//! Message handlers, and which of them a message is for. Those of one plain
+//! topic are found by it; only those with a pattern are looked through.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::super::super::reactor::{Callback, ROLE_OWNER};
+use super::super::super::{Error, Result, msgtype};
+use super::super::message::Message;
+use super::glob;
+
+#[derive(Default)]
+pub(super) struct Handlers {
+    handlers: HashMap<u64, Handler>,
+    /// Of requests alone, for one topic: they come before all others.
+    methods: Topics,
+    /// Of other types, for one topic.
+    plain: Topics,
+    /// Those with a pattern, or for any topic.
+    patterns: BTreeSet<u64>,
+}
+
+/// The handlers of each topic, older first.
+type Topics = HashMap<Box<[u8]>, BTreeSet<u64>>;
+
+pub(super) struct Handler {
+    typemask: i32,
+    /// Empty for any.
+    topic: Box<[u8]>,
+    rolemask: u32,
+    callback: Callback,
+}
+
+impl Handlers {
+    pub fn add(&mut self, id: u64, handler: Handler) {
+        if handler.is_for_many_topics() {
+            self.patterns.insert(id);
+        } else {
+            let topics = self.topics(&handler);
+            topics.entry(handler.topic.clone()).or_default().insert(id);
+        }
+        self.handlers.insert(id, handler);
+    }
+
+    pub fn remove(&mut self, id: u64) -> Option<Handler> {
+        let handler = self.handlers.remove(&id)?;
+        self.patterns.remove(&id);
+        let topics = self.topics(&handler);
+        if let Some(same_topic) = topics.get_mut(&handler.topic) {
+            same_topic.remove(&id);
+            if same_topic.is_empty() {
+                topics.remove(&handler.topic);
+            }
+        }
+        Some(handler)
+    }
+
+    fn topics(&mut self, handler: &Handler) -> &mut Topics {
+        match handler.typemask {
+            msgtype::REQUEST => &mut self.methods,
+            _ => &mut self.plain,
+        }
+    }
+
+    pub fn active(&self) -> usize {
+        self.handlers.len()
+    }
+
+    /// Whom a message is for, newest first: all for an event, else one at most.
+    pub fn matching(&self, message: &Message) -> Vec<u64> {
+        if message.msgtype == msgtype::REQUEST {
+            let method = self.methods.get(&message.topic[..]);
+            if let Some(&newest) = method.and_then(BTreeSet::last) {
+                return vec![newest];
+            }
+        }
+        let none = BTreeSet::new();
+        let plain = self.plain.get(&message.topic[..]).unwrap_or(&none);
+        let matches = |id: &&u64| {
+            let handler = self.handlers.get(id);
+            handler.is_some_and(|handler| handler.matches(message))
+        };
+        let mut plain = plain.iter().rev().filter(matches).copied();
+        let mut patterns = self.patterns.iter().rev().filter(matches).copied();
+        if message.msgtype != msgtype::EVENT {
+            let newest = plain.next().max(patterns.next());
+            return newest.into_iter().collect();
+        }
+        let mut all: Vec<u64> = plain.chain(patterns).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all
+    }
+
+    /// The callback to give the message to, or why its sender may not have it.
+    /// `None` where the handler is gone.
+    pub fn call(&self, id: u64, message: &Message) -> Option<Result<Callback>> {
+        let handler = self.handlers.get(&id)?;
+        if message.rolemask & handler.rolemask != 0 {
+            return Some(Ok(handler.callback.clone()));
+        }
+        let text = match handler.rolemask {
+            ROLE_OWNER => "Request requires owner credentials",
+            _ => "Request rejected due to insufficient privilege",
+        };
+        Some(Err(Error::with_detail(libc::EPERM, text)))
+    }
+}
+
+impl Handler {
+    pub fn new(typemask: i32, topic: &[u8], rolemask: u32, callback: Callback) -> Handler {
+        Handler {
+            typemask,
+            topic: topic.into(),
+            // The owner is never shut out.
+            rolemask: rolemask | ROLE_OWNER,
+            callback,
+        }
+    }
+
+    fn is_for_many_topics(&self) -> bool {
+        self.topic.is_empty() || glob::is_glob(&self.topic)
+    }
+
+    fn matches(&self, message: &Message) -> bool {
+        // No type at all stands for any.
+        if self.typemask != 0 && self.typemask & message.msgtype == 0 {
+            return false;
+        }
+        match self.is_for_many_topics() {
+            true => self.topic.is_empty() || glob::matches(&self.topic, &message.topic),
+            false => *self.topic == *message.topic,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! File descriptors.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+
+use super::*;
+use flux::backend::reactor::poll;
+
+/// Note the events of a descriptor under a name.
+fn watch_fd(f: &dyn Handle, fd: RawFd, events: i32, seen: &Seen, name: &str) -> Box<dyn Watcher> {
+    let (seen, name) = (seen.clone(), name.to_owned());
+    watch(f, Source::Fd { fd, events }, move |event| match event {
+        Event::Fd(events) => seen.push(format!("{name}{events}")),
+        _ => panic!("not a descriptor"),
+    })
+}
+
+/// A pipe: its end to read from, and its end to write to.
+fn ends() -> (File, File) {
+    let mut fds = [0; 2];
+    // SAFETY: the array is ours, of the length that the call fills.
+    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    // SAFETY: both were just made, and nobody else has them.
+    unsafe { (File::from_raw_fd(fds[0]), File::from_raw_fd(fds[1])) }
+}
+
+#[test]
+fn a_pipe_is_readable_as_long_as_it_holds_something() {
+    let f = open("loop://");
+    let (mut reader, mut writer) = ends();
+    let seen = Seen::default();
+    let _watcher = watch_fd(&*f, reader.as_raw_fd(), poll::IN, &seen, "r");
+    assert_eq!(f.reactor_run(RunMode::NoWait).unwrap(), 1);
+    assert_eq!(seen.len(), 0);
+    writer.write_all(b"x").unwrap();
+    turns(&*f, 3);
+    assert_eq!(seen.take(), ["r1", "r1", "r1"]);
+    reader.read_exact(&mut [0]).unwrap();
+    turns(&*f, 1);
+    assert_eq!(seen.len(), 0);
+}
+
+#[test]
+fn a_pipe_wakes_a_reactor_that_sleeps() {
+    let f = open("loop://");
+    let (reader, mut writer) = ends();
+    let seen = Seen::default();
+    let _watcher = watch_fd(&*f, reader.as_raw_fd(), poll::IN, &seen, "r");
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(30));
+        writer.write_all(b"x").unwrap();
+        writer
+    });
+    f.reactor_run(RunMode::Once).unwrap();
+    assert_eq!(seen.take(), ["r1"]);
+    drop(thread.join().unwrap());
+}
+
+#[test]
+fn an_end_that_hung_up_is_ready_for_what_was_asked() {
+    let f = open("loop://");
+    let seen = Seen::default();
+    let (reader, writer) = ends();
+    let _read = watch_fd(&*f, reader.as_raw_fd(), poll::IN, &seen, "r");
+    drop(writer);
+    turns(&*f, 2);
+    assert_eq!(seen.take(), ["r1", "r1"]);
+
+    let (reader, writer) = ends();
+    let _write = watch_fd(&*f, writer.as_raw_fd(), poll::OUT, &seen, "w");
+    drop(reader);
+    turns(&*f, 1);
+    assert_eq!(seen.take(), ["r1", "w2"]);
+}
+
+#[test]
+fn watchers_of_one_descriptor_are_each_told_what_they_asked_for() {
+    let f = open("loop://");
+    let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+    (&other).write_all(b"x").unwrap();
+    let fd = one.as_raw_fd();
+    let seen = Seen::default();
+    let _a = watch_fd(&*f, fd, poll::IN, &seen, "a");
+    let _b = watch_fd(&*f, fd, poll::OUT, &seen, "b");
+    let _c = watch_fd(&*f, fd, poll::IN | poll::OUT | poll::ERR, &seen, "c");
+    let _d = watch_fd(&*f, fd, poll::ERR, &seen, "d");
+    assert_eq!(f.reactor_run(RunMode::NoWait).unwrap(), 4);
+    assert_eq!(seen.take(), ["a1", "b2", "c3"]);
+}
+
+#[test]
+fn a_regular_file_is_always_ready() {
+    let f = open("loop://");
+    let file = File::open("/proc/self/exe").unwrap();
+    let seen = Seen::default();
+    let _watcher = watch_fd(&*f, file.as_raw_fd(), poll::IN | poll::OUT, &seen, "f");
+    turns(&*f, 2);
+    assert_eq!(seen.take(), ["f3", "f3"]);
+}
+
+#[test]
+fn what_is_no_descriptor_is_refused() {
+    let f = open("loop://");
+    for fd in [-1, RawFd::MIN, RawFd::MAX, 1_000_000] {
+        let source = Source::Fd {
+            fd,
+            events: poll::IN,
+        };
+        assert_eq!(errnum(try_watch(&*f, source, |_| ())), libc::EBADF, "{fd}");
+    }
+}
+
+#[test]
+fn a_descriptor_closed_by_its_owner_is_reported_once_and_then_inactive() {
+    let f = open("loop://");
+    let (reader, _writer) = ends();
+    // A number that no other test is given meanwhile.
+    // SAFETY: the call takes no pointer.
+    let high = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_DUPFD, 900) };
+    assert!(high >= 900);
+    let seen = Seen::default();
+    let watcher = watch_fd(&*f, high, poll::IN, &seen, "h");
+    let _second = watch_fd(&*f, high, poll::OUT, &seen, "i");
+    assert_eq!(f.reactor_run(RunMode::NoWait).unwrap(), 2);
+    // SAFETY: the descriptor is ours.
+    unsafe { libc::close(high) };
+    assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 0);
+    assert_eq!(seen.take(), ["h4", "i4"]);
+    turns(&*f, 2);
+    assert_eq!(seen.len(), 0);
+    drop(watcher);
+    assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 0);
+}
+
+#[test]
+fn a_hangup_that_nobody_asked_about_does_not_spin() {
+    let f = open("loop://");
+    let (reader, writer) = ends();
+    drop(writer);
+    let seen = Seen::default();
+    let _watcher = watch_fd(&*f, reader.as_raw_fd(), 0, &seen, "n");
+    let _timer = timer(&*f, 0.05, || ());
+    let before = cpu_time();
+    assert_eq!(f.reactor_run(RunMode::Once).unwrap(), 1);
+    assert!(cpu_time() - before < Duration::from_millis(25));
+    assert_eq!(seen.len(), 0);
+}
+
+/// What this thread has used.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the structure is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

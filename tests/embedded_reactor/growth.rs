@@ -1,0 +1,149 @@
+//! That it stays fast and small: long runs, many watchers, threads.
+
+use std::sync::mpsc;
+use std::thread;
+
+use super::*;
+use flux::backend::kvs_flags;
+
+/// The process's resident memory in MiB.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    (pages * 4096) >> 20
+}
+
+/// Answer every event of the other side with one of the own, `count` times.
+fn play(own: &str, other: &'static str, count: usize, serves: bool) {
+    let f = open("embed://growth-ping-pong");
+    let seen = Rc::new(Cell::new(0));
+    let _handler = handler(&*f, msgtype::EVENT, own, {
+        let (f, seen) = (Rc::clone(&f), Rc::clone(&seen));
+        move |_| {
+            seen.set(seen.get() + 1);
+            f.send_event(other, None).unwrap();
+            if seen.get() == count {
+                f.reactor_stop();
+            }
+        }
+    });
+    f.subscribe(own).unwrap();
+    if serves {
+        f.send_event(other, None).unwrap();
+    }
+    assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 1);
+    assert_eq!(seen.get(), count);
+}
+
+#[test]
+fn two_handles_on_two_threads_play_ping_pong_100_000_times() {
+    let _instance = open("embed://growth-ping-pong");
+    let (ready, started) = mpsc::channel();
+    let start = Instant::now();
+    let ping = thread::spawn(move || {
+        let f = open("embed://growth-ping-pong");
+        f.subscribe("pang").unwrap();
+        ready.send(()).unwrap();
+        play("ping", "pong", 50_000, false);
+    });
+    started.recv().unwrap();
+    // The first ball must find the other side subscribed.
+    thread::sleep(Duration::from_millis(50));
+    play("pong", "ping", 50_000, true);
+    ping.join().unwrap();
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(60), "{elapsed:?}");
+}
+
+#[test]
+fn a_hundred_thousand_timers_fire_in_order() {
+    let f = open("loop://");
+    let last = Rc::new(Cell::new(0));
+    let count = Rc::new(Cell::new(0));
+    let start = Instant::now();
+    let _timers: Vec<_> = (0..100_000u32)
+        .map(|i| {
+            // Neither sorted nor all different.
+            let at = i.wrapping_mul(2_654_435_761) % 1000;
+            let (last, count) = (Rc::clone(&last), Rc::clone(&count));
+            timer(&*f, 2.0 + f64::from(at) / 1e3, move || {
+                // Those of one time were made later one after the other, but
+                // never later than the last of all.
+                assert!(at + 2000 >= last.get());
+                last.set(last.get().max(at));
+                count.set(count.get() + 1);
+            })
+        })
+        .collect();
+    assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 0);
+    assert_eq!(count.get(), 100_000);
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_handle_takes_descriptors_only_while_it_needs_them() {
+    // Other tests open some meanwhile, but not that many.
+    let open_fds = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open_fds();
+    let handles: Vec<_> = (0..200).map(|_| open("embed://growth-fds")).collect();
+    for f in &handles {
+        let _handler = noting(&**f, msgtype::EVENT, "*", &Seen::default(), "event");
+        let _timer = timer(&**f, 0.0, || ());
+        turns(&**f, 2);
+    }
+    assert!(open_fds() < before + 100);
+    for f in &handles {
+        let _handler = noting(&**f, msgtype::EVENT, "*", &Seen::default(), "event");
+        let _timer = timer(&**f, 0.0001, || ());
+        let _signal = watch(&**f, Source::Signal(libc::SIGTTIN), |_| ());
+        f.reactor_run(RunMode::Once).unwrap();
+    }
+    drop(handles);
+    assert!(open_fds() < before + 100);
+}
+
+#[test]
+fn watchers_made_and_dropped_leave_no_memory_behind() {
+    let f = open("embed://growth-watchers");
+    let round = |count: usize| {
+        for i in 0..count {
+            let _timer = repeating(&*f, 100.0, 1.0, || ());
+            let _handler = handler(&*f, msgtype::REQUEST, &format!("t.{i}"), |_| ());
+            let _pattern = handler(&*f, msgtype::EVENT, &format!("t.{i}.*"), |_| ());
+            let _signal = watch(&*f, Source::Signal(libc::SIGTTOU), |_| ());
+            let ready = f.lookup(None, 0, ".").unwrap();
+            let _ready = ready.then(Rc::new(|_| ())).unwrap();
+            let stream = f.lookup(None, kvs_flags::WATCH, "k").unwrap();
+            let _stream = stream.then(Rc::new(|_| ())).unwrap();
+            if i % 10 == 0 {
+                turns(&*f, 1);
+            }
+        }
+    };
+    round(1000);
+    let before = resident();
+    round(100_000);
+    let grown = resident().saturating_sub(before);
+    // Other tests run meanwhile.
+    assert!(grown < 150, "{grown} MiB");
+    assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 0);
+}
+
+#[test]
+fn a_million_messages_through_handlers_leave_no_memory_behind() {
+    let f = open("loop://");
+    let count = Rc::new(Cell::new(0));
+    let _handler = handler(&*f, msgtype::EVENT, "a.*", {
+        let count = Rc::clone(&count);
+        move |_| count.set(count.get() + 1)
+    });
+    let payload = [b'x'; 300];
+    let before = resident();
+    for _ in 0..1_000_000 {
+        f.send_event("a.b", Some(&payload)).unwrap();
+        turns(&*f, 1);
+    }
+    assert_eq!(count.get(), 1_000_000);
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 150, "{grown} MiB");
+}
