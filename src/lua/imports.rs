@@ -40,7 +40,12 @@ macro_rules! imports {
                         let symbol = symbol.ok_or(stringify!($name))?;
                         // SAFETY: Lua's function of this name has the type that
                         // its headers declare, which is the one above.
-                        unsafe { std::mem::transmute::<*mut c_void, _>(symbol) }
+                        unsafe {
+                            std::mem::transmute::<
+                                *mut c_void,
+                                unsafe extern "C-unwind" fn($($type),*) $(-> $result)?,
+                            >(symbol)
+                        }
                     },)*)*
                 })
             }
