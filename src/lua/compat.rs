@@ -157,11 +157,11 @@ mod versioned {
     use super::*;
 
     pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
-        #[cfg(feature = "lua52")]
+        #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
             imports::lua_rawlen(state, index)
         }
-        #[cfg(not(feature = "lua52"))]
+        #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
             imports::lua_rawlen(state, index) as usize
         }
