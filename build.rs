@@ -13,11 +13,19 @@ struct Lua {
     version_num: u32,
     /// Its names in pkg-config, of this and that distribution.
     pkg_config: &'static [&'static str],
+    #[cfg_attr(
+        not(feature = "interpreter"),
+        expect(dead_code, reason = "says which Lua to compile")
+    )]
     source: Source,
 }
 
 #[derive(Clone, Copy)]
 enum Source {
+    #[cfg_attr(
+        not(feature = "interpreter"),
+        expect(dead_code, reason = "says which Lua to compile")
+    )]
     Puc(PucVersion),
     LuaJit,
 }
@@ -220,7 +228,7 @@ pushlightuserdata|pushlstring|pushnil|pushnumber|pushthread|pushvalue|rawequal|r
 rawgetp|rawlen|rawset|rawseti|rawsetp|remove|replace|rotate|setfenv|setfield|setglobal|sethook|\
 setiuservalue|setmetatable|settop|setuservalue|toboolean|tointeger|tointegerx|tolstring|tonumber|\
 tonumberx|topointer|tothread|touserdata|type|typename|version|xmove)|\
-luaL_(argerror|checkstack|loadbuffer|loadbufferx|newstate|openlibs|\
+luaL_(argerror|checkstack|checkversion_|loadbuffer|loadbufferx|newstate|openlibs|\
 openselectedlibs|where)";
 
 const CONSTANTS: &str = "LUA_(VERSION_NUM|REGISTRYINDEX|GLOBALSINDEX|MULTRET|MINSTACK|\

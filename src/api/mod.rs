@@ -50,8 +50,11 @@ lua_functions! {
 /// Lua calls this with a live state, as it calls any C function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn luaopen_flux(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { open_flux(state) }
+    // SAFETY: the caller's promise, and this frame owns nothing.
+    unsafe {
+        lua::check_host(state);
+        open_flux(state)
+    }
 }
 
 /// `require "kvs"`: what `kvs.lua` returns, too.
@@ -60,8 +63,11 @@ pub unsafe extern "C-unwind" fn luaopen_flux(state: *mut lua_State) -> c_int {
 /// As for [`luaopen_flux`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn luaopen_kvs(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { open_kvs(state) }
+    // SAFETY: the caller's promise, and this frame owns nothing.
+    unsafe {
+        lua::check_host(state);
+        open_kvs(state)
+    }
 }
 
 /// The table of module `flux`, pushed.

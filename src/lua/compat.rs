@@ -1,10 +1,11 @@
 //! What differs from Lua 5.1 to 5.5 and LuaJIT, so that the rest is written
-//! against one Lua. The names and the contracts are those of Lua 5.4.
+//! against one Lua. The names and the contracts are those of Lua 5.4. What not
+//! every Lua has is called through `imports`.
 
 use std::os::raw::{c_char, c_int, c_void};
 
-use super::sys;
-use super::sys::lua_State;
+use super::imports;
+use super::sys::{self, lua_State};
 
 pub const TNONE: c_int = sys::LUA_TNONE;
 pub const TNIL: c_int = sys::LUA_TNIL as c_int;
@@ -56,11 +57,11 @@ mod versioned {
     use super::*;
 
     pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
-        unsafe { sys::lua_objlen(state, index) }
+        unsafe { imports::lua_objlen(state, index) }
     }
 
     pub unsafe fn tonumber(state: *mut lua_State, index: c_int) -> f64 {
-        unsafe { sys::lua_tonumber(state, index) }
+        unsafe { imports::lua_tonumber(state, index) }
     }
 
     pub unsafe fn rawget(state: *mut lua_State, index: c_int) -> c_int {
@@ -102,47 +103,50 @@ mod versioned {
         unsafe {
             let index = absindex(state, index);
             sys::lua_pushlightuserdata(state, key.cast_mut());
-            sys::lua_insert(state, -2);
+            imports::lua_insert(state, -2);
             sys::lua_rawset(state, index);
         }
     }
 
     pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
-        unsafe { sys::lua_pcall(state, args, results, msgh) }
+        unsafe { imports::lua_pcall(state, args, results, msgh) }
     }
 
     pub unsafe fn newuserdata(state: *mut lua_State, size: usize) -> *mut c_void {
-        unsafe { sys::lua_newuserdata(state, size) }
+        unsafe { imports::lua_newuserdata(state, size) }
     }
 
     /// The table that a userdata carries.
     pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
-        unsafe { sys::lua_getfenv(state, index) }
+        unsafe { imports::lua_getfenv(state, index) }
     }
 
     /// The userdata at `index` shall carry the table on top, which goes.
     pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
         unsafe {
-            sys::lua_setfenv(state, index);
+            imports::lua_setfenv(state, index);
         }
     }
 
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
-        unsafe { sys::lua_insert(state, index) }
+        unsafe { imports::lua_insert(state, index) }
     }
 
+    #[cfg(feature = "interpreter")]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
-        unsafe { sys::lua_remove(state, index) }
+        unsafe { imports::lua_remove(state, index) }
     }
 
+    #[cfg(feature = "interpreter")]
     pub unsafe fn loadbuffer(state: *mut lua_State, chunk: &[u8], name: *const c_char) -> c_int {
-        unsafe { sys::luaL_loadbuffer(state, chunk.as_ptr().cast(), chunk.len(), name) }
+        unsafe { imports::luaL_loadbuffer(state, chunk.as_ptr().cast(), chunk.len(), name) }
     }
 
     pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
         unsafe { sys::lua_getfield(state, sys::LUA_GLOBALSINDEX, name) }
     }
 
+    #[cfg(feature = "interpreter")]
     pub unsafe fn setglobal(state: *mut lua_State, name: *const c_char) {
         unsafe { sys::lua_setfield(state, sys::LUA_GLOBALSINDEX, name) }
     }
@@ -153,18 +157,18 @@ mod versioned {
     use super::*;
 
     pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
-        #[cfg(feature = "lua52")]
+        #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
-            sys::lua_rawlen(state, index)
+            imports::lua_rawlen(state, index)
         }
-        #[cfg(not(feature = "lua52"))]
+        #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
-            sys::lua_rawlen(state, index) as usize
+            imports::lua_rawlen(state, index) as usize
         }
     }
 
     pub unsafe fn tonumber(state: *mut lua_State, index: c_int) -> f64 {
-        unsafe { sys::lua_tonumberx(state, index, std::ptr::null_mut()) }
+        unsafe { imports::lua_tonumberx(state, index, std::ptr::null_mut()) }
     }
 
     #[cfg(feature = "lua52")]
@@ -212,28 +216,28 @@ mod versioned {
 
     pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
         unsafe {
-            sys::lua_rawgetp(state, index, key);
+            imports::lua_rawgetp(state, index, key);
             sys::lua_type(state, -1)
         }
     }
 
     pub unsafe fn rawsetp(state: *mut lua_State, index: c_int, key: *const c_void) {
-        unsafe { sys::lua_rawsetp(state, index, key) }
+        unsafe { imports::lua_rawsetp(state, index, key) }
     }
 
     pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
-        unsafe { sys::lua_pcallk(state, args, results, msgh, 0, None) }
+        unsafe { imports::lua_pcallk(state, args, results, msgh, 0, None) }
     }
 
     /// With one user value, nil until set.
     pub unsafe fn newuserdata(state: *mut lua_State, size: usize) -> *mut c_void {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
-            sys::lua_newuserdata(state, size)
+            imports::lua_newuserdata(state, size)
         }
         #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
-            sys::lua_newuserdatauv(state, size, 1)
+            imports::lua_newuserdatauv(state, size, 1)
         }
     }
 
@@ -241,11 +245,11 @@ mod versioned {
     pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
-            sys::lua_getuservalue(state, index);
+            imports::lua_getuservalue(state, index);
         }
         #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
-            sys::lua_getiuservalue(state, index, 1);
+            imports::lua_getiuservalue(state, index, 1);
         }
     }
 
@@ -253,48 +257,50 @@ mod versioned {
     pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
-            sys::lua_setuservalue(state, index)
+            imports::lua_setuservalue(state, index)
         }
         #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
-            sys::lua_setiuservalue(state, index, 1);
+            imports::lua_setiuservalue(state, index, 1);
         }
     }
 
     #[cfg(feature = "lua52")]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
-        unsafe { sys::lua_insert(state, index) }
+        unsafe { imports::lua_insert(state, index) }
     }
     #[cfg(not(feature = "lua52"))]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
-        unsafe { sys::lua_rotate(state, index, 1) }
+        unsafe { imports::lua_rotate(state, index, 1) }
     }
 
-    #[cfg(feature = "lua52")]
+    #[cfg(all(feature = "lua52", feature = "interpreter"))]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
-        unsafe { sys::lua_remove(state, index) }
+        unsafe { imports::lua_remove(state, index) }
     }
-    #[cfg(not(feature = "lua52"))]
+    #[cfg(all(not(feature = "lua52"), feature = "interpreter"))]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
         unsafe {
-            sys::lua_rotate(state, index, -1);
+            imports::lua_rotate(state, index, -1);
             sys::lua_settop(state, -2);
         }
     }
 
+    #[cfg(feature = "interpreter")]
     pub unsafe fn loadbuffer(state: *mut lua_State, chunk: &[u8], name: *const c_char) -> c_int {
         let mode = std::ptr::null();
-        unsafe { sys::luaL_loadbufferx(state, chunk.as_ptr().cast(), chunk.len(), name, mode) }
+        unsafe { imports::luaL_loadbufferx(state, chunk.as_ptr().cast(), chunk.len(), name, mode) }
     }
 
     pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
         unsafe {
-            sys::lua_getglobal(state, name);
+            imports::lua_getglobal(state, name);
         }
     }
 
+    #[cfg(feature = "interpreter")]
     pub unsafe fn setglobal(state: *mut lua_State, name: *const c_char) {
-        unsafe { sys::lua_setglobal(state, name) }
+        unsafe { imports::lua_setglobal(state, name) }
     }
 }
 
@@ -314,7 +320,7 @@ unsafe fn absindex(state: *mut lua_State, index: c_int) -> c_int {
 #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
 pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {
     let mut is_integer = 0;
-    let n = unsafe { sys::lua_tointegerx(state, index, &mut is_integer) };
+    let n = unsafe { imports::lua_tointegerx(state, index, &mut is_integer) };
     (is_integer != 0).then_some(n)
 }
 
@@ -331,7 +337,7 @@ pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> 
 pub unsafe fn isinteger(state: *mut lua_State, index: c_int) -> bool {
     #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
     unsafe {
-        sys::lua_isinteger(state, index) != 0
+        imports::lua_isinteger(state, index) != 0
     }
     #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
     {
@@ -367,7 +373,7 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
     // Growing the stack inside a protected call leaves it grown outside, where
     // checking it again then only notes the new limit.
     unsafe {
-        let status = sys::lua_cpcall(state, Some(grow), n as usize as *mut c_void);
+        let status = imports::lua_cpcall(state, Some(grow), n as usize as *mut c_void);
         if status != 0 {
             sys::lua_settop(state, -2);
             return false;

@@ -17,6 +17,7 @@ mod error;
 pub mod gate;
 #[cfg(feature = "interpreter")]
 mod host;
+mod imports;
 mod push;
 mod state;
 pub(crate) mod sys;
@@ -30,6 +31,7 @@ pub use error::{Error, Failure, Result};
 pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;
+pub use imports::check_host;
 pub use push::{Bytes, Integer, Nil, Push, Text};
 pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};

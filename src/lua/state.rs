@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 use std::ptr::NonNull;
 
+#[cfg(any(feature = "lua51", feature = "luajit"))]
+use super::imports;
 use super::{Error, Result, Writer, compat, lua_State, sys};
 
 /// A `lua_State` during one call from Lua. Everything here leaves Lua free to
@@ -321,7 +323,8 @@ impl<'a> State<'a> {
         }
         self.pop(1);
         // SAFETY: lua_cpcall does not raise; on an error it pushes the value.
-        let status = unsafe { sys::lua_cpcall(self.raw, Some(keep_run_job), std::ptr::null_mut()) };
+        let status =
+            unsafe { imports::lua_cpcall(self.raw, Some(keep_run_job), std::ptr::null_mut()) };
         if status != 0 {
             self.pop(1);
             return false;

@@ -189,6 +189,7 @@ unsafe extern "C-unwind" {
         mask: ::std::os::raw::c_int,
         count: ::std::os::raw::c_int,
     );
+    pub fn luaL_checkversion_(L: *mut lua_State, ver: lua_Number, sz: usize);
     pub fn luaL_argerror(
         L: *mut lua_State,
         arg: ::std::os::raw::c_int,

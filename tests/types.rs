@@ -1,0 +1,185 @@
+//! lua/types/flux.lua, which editors read, declares what the modules export,
+//! and nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+const TYPES: &str = include_str!("../lua/types/flux.lua");
+
+/// Names by class.
+type Names = BTreeMap<String, BTreeSet<String>>;
+
+/// Lists all that can be listed, as `class name`: the fields of tables and the
+/// methods of metatables.
+const LIST: &str = r#"
+local flux = require "flux"
+local f = assert(flux.new("embed://types"))
+assert(f:send("broker.ping", {}))
+local objects = {
+  ["flux.Handle"] = f,
+  ["flux.Message"] = assert(f:recvmsg()),
+  ["flux.Watcher"] = assert(f:timer{ timeout = 0, handler = print }),
+  ["flux.Kvsdir"] = assert(f:kvsdir()),
+  ["flux.Kz"] = assert(f:kz_open("types", "w")),
+}
+local tables = { flux = flux, ["flux.json"] = flux.json, ["flux.kvs"] = flux.kvs }
+for class, object in pairs(objects) do tables[class] = getmetatable(object) end
+for class, fields in pairs(tables) do
+  for name in pairs(fields) do
+    if not name:match("^__") then print(class, name) end
+  end
+end
+for name in pairs(require "kvs") do print("flux.kvs", name) end
+"#;
+
+/// What the interpreter prints that runs the chunk.
+fn run(chunk: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
+        .args(["--embedded", "-e", chunk])
+        .output()
+        .expect("the interpreter was built");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What the modules export.
+fn exported() -> Names {
+    let mut names = Names::new();
+    for line in run(LIST).lines() {
+        let (class, name) = line.split_once('\t').expect("a class and a name");
+        names
+            .entry(class.to_owned())
+            .or_default()
+            .insert(name.to_owned());
+    }
+    for (class, source) in [
+        ("flux.Handle", include_str!("../src/api/handle.rs")),
+        ("flux.Message", include_str!("../src/api/message.rs")),
+    ] {
+        names
+            .entry(class.to_owned())
+            .or_default()
+            .extend(computed(source));
+    }
+    names
+}
+
+/// The fields that a class computes, which no table lists: those that its
+/// function `index` knows.
+fn computed(source: &str) -> BTreeSet<String> {
+    let (_, rest) = source
+        .split_once("\nfn index(")
+        .expect("the class has fields");
+    let (body, _) = rest.split_once("\n}").expect("the function has an end");
+    let names = body.split("Some(b\"").skip(1);
+    names
+        .filter_map(|arm| arm.split('"').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What the annotations declare, of the classes that a variable stands for: a
+/// class without one is a table of options.
+fn declared() -> Names {
+    let mut names = Names::new();
+    let mut variables = BTreeMap::new();
+    let (mut class, mut fields) = ("", BTreeSet::new());
+    for line in TYPES.lines() {
+        if let Some(name) = line.strip_prefix("---@class ") {
+            (class, fields) = (name, BTreeSet::new());
+        } else if let Some(field) = line.strip_prefix("---@field ") {
+            let name = field.split([' ', '?']).next().unwrap_or_default();
+            if !name.starts_with('[') {
+                fields.insert(name.to_owned());
+            }
+        } else if let Some(variable) = line
+            .strip_prefix("local ")
+            .and_then(|l| l.strip_suffix(" = {}"))
+        {
+            variables.insert(variable, class);
+            names.insert(class.to_owned(), std::mem::take(&mut fields));
+        } else if let Some(function) = line.strip_prefix("function ") {
+            let function = function.split('(').next().unwrap_or_default();
+            let (variable, name) = function.split_once([':', '.']).expect("a class's function");
+            let class = variables[variable];
+            names
+                .entry(class.to_owned())
+                .or_default()
+                .insert(name.to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn the_annotations_declare_what_the_modules_export_and_nothing_more() {
+    let (exported, declared) = (exported(), declared());
+    for (class, names) in &exported {
+        let none = BTreeSet::new();
+        let annotated = declared.get(class).unwrap_or(&none);
+        let missing: Vec<_> = names.difference(annotated).collect();
+        assert!(missing.is_empty(), "{class}: not declared: {missing:?}");
+        let extra: Vec<_> = annotated.difference(names).collect();
+        assert!(
+            extra.is_empty(),
+            "{class}: declared, and not there: {extra:?}"
+        );
+    }
+    let (there, annotated): (Vec<_>, Vec<_>) =
+        (exported.keys().collect(), declared.keys().collect());
+    assert_eq!(there, annotated);
+}
+
+#[test]
+fn the_annotations_are_lua_and_every_function_s_parameters_are_declared() {
+    run(&format!(
+        "assert(loadfile({:?}))()",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/lua/types/flux.lua")
+    ));
+    let mut annotated = BTreeSet::new();
+    for line in TYPES.lines() {
+        if let Some(rest) = line.strip_prefix("---@param ") {
+            annotated.insert(rest.split([' ', '?']).next().unwrap_or_default());
+        } else if let Some(function) = line.strip_prefix("function ") {
+            let (_, rest) = function.split_once('(').expect("parameters");
+            let (names, _) = rest.split_once(')').expect("parameters");
+            let named: BTreeSet<&str> = names.split(", ").filter(|name| !name.is_empty()).collect();
+            assert_eq!(annotated, named, "{line}");
+            annotated.clear();
+        } else if !line.starts_with("---") {
+            annotated.clear();
+        }
+    }
+}
+
+#[test]
+fn the_page_of_the_api_names_all_that_the_modules_export() {
+    let page = include_str!("../doc/api.md");
+    let object = |class: &str| {
+        match class {
+            "flux.Handle" => "f",
+            "flux.Message" => "msg",
+            "flux.Watcher" => "w",
+            "flux.Kvsdir" => "dir",
+            "flux.Kz" => "kz",
+            "flux.kvs" => "kvs",
+            "flux.json" => "flux.json",
+            _ => "flux",
+        }
+        .to_owned()
+    };
+    for (class, names) in exported() {
+        for name in names {
+            let object = object(&class);
+            let is_named = [".", ":"]
+                .iter()
+                .any(|dot| page.contains(&format!("`{object}{dot}{name}")));
+            // Of a list of constants the first has the module's name.
+            let is_listed = page.contains(&format!("| `flux.{name}` |"));
+            assert!(
+                is_named || is_listed,
+                "{class}: {name} is not in doc/api.md"
+            );
+        }
+    }
+}
