@@ -230,6 +230,14 @@ impl Place {
             .stdout(stdout.try_clone()?)
             .stderr(stdout)
             .process_group(0);
+        // SAFETY: prctl is safe between fork and exec. A run does not outlive
+        // the driver, however that ends.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                Ok(())
+            })
+        };
         for version in ["", "_5_2", "_5_3", "_5_4", "_5_5"] {
             command.env_remove(format!("LUA_INIT{version}"));
             if !version.is_empty() {
