@@ -30,7 +30,7 @@ pub use error::{Error, Failure, Result};
 pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;
-pub use push::{Bytes, Integer, Nil, Push, Text};
+pub use push::{Bytes, Integer, Nil, OnTop, Push, Text};
 pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};
 pub use userdata::{Class, ClassInfo};
