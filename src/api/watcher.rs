@@ -7,10 +7,11 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::{Rc, Weak};
 
-use super::handle::Handle;
+use super::handle::{self, Handle};
 use crate::backend;
 use crate::lua::{
-    Class, ClassInfo, Error, Key, Kind, Push, Raised, Result, State, Text, Writer, lua_CFunction,
+    Class, ClassInfo, Error, Key, Kind, OnTop, Push, Raised, Result, State, Text, Writer,
+    lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -148,6 +149,10 @@ impl WeakWatcher {
     pub fn upgrade(&self) -> Option<Watcher> {
         self.0.upgrade().map(Watcher)
     }
+
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 /// Where on the stack a firing watcher's objects are.
@@ -207,6 +212,7 @@ impl Push for NewWatcher {
         state.push_value(watcher);
         writer.raw_set(-3);
         // The handle keeps it from now on.
+        handle::anchor(writer, 1);
         writer.object_table::<Handle>(1);
         state.push_integer(id);
         state.push_value(watcher);
@@ -247,15 +253,6 @@ pub fn check_handler(state: State<'_>, index: c_int) -> Result<()> {
             2,
             format!("field 'handler': function expected, got {}", kind.name()),
         )),
-    }
-}
-
-/// A field, or a method, that the stack holds.
-struct OnTop;
-
-impl Push for OnTop {
-    fn push(&mut self, _: &Writer<'_>) -> c_int {
-        1
     }
 }
 
