@@ -86,13 +86,35 @@ fn main() {
     let vendored = vendored::build(lua);
     if let Some(library) = &vendored {
         link(&library.archive);
+        // For the tests that compile programs in C.
+        for (name, path) in [("ARCHIVE", &library.archive), ("INCLUDE", &library.include)] {
+            println!("cargo:rustc-env=FLUX_LUA_{name}={}", path.display());
+        }
     }
     if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
         // The host provides Lua's symbols; only Apple's linker has to be told.
         println!("cargo:rustc-link-arg-cdylib=-Wl,-undefined,dynamic_lookup");
     }
+    compile_variadics();
     let include = include_dir(lua, vendored.map(|library| library.include));
     declare(lua, include.as_deref());
+}
+
+/// What is in C because it takes variable arguments. Of C objects a shared
+/// object of Rust's exports nothing, so a function of Rust's lends the name.
+fn compile_variadics() {
+    println!("cargo:rerun-if-changed=src/capi/lutil.c");
+    cc::Build::new()
+        .file("src/capi/lutil.c")
+        // LuaJIT unwinds the stack when an error is raised.
+        .flag_if_supported("-fexceptions")
+        .compile("flux_lua_variadics");
+    let argument = if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
+        "-Wl,-alias,_flux_lua_pusherror,_lua_pusherror"
+    } else {
+        "-Wl,--defsym=lua_pusherror=flux_lua_pusherror"
+    };
+    println!("cargo:rustc-link-arg-cdylib={argument}");
 }
 
 /// The Lua whose feature is on; a clear word when it is not exactly one.

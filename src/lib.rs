@@ -3,6 +3,7 @@
 //! Arrows go down only:
 //!
 //! - [`api`]: what a script sees, one file a Lua class
+//! - [`capi`]: what a C plugin sees, over the same classes
 //! - [`json`]: Lua ↔ JSON, straight between the Lua stack and bytes
 //! - [`lua`]: Lua's C API made safe to build on; knows nothing of Flux
 //! - [`backend`]: what a Flux handle can do, as one trait; knows no Lua
@@ -11,6 +12,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod capi;
 pub mod json;
 pub mod lua;
 

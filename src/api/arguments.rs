@@ -70,6 +70,13 @@ pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     if state.kind(index) != Kind::String {
         return Err(Error::expected(state, index, "string"));
     }
+    format(state, index)?;
+    let made = state.bytes(-1).unwrap_or_default();
+    utf8(made).map_err(|why| Error::argument(index, why))
+}
+
+/// Push what `string.format` makes of the values from `index` on.
+pub fn format(state: State<'_>, index: c_int) -> Result<()> {
     let last = state.top();
     if !state.reserve(last - index + 2) {
         return Err(Error::Raise("stack overflow".to_owned()));
@@ -87,8 +94,7 @@ pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
             .unwrap_or_default();
         return Err(Error::failure(format!("string.format: {why}")));
     }
-    let made = state.bytes(-1).unwrap_or_default();
-    utf8(made).map_err(|why| Error::argument(index, why))
+    Ok(())
 }
 
 /// Where a request goes, and how long its answer may take.

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::os::raw::c_int;
+use std::os::raw::{c_int, c_void};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ pub struct Handle(Rc<Inner>);
 
 struct Inner {
     uri: String,
+    /// Whether C code opened it, and passed it to this Lua state.
+    is_external: bool,
     /// None once closed.
     backend: RefCell<Option<Rc<dyn backend::Handle>>>,
     /// What was put since the last commit.
@@ -65,6 +67,28 @@ impl Class for Handle {
 }
 
 impl Handle {
+    fn new(
+        state: State<'_>,
+        uri: String,
+        is_external: bool,
+        backend: Rc<dyn backend::Handle>,
+    ) -> Result<Handle> {
+        let gate = Gate::of(state)?;
+        Ok(Handle(Rc::new(Inner {
+            id: gate.next_id(),
+            gate,
+            watchers: RefCell::default(),
+            running: Cell::new(0),
+            raised: Cell::new(false),
+            reason: RefCell::new(None),
+            uri,
+            is_external,
+            backend: RefCell::new(Some(backend)),
+            pending: RefCell::new(None),
+            deadlines: RefCell::default(),
+        })))
+    }
+
     /// The broker, while the handle is open.
     pub fn backend(&self) -> Result<Rc<dyn backend::Handle>> {
         let backend = self.0.backend.borrow().clone();
@@ -80,7 +104,11 @@ impl Handle {
         let mut pending = self.0.pending.borrow_mut();
         let transaction = match &mut *pending {
             Some(transaction) => transaction,
-            none => none.insert(backend.transaction()?),
+            none => {
+                let begun = backend.transaction()?;
+                self.hold()?;
+                none.insert(begun)
+            }
         };
         Ok(work(transaction.as_mut())?)
     }
@@ -88,7 +116,9 @@ impl Handle {
     /// Take the pending transaction: whatever becomes of it, what is put from
     /// now on belongs to the next.
     pub fn take_pending(&self) -> Option<Box<dyn Transaction>> {
-        self.0.pending.borrow_mut().take()
+        let pending = self.0.pending.borrow_mut().take();
+        self.let_go();
+        pending
     }
 
     pub fn deadlines(&self) -> std::cell::RefMut<'_, HashMap<u32, Instant>> {
@@ -121,6 +151,36 @@ impl Handle {
             }
             0
         });
+        self.let_go();
+    }
+
+    /// A handle of C code's holds what scripts put there, and they need not
+    /// keep a reference to it: it is kept while there is something on it.
+    fn hold(&self) -> Result<()> {
+        let held = self.0.gate.protect(|writer| {
+            if self.0.is_external && push_handle(writer, self.0.id) {
+                anchor(writer, writer.state().top());
+            }
+            0
+        });
+        match held {
+            true => Ok(()),
+            false => Err(Error::Raise("not enough memory".to_owned())),
+        }
+    }
+
+    /// The opposite, when nothing is left.
+    fn let_go(&self) {
+        let is_idle = || self.0.pending.borrow().is_none() && self.0.watchers.borrow().is_empty();
+        if self.0.is_external && is_idle() {
+            self.0.gate.protect(|writer| {
+                writer.state().registry(&ANCHORS);
+                writer.integer(self.0.id);
+                writer.nil();
+                writer.raw_set(-3);
+                0
+            });
+        }
     }
 
     pub fn run_reactor(&self, mode: RunMode) -> Result<backend::Result<u32>> {
@@ -218,7 +278,7 @@ impl Handle {
         {
             backend.reactor_stop();
         }
-        self.0.pending.borrow_mut().take();
+        self.take_pending();
         self.0.deadlines.borrow_mut().clear();
         self.0.backend.borrow_mut().take();
     }
@@ -226,6 +286,11 @@ impl Handle {
 
 /// In the registry: the handles' userdata by id; it keeps none.
 static HANDLES: Key = Key::unique();
+/// In the registry: those of C code's handles by address; it keeps none.
+static EXTERNAL: Key = Key::unique();
+/// In the registry: those of C code's handles that have something on them, by
+/// id; it keeps them.
+static ANCHORS: Key = Key::unique();
 /// In the registry: what handlers raised, by the handle's id.
 static RAISED: Key = Key::unique();
 
@@ -236,6 +301,20 @@ const LOG_ERR: i32 = 3;
 fn push_handle(writer: &Writer<'_>, id: i64) -> bool {
     writer.state().registry(&HANDLES);
     writer.state().raw_get_index(-1, id) == Kind::Userdata
+}
+
+/// Keep the handle at `index`, if it is C code's, until nothing is on it.
+pub fn anchor(writer: &Writer<'_>, index: c_int) {
+    let state = writer.state();
+    let id = match state.object::<Handle>(index) {
+        Some(Some(handle)) if handle.0.is_external => handle.0.id,
+        _ => return,
+    };
+    state.registry(&ANCHORS);
+    state.push_integer(id);
+    state.push_value(index);
+    writer.raw_set(-3);
+    state.pop(1);
 }
 
 /// A fresh handle, pushed as userdata.
@@ -273,19 +352,34 @@ fn new(state: State<'_>) -> Result<NewHandle> {
             detail: error.detail,
         })
     })?;
-    let gate = Gate::of(state)?;
-    Ok(NewHandle(Some(Handle(Rc::new(Inner {
-        id: gate.next_id(),
-        gate,
-        watchers: RefCell::default(),
-        running: Cell::new(0),
-        raised: Cell::new(false),
-        reason: RefCell::new(None),
-        uri: uri.unwrap_or("default").to_owned(),
-        backend: RefCell::new(Some(backend)),
-        pending: RefCell::new(None),
-        deadlines: RefCell::default(),
-    })))))
+    let uri = uri.unwrap_or("default").to_owned();
+    Ok(NewHandle(Some(Handle::new(state, uri, false, backend)?)))
+}
+
+/// Push the userdata of a handle of C code's that is at `address`: the one
+/// that it has in this Lua state, or one made of `backend`.
+pub fn push_external(
+    state: State<'_>,
+    backend: Box<dyn backend::Handle>,
+    address: *const c_void,
+) -> Result<Handle> {
+    let backend = Rc::from(backend);
+    let fresh = Handle::new(state, "external".to_owned(), true, backend)?;
+    let mut fresh = NewHandle(Some(fresh));
+    state.protect(0, |writer| {
+        let state = writer.state();
+        state.registry(&EXTERNAL);
+        writer.light_userdata(address);
+        state.raw_get(1);
+        if !matches!(state.object::<Handle>(-1), Some(Some(_))) {
+            fresh.push(writer);
+            writer.light_userdata(address);
+            state.push_value(-2);
+            writer.raw_set(1);
+        }
+        1
+    })?;
+    state.check_object(-1)
 }
 
 fn open_backend(uri: Option<&str>) -> backend::Result<Rc<dyn backend::Handle>> {
@@ -442,7 +536,11 @@ pub fn open(writer: &Writer<'_>) {
     }
     writer.weak_values();
     writer.set_registry(&HANDLES);
-    writer.table(0, 0);
-    writer.set_registry(&RAISED);
+    writer.weak_values();
+    writer.set_registry(&EXTERNAL);
+    for kept in [&ANCHORS, &RAISED] {
+        writer.table(0, 0);
+        writer.set_registry(kept);
+    }
     writer.state().pop(1);
 }

@@ -1,5 +1,6 @@
 //! A KVS directory, class `CMB.kvsdir`: indexed like a table.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -24,6 +25,8 @@ struct Inner {
     handle: Handle,
     key: String,
     names: Rc<[String]>,
+    /// C code's own directory that this is of, alive as long.
+    _code: Option<Box<dyn Any>>,
 }
 
 impl Class for Dir {
@@ -56,23 +59,61 @@ impl Dir {
 }
 
 /// A directory to be pushed as userdata.
-pub struct NewDir(Option<Dir>);
+pub struct NewDir {
+    dir: Option<Dir>,
+    /// Whether its handle's userdata, which it keeps, is on top of the stack.
+    keeps_handle: bool,
+}
 
 impl NewDir {
     /// Of a lookup of `key` with READDIR; its error, if it failed.
     pub fn of(handle: Handle, key: String, lookup: &dyn Future) -> Result<NewDir> {
         let entries = treeobj::dir_entries(lookup.payload()?.unwrap_or_default())?;
         let names = entries.into_iter().map(|(name, _)| name).collect();
-        Ok(NewDir(Some(Dir(Rc::new(Inner { handle, key, names })))))
+        let dir = Inner {
+            handle,
+            key,
+            names,
+            _code: None,
+        };
+        Ok(NewDir {
+            dir: Some(Dir(Rc::new(dir))),
+            keeps_handle: false,
+        })
+    }
+
+    /// Of a directory of C code's, whose handle's userdata is on top of the stack.
+    pub fn external(handle: Handle, key: String, names: Vec<String>, code: Box<dyn Any>) -> NewDir {
+        let dir = Inner {
+            handle,
+            key,
+            names: names.into(),
+            _code: Some(code),
+        };
+        NewDir {
+            dir: Some(Dir(Rc::new(dir))),
+            keeps_handle: true,
+        }
     }
 }
 
 impl Push for NewDir {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        writer.new_object(&mut self.0);
+        let handle = writer.state().top();
+        writer.new_object(&mut self.dir);
+        if self.keeps_handle {
+            writer.object_table::<Dir>(handle + 1);
+            writer.state().push_value(handle);
+            writer.raw_set_index(-2, HANDLE);
+            writer.state().pop(1);
+        }
         1
     }
 }
+
+/// Where a directory's own table keeps the userdata of C code's handle, so
+/// that pushing the handle finds the one on which the directory's puts are.
+const HANDLE: c_int = 1;
 
 /// What indexing finds.
 enum Indexed {

@@ -1,7 +1,7 @@
 //! A message, class `CMB.zmsgi`: its parts, and responding to it. Also what
 //! `recv` and `recv_event` return of one.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
 use std::rc::Rc;
 
@@ -14,13 +14,29 @@ use crate::lua::{
 };
 use crate::lua_functions;
 
-/// A received message and the handle that it is answered on.
+/// A message, and what it is responded to with.
 #[derive(Clone)]
 pub struct Message(Rc<Inner>);
 
 struct Inner {
-    handle: Handle,
     message: Box<dyn backend::Message>,
+    /// One [`msgtype`] bit: the message's own, unless C code calls it another.
+    msgtype: i32,
+    origin: Origin,
+}
+
+enum Origin {
+    /// It came over this handle.
+    Handle(Handle),
+    /// C code made it.
+    Code(Rc<dyn Responder>),
+}
+
+/// What responds to a message that came over no handle.
+pub trait Responder {
+    /// Push what `msg:respond` returns and return how many that is; none where
+    /// nobody responds. `payload` is JSON text. May raise.
+    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Option<c_int>;
 }
 
 impl Class for Message {
@@ -37,7 +53,11 @@ impl Class for Message {
 impl Message {
     /// A message that came over `handle`.
     pub fn new(handle: Handle, message: Box<dyn backend::Message>) -> Message {
-        Message(Rc::new(Inner { handle, message }))
+        Message(Rc::new(Inner {
+            msgtype: message.msgtype(),
+            message,
+            origin: Origin::Handle(handle),
+        }))
     }
 }
 
@@ -47,6 +67,19 @@ pub struct NewMessage(Option<Message>);
 impl NewMessage {
     pub fn new(handle: Handle, message: Box<dyn backend::Message>) -> NewMessage {
         NewMessage(Some(Message::new(handle, message)))
+    }
+
+    /// A message that C code made, which calls its type `msgtype`.
+    pub fn with_responder(
+        message: Box<dyn backend::Message>,
+        msgtype: i32,
+        responder: Rc<dyn Responder>,
+    ) -> NewMessage {
+        NewMessage(Some(Message(Rc::new(Inner {
+            message,
+            msgtype,
+            origin: Origin::Code(responder),
+        }))))
     }
 }
 
@@ -63,6 +96,7 @@ fn type_name(msgtype: i32) -> &'static str {
         msgtype::RESPONSE => "response",
         msgtype::EVENT => "event",
         msgtype::CONTROL => "control",
+        msgtype::ANY => "all",
         _ => "unknown",
     }
 }
@@ -124,11 +158,11 @@ fn index(state: State<'_>) -> Result<Part> {
     let message: Message = state.check_object(1)?;
     let of = &*message.0.message;
     Ok(match state.bytes(2) {
-        Some(b"type") => Part::Name(type_name(of.msgtype())),
+        Some(b"type") => Part::Name(type_name(message.0.msgtype)),
         Some(b"tag") => Part::Topic(message),
         Some(b"data") => data(state, message),
         Some(b"payload") => Part::Payload(message),
-        Some(b"errnum") => Part::Integer(errnum(of)?),
+        Some(b"errnum") => Part::Integer(errnum(&message)?),
         Some(b"matchtag") => Part::Integer(of.matchtag()?.into()),
         Some(b"nodeid") => Part::Integer(of.nodeid()?.into()),
         Some(b"userid") => Part::Integer(of.userid()?.into()),
@@ -138,13 +172,13 @@ fn index(state: State<'_>) -> Result<Part> {
     })
 }
 
-fn errnum(message: &dyn backend::Message) -> Result<i64> {
-    if message.msgtype() != msgtype::RESPONSE {
+fn errnum(message: &Message) -> Result<i64> {
+    if message.0.msgtype & msgtype::RESPONSE == 0 {
         return Err(Error::failure(
             "zmsg: errnum requested for non-response msg",
         ));
     }
-    Ok(message.errnum()?.into())
+    Ok(message.0.message.errnum()?.into())
 }
 
 fn data(state: State<'_>, message: Message) -> Part {
@@ -171,36 +205,81 @@ fn tostring(state: State<'_>) -> Result<Text> {
     let message: Message = state.check_object(1)?;
     let of = &*message.0.message;
     let topic = String::from_utf8_lossy(of.topic().unwrap_or(b"(no topic)"));
-    Ok(Text(format!("flux {} {topic}", type_name(of.msgtype()))))
+    Ok(Text(format!(
+        "flux {} {topic}",
+        type_name(message.0.msgtype)
+    )))
 }
 
+/// What `msg:respond` returns.
+enum Responded {
+    Sent,
+    /// What C code makes of the payload.
+    Code(Rc<dyn Responder>, CString),
+}
+
+impl Push for Responded {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let top = writer.state().top();
+        match self {
+            Responded::Sent => Integer(0).push(writer),
+            Responded::Code(responder, payload) => match responder.respond(writer, payload) {
+                Some(count) => count,
+                None => {
+                    writer.state().set_top(top);
+                    writer.nil();
+                    writer.bytes(NO_RESPONDER.as_bytes());
+                    2
+                }
+            },
+        }
+    }
+}
+
+/// The C bindings' words.
+const NO_RESPONDER: &str = "zmsg_info_respond: Not implemented";
+
 /// `msg:respond(table)`
-fn respond(state: State<'_>) -> Result<Integer> {
-    let message = request(state)?;
+fn respond(state: State<'_>) -> Result<Responded> {
+    let message: Message = state.check_object(1)?;
+    let handle = match &message.0.origin {
+        Origin::Handle(handle) => request(&message).map(|()| handle)?,
+        Origin::Code(responder) => {
+            let payload = payload::read(state, 2)?.unwrap_or_default();
+            let payload = CString::new(payload).unwrap_or_default();
+            if payload.is_empty() {
+                return Err(Error::failure("JSON conversion error"));
+            }
+            return Ok(Responded::Code(responder.clone(), payload));
+        }
+    };
     let payload = payload::read(state, 2)?;
-    let backend = message.0.handle.backend()?;
+    let backend = handle.backend()?;
     backend.respond(&*message.0.message, payload.as_deref())?;
-    Ok(Integer(0))
+    Ok(Responded::Sent)
 }
 
 /// `msg:respond_error(errnum[, text])`
 fn respond_error(state: State<'_>) -> Result<Integer> {
-    let message = request(state)?;
+    let message: Message = state.check_object(1)?;
+    let Origin::Handle(handle) = &message.0.origin else {
+        return Err(Error::failure(NO_RESPONDER));
+    };
+    request(&message)?;
     let errnum = arguments::integer(state, 2, 1..=i32::MAX.into())? as i32;
     let text = match state.kind(3) {
         Kind::None | Kind::Nil => None,
         _ => Some(arguments::text(state, 3)?),
     };
-    let backend = message.0.handle.backend()?;
+    let backend = handle.backend()?;
     backend.respond_error(&*message.0.message, errnum, text)?;
     Ok(Integer(0))
 }
 
-/// `self`, which must be a request.
-fn request(state: State<'_>) -> Result<Message> {
-    let message: Message = state.check_object(1)?;
-    match message.0.message.msgtype() {
-        msgtype::REQUEST => Ok(message),
+/// That the message is a request.
+fn request(message: &Message) -> Result<()> {
+    match message.0.msgtype {
+        msgtype::REQUEST => Ok(()),
         other => Err(backend::Error::with_detail(
             libc::EINVAL,
             format!(
@@ -275,6 +354,11 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"respond", Some(lua_respond)),
     (c"respond_error", Some(lua_respond_error)),
 ];
+
+/// Push the metatable of messages.
+pub fn push_class(state: State<'_>) {
+    state.registry(&Message::info().key);
+}
 
 pub fn open(writer: &Writer<'_>) {
     writer.new_class::<Message>(METHODS);

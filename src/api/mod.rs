@@ -24,6 +24,11 @@ mod watcher;
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
 
+pub use arguments::format;
+pub use handle::{Handle, push_external};
+pub use kvsdir::NewDir;
+pub use message::{NewMessage, Responder, push_class as push_message_class};
+
 use crate::backend::{self, msgtype};
 use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
 use crate::{json, lua_functions};
@@ -85,6 +90,20 @@ fn kvs_module(_: State<'_>) -> lua::Result<KvsModule> {
 
 /// Under which the registry says that the classes are made.
 static OPENED: Key = Key::unique();
+
+/// Make the classes where no module has made them yet.
+pub fn open(state: State<'_>) -> lua::Result<()> {
+    let is_open = state.registry(&OPENED) != Kind::Nil;
+    state.pop(1);
+    if is_open {
+        return Ok(());
+    }
+    state.protect(0, |writer| {
+        open_classes(writer);
+        0
+    })?;
+    Ok(())
+}
 
 /// Make the classes, once in a Lua state: an object made before a module is
 /// loaded again is of the same class as one made after.

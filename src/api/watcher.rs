@@ -7,10 +7,11 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::{Rc, Weak};
 
-use super::handle::Handle;
+use super::handle::{self, Handle};
 use crate::backend;
 use crate::lua::{
-    Class, ClassInfo, Error, Key, Kind, Push, Raised, Result, State, Text, Writer, lua_CFunction,
+    Class, ClassInfo, Error, Key, Kind, OnTop, Push, Raised, Result, State, Text, Writer,
+    lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -79,15 +80,13 @@ impl Watcher {
             kind: traits.kind,
             removed: traits.removed,
         };
-        let watcher = Watcher(Rc::new(Inner {
+        Watcher(Rc::new(Inner {
             reference,
             handle,
             source: RefCell::new(None),
             ended: Cell::new(false),
             is_checked: traits.is_checked,
-        }));
-        watcher.0.handle.adopt(id, watcher.clone());
-        watcher
+        }))
     }
 
     pub fn downgrade(&self) -> WeakWatcher {
@@ -200,7 +199,9 @@ pub struct NewWatcher {
 }
 
 impl NewWatcher {
+    /// The watcher is its handle's from now on.
     pub fn new(watcher: Watcher) -> NewWatcher {
+        watcher.handle().adopt(watcher.id(), watcher.clone());
         NewWatcher {
             watcher,
             is_pushed: false,
@@ -232,6 +233,7 @@ impl Push for NewWatcher {
         state.push_value(watcher);
         writer.raw_set(-3);
         // The handle keeps it from now on.
+        handle::anchor(writer, 1);
         writer.object_table::<Handle>(1);
         state.push_integer(id);
         state.push_value(watcher);
@@ -273,15 +275,6 @@ pub fn check_handler(state: State<'_>, index: c_int) -> Result<()> {
             2,
             format!("field 'handler': function expected, got {}", kind.name()),
         )),
-    }
-}
-
-/// A field, or a method, that the stack holds.
-struct OnTop;
-
-impl Push for OnTop {
-    fn push(&mut self, _: &Writer<'_>) -> c_int {
-        1
     }
 }
 

@@ -16,7 +16,7 @@ use crate::lua::{Kind, State, compat, sys};
 pub fn encode(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let top = state.top();
     let start = out.len();
-    let index = if index < 0 { top + 1 + index } else { index };
+    let index = state.absolute(index);
     let mut encoder = Encoder {
         state,
         out,
@@ -226,7 +226,7 @@ impl Encoder<'_, '_> {
     /// Write a table that has number keys, of which it is not known yet what
     /// they make of it.
     fn numbered(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
-        let Some(count) = self.array_len(table, top) else {
+        let Some(count) = array_len(self.state, table) else {
             self.state.push_nil();
             self.state.next(table);
             return self.object(table, top, depth);
@@ -245,24 +245,6 @@ impl Encoder<'_, '_> {
         Ok(())
     }
 
-    /// How many items the table has if its keys are exactly 1 to that.
-    fn array_len(&mut self, table: c_int, top: c_int) -> Option<i64> {
-        let key = top + 1;
-        let (mut count, mut greatest) = (0, 0);
-        self.state.push_nil();
-        while self.state.next(table) {
-            let n = self.state.integer(key).filter(|&n| n > 0);
-            let Some(n) = n else {
-                self.state.set_top(top);
-                return None;
-            };
-            count += 1;
-            greatest = greatest.max(n);
-            self.state.set_top(key);
-        }
-        (count == greatest).then_some(count)
-    }
-
     /// Write a key of an object and the colon.
     fn key(&mut self, table: c_int, key: c_int) -> Outcome {
         match self.state.bytes(key) {
@@ -279,17 +261,9 @@ impl Encoder<'_, '_> {
     }
 
     fn other_key(&mut self, key: c_int) -> Outcome {
-        let kind = self.state.kind(key);
-        let (Kind::Number, Some(x)) = (kind, self.state.number(key)) else {
-            return Err(Fault::new(format!("a key of type {}", kind.name())));
-        };
-        if !x.is_finite() {
-            return Err(not_finite("a key", x));
-        }
         self.out.push(b'"');
-        match self.state.integer(key) {
-            Some(n) => write_integer(self.out, n),
-            None => write_float(self.out, x),
+        if !number_name(self.state, key, self.out) {
+            return Err(not_a_name(self.state, key));
         }
         self.out.push(b'"');
         Ok(())
@@ -327,6 +301,40 @@ impl Encoder<'_, '_> {
     }
 }
 
+/// How many items the table becomes an array of; none where it becomes an
+/// object. Needs four free slots.
+pub fn array_len(state: State<'_>, table: c_int) -> Option<i64> {
+    let top = state.top();
+    let key = top + 1;
+    let (mut count, mut greatest) = (0, 0);
+    state.push_nil();
+    while state.next(table) {
+        let n = state.integer(key).filter(|&n| n > 0);
+        let Some(n) = n else {
+            state.set_top(top);
+            return None;
+        };
+        count += 1;
+        greatest = greatest.max(n);
+        state.set_top(key);
+    }
+    if count == 0 && !has_array_mark(state, table) {
+        return None;
+    }
+    (count == greatest).then_some(count)
+}
+
+/// Append the name that a number key becomes, and return true; other values
+/// become none.
+pub fn number_name(state: State<'_>, key: c_int, out: &mut Vec<u8>) -> bool {
+    match (state.kind(key), state.integer(key), state.number(key)) {
+        (Kind::Number, Some(n), _) => write_integer(out, n),
+        (Kind::Number, None, Some(x)) if x.is_finite() => write_float(out, x),
+        _ => return false,
+    }
+    true
+}
+
 /// The number whose text as a key is exactly this.
 fn key_number(text: &str) -> Option<Number> {
     let (number, end) = read(text, 0).ok()?;
@@ -348,6 +356,14 @@ fn unencodable(kind: Kind) -> Box<Fault> {
         Kind::Nil | Kind::None => "cannot encode nil".to_owned(),
         kind => format!("cannot encode a {}", kind.name()),
     })
+}
+
+#[cold]
+fn not_a_name(state: State<'_>, key: c_int) -> Box<Fault> {
+    match state.number(key) {
+        Some(x) => not_finite("a key", x),
+        None => Fault::new(format!("a key of type {}", state.kind(key).name())),
+    }
 }
 
 #[cold]

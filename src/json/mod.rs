@@ -13,15 +13,16 @@ use std::os::raw::c_int;
 use std::ptr::NonNull;
 
 pub use decode::{Options, Scratch, decode};
-pub use encode::{encode, encode_object};
+pub use encode::{array_len, encode, encode_object, number_name};
 pub use error::{DecodeError, EncodeError, Reason};
+pub use number::integral;
 
-use crate::lua::{Error, Key, Kind, Push, Result, State, Writer};
+use crate::lua::{Error, Key, Kind, OnTop, Push, Result, State, Writer};
 use crate::lua_functions;
 
 /// So many tables within one another, and no more: a table that holds itself
 /// ends here.
-const MAX_DEPTH: u32 = 1000;
+pub const MAX_DEPTH: u32 = 1000;
 
 /// Under which the registry keeps the metatable that makes an empty table an
 /// array.
@@ -142,15 +143,6 @@ fn write_kept(state: State<'_>, text: &mut Vec<u8>) -> Result<Written> {
 
 fn raised(error: EncodeError) -> Error {
     Error::Raise(error.to_string())
-}
-
-/// The topmost value, already on the stack.
-struct OnTop;
-
-impl Push for OnTop {
-    fn push(&mut self, _: &Writer<'_>) -> c_int {
-        1
-    }
 }
 
 /// `flux.json.decode(text[, {null = value}])` → value, or `nil, err`.

@@ -37,12 +37,18 @@ pub fn write_integer(out: &mut Vec<u8>, n: i64) {
     out.extend_from_slice(&digits[start..]);
 }
 
+/// The integer that a float is written as: an integral one below 2^53.
+pub fn integral(x: f64) -> Option<i64> {
+    let n = x as i64;
+    let is_minus_zero = n == 0 && x.is_sign_negative();
+    let is_exact = n as f64 == x && n.unsigned_abs() < EXACT_INTEGERS;
+    (is_exact && !is_minus_zero).then_some(n)
+}
+
 /// Append a finite float: an integral one below 2^53 as an integer, others as
 /// the shortest text that reads back the same, and as a float.
 pub fn write_float(out: &mut Vec<u8>, x: f64) {
-    let n = x as i64;
-    let is_minus_zero = n == 0 && x.is_sign_negative();
-    if n as f64 == x && n.unsigned_abs() < EXACT_INTEGERS && !is_minus_zero {
+    if let Some(n) = integral(x) {
         return write_integer(out, n);
     }
     let written = serde_json::to_writer(out, &x);

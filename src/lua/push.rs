@@ -12,6 +12,8 @@ pub trait Push {
     fn push(&mut self, writer: &Writer<'_>) -> c_int;
 }
 
+/// The topmost value, already on the stack.
+pub struct OnTop;
 /// One nil.
 pub struct Nil;
 /// One integer.
@@ -24,6 +26,12 @@ pub struct Text(pub String);
 impl Push for () {
     fn push(&mut self, _: &Writer<'_>) -> c_int {
         0
+    }
+}
+
+impl Push for OnTop {
+    fn push(&mut self, _: &Writer<'_>) -> c_int {
+        1
     }
 }
 

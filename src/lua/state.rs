@@ -114,6 +114,15 @@ impl<'a> State<'a> {
         unsafe { sys::lua_gettop(self.raw) }
     }
 
+    /// A stack index that counts from the bottom.
+    pub fn absolute(self, index: c_int) -> c_int {
+        if index < 0 {
+            self.top() + 1 + index
+        } else {
+            index
+        }
+    }
+
     /// Drop everything above `top`.
     pub fn set_top(self, top: c_int) {
         debug_assert!(top <= self.top());

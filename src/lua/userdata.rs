@@ -149,7 +149,13 @@ impl Writer<'_> {
     /// Make the class's metatable and leave it on the stack; `__name`, `__gc`
     /// where the value needs it, and the metamethods given are in it.
     pub fn new_class<T: Class>(&self, functions: &[(&CStr, lua_CFunction)]) {
-        self.table(0, functions.len() + 3);
+        // Where memory ran short it is there, and so may objects be that have it.
+        if self.state().registry(&T::info().key) != Kind::Table {
+            self.state().pop(1);
+            self.table(0, functions.len() + 3);
+            self.state().push_value(-1);
+            self.set_registry(&T::info().key);
+        }
         let metatable = self.state().top();
         for (name, function) in functions {
             self.function(*function);
@@ -163,8 +169,6 @@ impl Writer<'_> {
         }
         self.bytes(T::info().name.to_bytes());
         self.set_field(metatable, c"__name");
-        self.state().push_value(metatable);
-        self.set_registry(&T::info().key);
         // Where C code that knew the C bindings looks for it.
         self.state().push_value(metatable);
         self.set_field(compat::REGISTRYINDEX, T::info().name);

@@ -39,9 +39,14 @@ impl<'a> Writer<'a> {
 
     /// Room for `n` more values; raises "stack overflow" if there is none.
     pub fn reserve(&self, n: c_int) {
+        // Not luaL_checkstack: without memory for its words, Lua 5.5's goes on
+        // as if it had them.
         // SAFETY: the state is live and this frame may be jumped over, as in
         // every block of this impl that says no more.
-        unsafe { sys::luaL_checkstack(self.raw, n, std::ptr::null()) }
+        if unsafe { sys::lua_checkstack(self.raw, n) } == 0 {
+            self.bytes(b"stack overflow");
+            self.raise();
+        }
     }
 
     /// Does not raise.

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 
+use super::library;
 use super::sys::{Api, flux_match, flux_msg_t};
 use super::text::{self, Bytes};
 use crate::backend::{Error, Match, Message, Result, msgtype};
@@ -81,6 +82,20 @@ impl FluxMessage {
             (self.api.flux_msg_set_string)(response.msg, text::pointer(payload))
         })?;
         Ok(response)
+    }
+
+    /// A message of our own like this one of C code's.
+    ///
+    /// # Safety
+    ///
+    /// `msg` is null or a valid message.
+    pub unsafe fn copy_of(msg: *const flux_msg_t) -> Result<FluxMessage> {
+        if msg.is_null() {
+            return Err(Error::new(libc::EINVAL));
+        }
+        let api = library::api()?;
+        // SAFETY: valid by the contract; a new message or null is returned.
+        unsafe { FluxMessage::from_owned(api, (api.flux_msg_copy)(msg, true)) }
     }
 
     /// Where a request goes, and by what its response is known.

@@ -8,6 +8,7 @@ mod dispatch;
 mod future;
 mod handle;
 mod kvs;
+mod kvsdir;
 mod library;
 mod message;
 mod open;
@@ -20,8 +21,10 @@ mod text;
 mod watcher;
 
 pub use handle::FluxHandle;
+pub use kvsdir::FluxKvsdir;
+pub use message::FluxMessage;
 pub use open::open;
-pub use sys::flux_t;
+pub use sys::{flux_kvsdir_t, flux_msg_t, flux_t};
 
 /// libflux-core's version, or `None` where it is not installed.
 pub fn version() -> Option<String> {

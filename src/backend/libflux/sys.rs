@@ -21,6 +21,9 @@ macro_rules! opaque {
 opaque! {
     /// A connection to a broker.
     flux_t;
+    /// A KVS directory as it was when it was looked up.
+    flux_kvsdir_t;
+    flux_kvsitr_t;
     flux_msg_t;
     flux_future_t;
     flux_kvs_txn_t;
@@ -168,6 +171,7 @@ functions! {
         fn flux_msg_set_string(msg: *mut flux_msg_t, s: *const c_char) -> c_int;
         fn flux_msg_set_matchtag(msg: *mut flux_msg_t, matchtag: u32) -> c_int;
         fn flux_msg_set_nodeid(msg: *mut flux_msg_t, nodeid: u32) -> c_int;
+        fn flux_msg_copy(msg: *const flux_msg_t, payload: bool) -> *mut flux_msg_t;
         fn flux_msg_set_flag(msg: *mut flux_msg_t, flag: c_int) -> c_int;
 
         fn flux_event_subscribe_ex(
@@ -304,6 +308,13 @@ functions! {
             ns: *const c_char,
             target: *const c_char,
         ) -> c_int;
+        fn flux_kvsdir_incref(dir: *mut flux_kvsdir_t);
+        fn flux_kvsdir_destroy(dir: *mut flux_kvsdir_t);
+        fn flux_kvsdir_key(dir: *const flux_kvsdir_t) -> *const c_char;
+        fn flux_kvsdir_handle(dir: *const flux_kvsdir_t) -> *mut c_void;
+        fn flux_kvsitr_create(dir: *const flux_kvsdir_t) -> *mut flux_kvsitr_t;
+        fn flux_kvsitr_next(itr: *mut flux_kvsitr_t) -> *const c_char;
+        fn flux_kvsitr_destroy(itr: *mut flux_kvsitr_t);
     }
     optional {
         fn flux_open_ex(

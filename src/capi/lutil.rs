@@ -1,0 +1,108 @@
+//! `lutil.h`: what functions written in C return to Lua.
+
+use std::ffi::{c_char, c_int};
+
+use super::{Count, enter};
+use crate::api;
+use crate::backend;
+use crate::lua::{Error, Integer, Result, State, compat, lua_State};
+
+unsafe extern "C-unwind" {
+    fn flux_lua_pusherror(state: *mut lua_State, format: *mut c_char, ...) -> c_int;
+}
+
+/// The name under which the shared object exports [`flux_lua_pusherror`], which
+/// the linker puts in this one's place (see build.rs): only a function of
+/// Rust's is exported, and only one of C's takes variable arguments. In a
+/// program that Rust links, this is it, with a text and no arguments.
+///
+/// # Safety
+/// A C function, or the host, of this live state calls, with a terminated
+/// format that needs no arguments.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn lua_pusherror(state: *mut lua_State, format: *mut c_char) -> c_int {
+    // SAFETY: by the contract.
+    unsafe { flux_lua_pusherror(state, format) }
+}
+
+/// # Safety
+/// A C function, or the host, of this live state calls; and so below.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn l_pushresult(state: *mut lua_State, rc: c_int) -> c_int {
+    let error = backend::Error::last_os_error();
+    // SAFETY: by the contract.
+    unsafe {
+        enter(state, |_| match rc {
+            0.. => Ok(Integer(rc.into())),
+            _ => Err(Error::failure(error.text())),
+        })
+    }
+}
+
+/// # Safety
+/// As for [`l_pushresult`]; `index` is an index of the stack.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn l_format_args(state: *mut lua_State, index: c_int) -> c_int {
+    // SAFETY: by the contract.
+    unsafe { enter(state, |state| format_args(state, index)) }
+}
+
+fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
+    let index = state.absolute(index);
+    match api::format(state, index) {
+        Ok(()) => {
+            // SAFETY: an index of the stack, at or below the top.
+            unsafe { compat::insert(state.raw(), index) };
+            state.set_top(index);
+            Ok(Count(1))
+        }
+        Err(Error::Failure(failure)) => {
+            state.protect(0, |writer| {
+                writer.nil();
+                writer.bytes(failure.text.as_bytes());
+                2
+            })?;
+            Ok(Count(-1))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What Lua 5.2 and LuaJIT have, and Lua 5.1 lacks.
+#[cfg(feature = "lua51")]
+mod setfuncs {
+    use super::{c_char, c_int, lua_State};
+    use crate::lua::{lua_CFunction, sys};
+
+    /// Lua's `luaL_Reg`.
+    #[repr(C)]
+    pub struct Reg {
+        name: *const c_char,
+        function: lua_CFunction,
+    }
+
+    /// # Safety
+    /// A C function, or the host, of this live state calls, with a table below
+    /// so many upvalues on top, and a list that a null name ends.
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C-unwind" fn luaL_setfuncs(
+        state: *mut lua_State,
+        mut list: *const Reg,
+        upvalues: c_int,
+    ) {
+        // SAFETY: by the contract; the frame owns nothing that a Lua error
+        // could jump over.
+        unsafe {
+            sys::luaL_checkstack(state, upvalues + 2, c"too many upvalues".as_ptr());
+            while !(*list).name.is_null() {
+                for _ in 0..upvalues {
+                    sys::lua_pushvalue(state, -upvalues);
+                }
+                sys::lua_pushcclosure(state, (*list).function, upvalues);
+                sys::lua_setfield(state, -(upvalues + 2), (*list).name);
+                list = list.add(1);
+            }
+            sys::lua_settop(state, -upvalues - 1);
+        }
+    }
+}

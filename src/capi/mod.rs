@@ -1,0 +1,130 @@
+//! What a C plugin sees, as include/ declares it, over the classes that
+//! scripts see: the handles and directories that it passes to Lua. JSON,
+//! messages and helpers are in the files named after their headers.
+
+mod jansson;
+mod json;
+mod lutil;
+mod zmsg;
+
+use std::ffi::{c_int, c_void};
+
+use crate::api::{self, NewDir};
+use crate::backend;
+use crate::backend::libflux::{FluxHandle, FluxKvsdir, flux_kvsdir_t, flux_t};
+use crate::lua::{self, Error, OnTop, Push, Result, State, Writer, lua_State};
+
+/// What C code has left of the stack may be little.
+const SLOTS: c_int = 20;
+
+/// The door from C: as [`lua::enter`], with room on the stack and the classes
+/// made, which C code need not see to.
+///
+/// # Safety
+/// As for [`lua::enter`].
+unsafe fn enter<R, F>(state: *mut lua_State, body: F) -> c_int
+where
+    R: Push,
+    F: FnOnce(State<'_>) -> Result<R>,
+{
+    let opened = |state: State<'_>| {
+        if !state.reserve(SLOTS) {
+            return Err(Error::Raise("stack overflow".to_owned()));
+        }
+        api::open(state)?;
+        body(state)
+    };
+    // SAFETY: by the contract.
+    unsafe { lua::enter(state, opened) }
+}
+
+/// A number that C code gets, and not Lua: what it counts is on the stack.
+struct Count(c_int);
+
+impl Push for Count {
+    fn push(&mut self, _: &Writer<'_>) -> c_int {
+        self.0
+    }
+}
+
+fn set_errno(errnum: c_int) {
+    // SAFETY: gives the place of this thread's errno.
+    unsafe {
+        #[cfg(target_vendor = "apple")]
+        libc::__error().write(errnum);
+        #[cfg(not(target_vendor = "apple"))]
+        libc::__errno_location().write(errnum);
+    }
+}
+
+/// Push the userdata of C code's handle.
+///
+/// # Safety
+/// A C function, or the host, of this live state calls; `h` is null or a valid
+/// handle, used on this thread only while the state lives.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn lua_push_flux_handle_external(
+    state: *mut lua_State,
+    h: *mut flux_t,
+) -> c_int {
+    // SAFETY: by the contract.
+    unsafe {
+        enter(state, |state| {
+            push_handle(state, h)?;
+            Ok(OnTop)
+        })
+    }
+}
+
+/// # Safety
+/// `h` is null or valid, as [`lua_push_flux_handle_external`] asks.
+unsafe fn push_handle(state: State<'_>, h: *mut flux_t) -> Result<api::Handle> {
+    if h.is_null() {
+        return Err(no_more_than_text(backend::Error::new(libc::EINVAL)));
+    }
+    // SAFETY: by the contract.
+    let backend = unsafe { FluxHandle::from_raw(h) }.map_err(no_more_than_text)?;
+    api::push_external(state, Box::new(backend), h.cast::<c_void>())
+}
+
+/// C code that knew the C bindings finds the text on top of the stack.
+fn no_more_than_text(error: backend::Error) -> Error {
+    Error::failure(error.to_string())
+}
+
+/// Push a directory, which this takes over.
+///
+/// # Safety
+/// As for [`lua_push_flux_handle_external`]; `dir` is null, or valid and the
+/// caller's to give, and so is its handle valid, or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn lua_push_kvsdir(
+    state: *mut lua_State,
+    dir: *mut flux_kvsdir_t,
+) -> c_int {
+    // SAFETY: by the contract.
+    unsafe { enter(state, |state| push_dir(state, FluxKvsdir::from_owned(dir))) }
+}
+
+/// Push a directory that stays the caller's.
+///
+/// # Safety
+/// As for [`lua_push_kvsdir`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn lua_push_kvsdir_external(
+    state: *mut lua_State,
+    dir: *mut flux_kvsdir_t,
+) -> c_int {
+    // SAFETY: by the contract.
+    unsafe { enter(state, |state| push_dir(state, FluxKvsdir::shared(dir))) }
+}
+
+/// # Safety
+/// The directory's handle is null or valid.
+unsafe fn push_dir(state: State<'_>, dir: backend::Result<FluxKvsdir>) -> Result<NewDir> {
+    let dir = dir.map_err(no_more_than_text)?;
+    let (key, names) = (dir.key(), dir.names().map_err(no_more_than_text)?);
+    // SAFETY: by the contract.
+    let handle = unsafe { push_handle(state, dir.handle()) }?;
+    Ok(NewDir::external(handle, key, names, Box::new(dir)))
+}

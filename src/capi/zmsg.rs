@@ -1,0 +1,153 @@
+//! `zmsg-lua.h`: messages of C code, of the class that all messages are, and
+//! responded to by a callback of that code.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::rc::Rc;
+
+use super::{Count, enter, set_errno};
+use crate::api::{self, NewMessage, Responder};
+use crate::backend::Message;
+use crate::backend::libflux::{FluxMessage, flux_msg_t};
+use crate::lua::{Error, Writer, lua_State};
+
+/// C's `struct zmsg_info`: a message of its own, and what C code says of it.
+/// Counted references to it are what both sides hold.
+pub struct ZmsgInfo {
+    message: FluxMessage,
+    /// Where `zmsg_info_zmsg` lets C code find the message.
+    raw: Cell<*mut flux_msg_t>,
+    /// The type that scripts see.
+    msgtype: c_int,
+    callback: Cell<Option<(Callback, *mut c_void)>>,
+    /// Whether C code has given its reference to Lua.
+    is_lent: Cell<bool>,
+}
+
+/// C's `zi_resp_f`.
+type Callback = unsafe extern "C-unwind" fn(
+    *mut lua_State,
+    *const ZmsgInfo,
+    *const c_char,
+    *mut c_void,
+) -> c_int;
+
+/// # Safety
+/// `msg` is null, or points to null or a valid message.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn zmsg_info_create(
+    msg: *mut *mut flux_msg_t,
+    msgtype: c_int,
+) -> *const ZmsgInfo {
+    // SAFETY: by the contract.
+    let copied = unsafe {
+        match msg.is_null() {
+            true => FluxMessage::copy_of(std::ptr::null()),
+            false => FluxMessage::copy_of(*msg),
+        }
+    };
+    let errnum = match copied {
+        Ok(message) if message.topic().is_none() => libc::EPROTO,
+        Err(error) => error.errnum,
+        Ok(message) => {
+            return Rc::into_raw(Rc::new(ZmsgInfo {
+                raw: Cell::new(message.as_ptr().cast_mut()),
+                message,
+                msgtype,
+                callback: Cell::new(None),
+                is_lent: Cell::new(false),
+            }));
+        }
+    };
+    set_errno(errnum);
+    std::ptr::null()
+}
+
+/// # Safety
+/// `zmsg_info_create` returned this, and it is alive; and so below.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn zmsg_info_register_resp_cb(
+    info: *const ZmsgInfo,
+    callback: Option<Callback>,
+    arg: *mut c_void,
+) -> c_int {
+    // SAFETY: by the contract, or null.
+    let Some(info) = (unsafe { info.as_ref() }) else {
+        set_errno(libc::EINVAL);
+        return -1;
+    };
+    info.callback.set(callback.map(|callback| (callback, arg)));
+    0
+}
+
+/// # Safety
+/// As for [`zmsg_info_register_resp_cb`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn zmsg_info_zmsg(info: *const ZmsgInfo) -> *mut *mut flux_msg_t {
+    // SAFETY: by the contract, or null.
+    match unsafe { info.as_ref() } {
+        Some(info) => info.raw.as_ptr(),
+        None => std::ptr::null_mut(),
+    }
+}
+
+/// # Safety
+/// A C function, or the host, of this live state calls.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn l_zmsg_info_register_metatable(state: *mut lua_State) -> c_int {
+    // SAFETY: by the contract.
+    unsafe {
+        enter(state, |state| {
+            api::push_message_class(state);
+            Ok(Count(1))
+        })
+    }
+}
+
+/// `require "zmsg"`, where somebody calls the shared object so.
+///
+/// # Safety
+/// As for [`l_zmsg_info_register_metatable`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_zmsg(state: *mut lua_State) -> c_int {
+    // SAFETY: by the contract.
+    unsafe { l_zmsg_info_register_metatable(state) }
+}
+
+/// Push the message, which this takes over.
+///
+/// # Safety
+/// As for [`l_zmsg_info_register_metatable`], and `info` is null, or as
+/// [`zmsg_info_register_resp_cb`] asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn lua_push_zmsg_info(
+    state: *mut lua_State,
+    info: *const ZmsgInfo,
+) -> c_int {
+    // SAFETY: by the contract. C code had one reference; what it pushes again
+    // while Lua still has the message is one more.
+    unsafe {
+        enter(state, |_| {
+            let Some(lent) = info.as_ref().map(|info| &info.is_lent) else {
+                return Err(Error::failure("Invalid argument"));
+            };
+            if lent.replace(true) {
+                Rc::increment_strong_count(info);
+            }
+            let info = Rc::from_raw(info);
+            let message = Box::new(info.message.clone());
+            Ok(NewMessage::with_responder(message, info.msgtype, info))
+        })
+    }
+}
+
+impl Responder for ZmsgInfo {
+    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Option<c_int> {
+        let (callback, arg) = self.callback.get()?;
+        let info: *const ZmsgInfo = self;
+        // SAFETY: C code registered the function with this argument, for this
+        // message; the frame may be jumped over.
+        let count = unsafe { callback(writer.raw(), info, payload.as_ptr(), arg) };
+        (count >= 0).then_some(count)
+    }
+}

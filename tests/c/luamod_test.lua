@@ -1,0 +1,45 @@
+-- Loads luamod.c into a broker, and sees that the script in it works.
+-- Arguments: the module, its script, where this module's shared object is.
+local flux = require "flux"
+local module, script, where = ...
+
+local function run (command)
+    local pipe = io.popen (command .. " 2>&1; echo $?")
+    local said = pipe:read "*a"
+    pipe:close ()
+    local output, status = said:match "^(.-)(%d+)%s*$"
+    assert (status == "0", command .. ": " .. output)
+    return output
+end
+
+local load = table.concat ({ "flux module load", module, script, where }, " ")
+local f = assert (flux.new ())
+
+for round = 1, 2 do
+    run (load)
+    local answer = assert (f:rpc ("luamod.echo", { n = round }))
+    assert (answer.data.n == round and answer.rank == f.rank)
+    assert (answer.is_same)
+    run "sleep 0.1"
+    assert (f:rpc ("luamod.echo").ticks > answer.ticks, "the timer has stopped")
+    assert (f:rpc ("luamod.rpc").seq == 1)
+
+    -- A handler that raises is not the end.
+    assert (f:rpc ("luamod.raise"))
+    assert (f:rpc ("luamod.echo", { n = 3 }).data.n == 3)
+    local log = run "flux dmesg"
+    assert (log:find ("raised by a message handler", 1, true), log)
+    assert (log:find ("raised by a timer", 1, true), log)
+
+    assert (run "flux module list":find "luamod")
+    run "flux module remove luamod"
+    assert (not run "flux module list":find "luamod")
+    local n, text = f:rpc ("luamod.echo")
+    assert (n == nil and text == "Function not implemented", text)
+    run "flux dmesg -C"
+end
+
+-- A script that fails ends the module, with a word in the log.
+assert (not pcall (run, "flux module load " .. module .. " /nonexistent.lua"))
+assert (run "flux dmesg":find ("cannot open /nonexistent.lua", 1, true))
+print "the module works"

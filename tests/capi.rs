@@ -1,0 +1,369 @@
+//! What C code sees: the symbols, the headers, and hosts written in C that are
+//! compiled and run here. What holds in those is said in tests/c.
+
+mod installed;
+
+use std::env::{
+    self,
+    consts::{DLL_PREFIX, DLL_SUFFIX},
+};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use installed::{Flux, cc, find_in_path, pkg_config, skipped};
+
+/// The names that distributions have in pkg-config for the Lua that this is
+/// built for.
+const PACKAGES: &[&str] = if cfg!(feature = "lua51") {
+    &["lua5.1", "lua-5.1", "lua51"]
+} else if cfg!(feature = "lua52") {
+    &["lua5.2", "lua-5.2", "lua52"]
+} else if cfg!(feature = "lua53") {
+    &["lua5.3", "lua-5.3", "lua53"]
+} else if cfg!(feature = "lua54") {
+    &["lua5.4", "lua-5.4", "lua54"]
+} else if cfg!(feature = "lua55") {
+    &["lua5.5", "lua-5.5", "lua55"]
+} else {
+    &["luajit"]
+};
+
+/// In the order of their names.
+const EXPORTS: &[&str] = &[
+    "json_object_string_to_lua",
+    "json_object_to_lua",
+    "l_format_args",
+    "l_pushresult",
+    "l_zmsg_info_register_metatable",
+    #[cfg(feature = "lua51")]
+    "luaL_setfuncs",
+    "lua_is_json_null",
+    "lua_push_flux_handle_external",
+    "lua_push_json_null",
+    "lua_push_kvsdir",
+    "lua_push_kvsdir_external",
+    "lua_push_zmsg_info",
+    "lua_pusherror",
+    "lua_value_to_json",
+    "lua_value_to_json_string",
+    "luaopen_flux",
+    "luaopen_kvs",
+    "luaopen_zmsg",
+    "zmsg_info_create",
+    "zmsg_info_register_resp_cb",
+    "zmsg_info_zmsg",
+];
+
+#[test]
+fn the_shared_object_exports_what_the_headers_declare_and_nothing_else() {
+    if find_in_path("nm").is_none() {
+        return skipped("there is no nm, so nothing was seen of what flux.so exports");
+    }
+    let said = Command::new("nm")
+        .args(["-D", "--defined-only"])
+        .arg(&place().module)
+        .output()
+        .expect("nm runs");
+    let said = String::from_utf8(said.stdout).expect("symbols are text");
+    let mut exported: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
+    exported.sort_unstable();
+    assert_eq!(exported, EXPORTS);
+}
+
+#[test]
+fn each_header_compiles_alone() {
+    let flux = Flux::find();
+    let include = flux.as_ref().map(Flux::include);
+    for header in [
+        "lutil.h",
+        "jansson-lua.h",
+        "flux-lua.h",
+        "kvs-lua.h",
+        "zmsg-lua.h",
+    ] {
+        if header == "jansson-lua.h" && !has_jansson() {
+            skipped("there is no jansson.h, so jansson-lua.h and zmsg-lua.h were not compiled");
+            return;
+        }
+        if header == "flux-lua.h" && include.is_none() {
+            skipped("there is no flux/core.h, so flux-lua.h and others were not compiled");
+            return;
+        }
+        let source = place().folder.join(format!("{header}.c"));
+        fs::write(&source, format!("#include \"{header}\"\n")).expect("the folder is writable");
+        for language in ["c", "c++"] {
+            if language == "c++" && find_in_path("c++").is_none() {
+                continue;
+            }
+            let mut args = strict();
+            args.extend(["-fsyntax-only".to_owned(), format!("-x{language}")]);
+            if language == "c" {
+                args.push("-std=gnu99".to_owned());
+            }
+            args.extend(include.iter().map(|dir| format!("-I{}", dir.display())));
+            args.extend(vendored_lua().compile);
+            args.push(source.display().to_string());
+            cc(&args).unwrap_or_else(|said| panic!("{header} as {language}: {said}"));
+        }
+    }
+}
+
+#[test]
+fn a_program_that_embeds_lua_runs_scripts() {
+    run_embed("scripts");
+}
+
+#[test]
+fn values_go_to_json_text_and_back() {
+    run_embed("texts");
+}
+
+#[test]
+fn values_go_to_janssons_objects_and_back() {
+    run_embed("objects");
+}
+
+#[test]
+fn functions_written_in_c_return_errors_and_formatted_text() {
+    run_embed("helpers");
+}
+
+#[test]
+fn a_lack_of_memory_loses_none_and_leaves_the_state_usable() {
+    run_embed("memory");
+}
+
+#[test]
+fn without_jansson_its_objects_are_enosys_and_texts_are_not() {
+    if let Some(host) = embed("embed-alone", &["-DWITHOUT_JANSSON"], &[]) {
+        run(Command::new(&host).args(["objects", "texts"]));
+    }
+}
+
+#[test]
+fn a_handle_of_c_codes_is_one_userdata() {
+    run_handle("identity");
+}
+
+#[test]
+fn what_scripts_register_runs_in_the_reactor_that_c_code_runs() {
+    run_handle("reactor");
+}
+
+#[test]
+fn what_scripts_put_stays_on_the_handle() {
+    run_handle("puts_are_kept");
+}
+
+#[test]
+fn messages_of_c_codes_are_responded_to_by_its_callback() {
+    run_handle("messages");
+}
+
+#[test]
+fn kvs_directories_of_c_codes_are_read_and_written_by_scripts() {
+    let Some((flux, command)) = instance("kvsdir.c") else {
+        return;
+    };
+    let host = flux_host(&flux, "kvsdir", &[]);
+    run(Command::new(command)
+        .args(["start", "--test-size=1"])
+        .arg(host));
+}
+
+#[test]
+fn a_broker_module_runs_a_script() {
+    let Some((flux, command)) = instance("luamod.c") else {
+        return;
+    };
+    let module = flux_host(&flux, "luamod", &["-shared", "-fPIC"]);
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
+    let cpath = place().folder.join("?.so");
+    let mut folders = vec![command.with_file_name("")];
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    run(Command::new(&command)
+        .args(["start", "--test-size=1", "env"])
+        .arg(format!("LUA_CPATH={}", cpath.display()))
+        .arg(env!("CARGO_BIN_EXE_flux-lua"))
+        .arg(sources.join("luamod_test.lua"))
+        .args([&module, &sources.join("luamod.lua"), &place().folder])
+        .env("PATH", env::join_paths(folders).expect("as it was")));
+}
+
+/// Where hosts are compiled, with the module beside them as Lua looks for it.
+struct Place {
+    folder: PathBuf,
+    module: PathBuf,
+}
+
+fn place() -> &'static Place {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let name = format!("capi-{}", PACKAGES[0]);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let module = folder.join("flux.so");
+        // Beside this very program: one folder up is what `cargo build` last made.
+        let built = env::current_exe()
+            .map(|program| program.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}")))
+            .and_then(|module| module.canonicalize())
+            .expect("cargo builds the shared object before the tests");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("cargo's folder for tests is writable");
+        std::os::unix::fs::symlink(built, &module).expect("cargo's folder for tests is writable");
+        Place { folder, module }
+    })
+}
+
+fn strict() -> Vec<String> {
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let mut flags: Vec<String> = ["-g", "-Wall", "-Wextra", "-Werror"]
+        .map(str::to_owned)
+        .into();
+    flags.push(format!("-I{}", include.display()));
+    flags
+}
+
+/// How to compile and link for a Lua.
+struct Lua {
+    compile: Vec<String>,
+    link: Vec<String>,
+}
+
+/// The one that was compiled with this crate: its symbols are the host's own.
+fn vendored_lua() -> Lua {
+    let archive = env!("FLUX_LUA_ARCHIVE");
+    let link = [
+        "-rdynamic",
+        &format!("-Wl,--whole-archive,{archive},--no-whole-archive"),
+        "-lm",
+        "-ldl",
+    ];
+    Lua {
+        compile: vec![format!("-I{}", env!("FLUX_LUA_INCLUDE"))],
+        link: link.map(str::to_owned).into(),
+    }
+}
+
+/// The distribution's, where it has it: as flux-core links it.
+fn shared_lua() -> Lua {
+    let named = |name: &&str| {
+        Some(Lua {
+            compile: pkg_config(&["--cflags", name])?,
+            link: pkg_config(&["--libs", name])?,
+        })
+    };
+    PACKAGES.iter().find_map(named).unwrap_or_else(vendored_lua)
+}
+
+fn has_jansson() -> bool {
+    let source = place().folder.join("jansson.c");
+    fs::write(&source, "#include <jansson.h>\n").expect("the folder is writable");
+    cc([OsStr::new("-fsyntax-only"), source.as_os_str()]).is_ok()
+}
+
+/// Compile tests/c/NAME.c; a test that runs beside this one may do the same.
+fn compile(name: &str, output: &str, lua: &Lua, compile: &[String], link: &[String]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/c/{name}.c"));
+    let host = place().folder.join(output);
+    let mut args = strict();
+    args.push("-std=gnu99".to_owned());
+    args.extend_from_slice(&lua.compile);
+    args.extend_from_slice(compile);
+    args.push(source.display().to_string());
+    args.push(place().module.display().to_string());
+    args.extend_from_slice(&lua.link);
+    args.extend_from_slice(link);
+    args.extend(["-o".to_owned(), host.display().to_string()]);
+    cc(&args).unwrap_or_else(|said| panic!("{name}.c does not compile: {said}"));
+    host
+}
+
+fn owned(flags: &[&str]) -> Vec<String> {
+    flags.iter().map(|flag| flag.to_string()).collect()
+}
+
+fn embed(output: &str, flags: &[&str], link: &[&str]) -> Option<PathBuf> {
+    if !has_jansson() {
+        skipped("there is no jansson.h, so embed.c was not run");
+        return None;
+    }
+    let lua = vendored_lua();
+    Some(compile("embed", output, &lua, &owned(flags), &owned(link)))
+}
+
+fn run_embed(part: &str) {
+    if let Some(host) = embed(&format!("embed-{part}"), &[], &["-ljansson"]) {
+        // What is counted in it are bytes in use.
+        run(Command::new(&host)
+            .arg(part)
+            .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"));
+    }
+}
+
+fn flux_host(flux: &Flux, name: &str, flags: &[&str]) -> PathBuf {
+    let mut compile_flags = owned(flags);
+    compile_flags.push(format!("-I{}", flux.include().display()));
+    let suffix = if flags.contains(&"-shared") {
+        ".so"
+    } else {
+        ""
+    };
+    let output = format!("{name}{suffix}");
+    compile(name, &output, &shared_lua(), &compile_flags, &flux.link())
+}
+
+fn run_handle(part: &str) {
+    static HOST: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let host = HOST.get_or_init(|| {
+        let flux = Flux::find().filter(|_| has_jansson())?;
+        Some(flux_host(&flux, "handle", &[]))
+    });
+    match host {
+        Some(host) => run(Command::new(host).arg(part)),
+        None => skipped(&format!(
+            "there is no flux/core.h or jansson.h, so {part} of handle.c was not run"
+        )),
+    }
+}
+
+/// A Flux with its headers and its command.
+fn instance(what: &str) -> Option<(Flux, PathBuf)> {
+    let found = Flux::find().and_then(|flux| {
+        let command = flux.command()?;
+        Some((flux, command))
+    });
+    if found.is_none() {
+        skipped(&format!(
+            "there is no Flux with headers in FLUX_PREFIX, pkg-config or PATH, so {what} was not run"
+        ));
+    }
+    found
+}
+
+/// Run a host; it fails by its status, and says why.
+fn run(command: &mut Command) {
+    let mut limited = Command::new("timeout");
+    limited.arg("100").arg(command.get_program());
+    limited.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let said = limited.output().expect("timeout runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        said.status.success(),
+        "{}\n{}{}",
+        said.status,
+        text(&said.stdout),
+        text(&said.stderr)
+    );
+}
