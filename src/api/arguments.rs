@@ -118,7 +118,7 @@ fn options(state: State<'_>, index: c_int, destination: &mut Destination) -> Res
         let value = state.top();
         match state.bytes(value - 1) {
             Some(b"nodeid") => destination.nodeid = nodeid(state, value, index)?,
-            Some(b"timeout") => destination.timeout = Some(seconds(state, value, index)?),
+            Some(b"timeout") => destination.timeout = seconds(state, value, index)?,
             Some(name) => {
                 let name = String::from_utf8_lossy(name);
                 return Err(Error::argument(index, format!("no such option: {name}")));
@@ -141,8 +141,13 @@ fn nodeid(state: State<'_>, position: c_int, index: c_int) -> Result<u32> {
     }
 }
 
-fn seconds(state: State<'_>, position: c_int, index: c_int) -> Result<Duration> {
-    let wrong = || Error::argument(index, "a timeout is a number of seconds, 0 or more");
-    let seconds = state.number(position).ok_or_else(wrong)?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+/// One that is longer than any clock shows is none.
+fn seconds(state: State<'_>, position: c_int, index: c_int) -> Result<Option<Duration>> {
+    match state.number(position) {
+        Some(seconds) if seconds >= 0.0 => Ok(Duration::try_from_secs_f64(seconds).ok()),
+        _ => Err(Error::argument(
+            index,
+            "a timeout is a number of seconds, 0 or more",
+        )),
+    }
 }

@@ -332,7 +332,8 @@ fn index(state: State<'_>) -> Result<Field> {
 
 /// The method named by argument 2, or nil, on top of the stack.
 fn method(state: State<'_>) -> Result<Field> {
-    if !state.push_metatable(1) {
+    // A closed handle has its methods still: they say that it is closed.
+    if state.object::<Handle>(1).is_none() || !state.push_metatable(1) {
         return Err(Error::expected(state, 1, "flux handle"));
     }
     state.push_value(2);

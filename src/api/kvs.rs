@@ -156,9 +156,8 @@ fn kvs_type(state: State<'_>) -> Result<Step<Typed>> {
             let (_, target) = treeobj::symlink_target(link.unwrap_or_default())?;
             Ok(Step::Done(Typed::Symlink(target)))
         }
-        // Not a symlink.
-        Err(error) if error.errnum == libc::EINVAL => type_followed(handle, key),
-        Err(error) => Err(error.into()),
+        // Not a symlink, or nothing at all, which the next lookup says better.
+        Err(_) => type_followed(handle, key),
     })
 }
 

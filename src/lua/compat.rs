@@ -19,9 +19,6 @@ pub const TTHREAD: c_int = sys::LUA_TTHREAD as c_int;
 
 pub const MULTRET: c_int = sys::LUA_MULTRET;
 
-/// Whether this Lua's numbers have an integer subtype of 64 bits.
-pub const HAS_INTEGERS: bool = cfg!(any(feature = "lua53", feature = "lua54", feature = "lua55"));
-
 /// The Lua that the module is built for, as its users call it.
 pub const NAME: &str = if cfg!(feature = "lua51") {
     "Lua 5.1"

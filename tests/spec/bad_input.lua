@@ -398,8 +398,9 @@ test("a handle closed from a formatter in the middle of a call says so", functio
       return "closing"
     end,
   })
-  if pcall(string.format, "%s", closing) then
-    f = spec.ok(flux.new())
+  if not pcall(string.format, "%s", setmetatable({}, getmetatable(closing))) then
+    spec.skip "this Lua's string.format calls no __tostring"
   end
+  f = spec.ok(flux.new())
   raises("closed", f.sendevent, f, "%s", closing)
 end)
