@@ -1,16 +1,20 @@
 //! One `flux_t` and its owner, with its queue of received messages and the
-//! matchtags that it has out. Messages and futures that need the `flux_t`
-//! alive share this. What a script asks of it is `handle`'s.
+//! matchtags that it has out. Messages, futures and watchers that need the
+//! `flux_t` alive share this. What a script asks of it is `handle`'s; its
+//! reactor and message handlers are `reactor`'s and `dispatch`'s.
 
 use std::cell::RefCell;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use super::dispatch::Dispatch;
 use super::message::FluxMessage;
+use super::reactor::Runs;
 use super::signals;
 use super::sys::{self, Api, flux_match, flux_t};
 use super::tags::Tags;
+use super::text::terminated;
 use crate::backend::{Error, MATCHTAG_NONE, Match, Result, msgtype};
 
 /// Owns a reference on a `flux_t`.
@@ -20,6 +24,8 @@ pub struct Connection {
     /// C code opened it, and runs the dispatcher that discards late responses.
     external: bool,
     tags: RefCell<Tags>,
+    pub dispatch: Dispatch,
+    pub runs: Runs,
 }
 
 impl Connection {
@@ -35,6 +41,8 @@ impl Connection {
             h,
             external,
             tags: RefCell::default(),
+            dispatch: Dispatch::default(),
+            runs: Runs::default(),
         }
     }
 
@@ -67,14 +75,26 @@ impl Connection {
     }
 
     /// A future of this handle has this tag now.
-    pub fn handed_out(&self, matchtag: u32) {
-        self.tags.borrow_mut().handed_out(matchtag);
+    pub fn held(&self, matchtag: u32) {
+        self.tags.borrow_mut().held(matchtag);
+    }
+
+    /// Whether some future waits, or will, for the response with this tag.
+    pub fn is_held(&self, matchtag: u32) -> bool {
+        self.tags.borrow().is_held(matchtag)
+    }
+
+    /// A future is gone whose last response has come.
+    pub fn released(&self, matchtag: u32) {
+        self.tags.borrow_mut().released(matchtag);
     }
 
     /// A future is gone whose last response has not come. libflux does not
     /// free its tag; in an external handle the dispatcher will.
     pub fn given_up(&self, matchtag: u32) {
-        if !self.external {
+        if self.external {
+            self.released(matchtag);
+        } else {
             self.tags.borrow_mut().given_up(matchtag);
         }
     }
@@ -82,7 +102,6 @@ impl Connection {
     /// The response to this sent request is for nobody any more.
     pub fn forget(&self, matchtag: u32) {
         if self.tags.borrow().is_sent(matchtag) {
-            self.handed_out(matchtag);
             self.given_up(matchtag);
         }
     }
@@ -93,6 +112,7 @@ impl Connection {
         if !self.tags.borrow().has_given_up() {
             return;
         }
+        self.unpark(MATCHTAG_NONE);
         let mut passed = Passed::new(self);
         // An error here is the connection's, which the call in hand will meet.
         while let Ok(msg) = self.take(sys::FLUX_O_NONBLOCK) {
@@ -105,6 +125,7 @@ impl Connection {
     /// The first message that is wanted; the others keep their order.
     pub fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<FluxMessage> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.unpark(MATCHTAG_NONE);
         let mut passed = Passed::new(self);
         loop {
             let msg = self.next(deadline)?;
@@ -125,6 +146,7 @@ impl Connection {
             typemask: msgtype::RESPONSE,
             matchtag,
         };
+        self.unpark(matchtag);
         let mut passed = Passed::new(self);
         loop {
             let msg = match self.take(sys::FLUX_O_NONBLOCK) {
@@ -139,6 +161,46 @@ impl Connection {
             }
             passed.push(msg);
         }
+    }
+
+    /// Back into the queue with the responses that the reactor met before
+    /// anybody waited for them: those with this matchtag, or all.
+    pub fn unpark(&self, matchtag: u32) {
+        let mut passed = Passed::new(self);
+        passed.messages = self.dispatch.take_parked(matchtag);
+    }
+
+    /// One of libflux's numbers about the instance.
+    pub fn number(&self, get: unsafe extern "C" fn(*mut flux_t, *mut u32) -> c_int) -> Result<u32> {
+        let mut number = 0;
+        signals::sending_and_waiting(|| {
+            // SAFETY: a valid handle; `get` is one of libflux's accessors,
+            // which write the number where they are told.
+            self.check(unsafe { get(self.h, &mut number) })
+        })?;
+        Ok(number)
+    }
+
+    /// A NUL in the text becomes `\0`. Each line is an entry of its own, which
+    /// libflux would see to as well, but with a call inside a call a line.
+    pub fn log(&self, level: i32, text: &str) -> Result<()> {
+        // libflux asks for it while it sends, where it must not wait. Where
+        // there is none it logs without.
+        let _ = self.number(self.api.flux_get_rank);
+        let text = text.replace('\0', "\\0");
+        let lines = text.split(['\r', '\n']).filter(|line| !line.is_empty());
+        for line in lines {
+            self.log_line(level, &terminated(line)?)?;
+        }
+        Ok(())
+    }
+
+    fn log_line(&self, level: i32, line: &CStr) -> Result<()> {
+        signals::sending(|| {
+            // SAFETY: a valid handle, and a format that takes the one string
+            // that is passed.
+            self.check(unsafe { (self.api.flux_log)(self.h, level, c"%s".as_ptr(), line.as_ptr()) })
+        })
     }
 
     /// Whether the broker is gone.
@@ -210,7 +272,7 @@ impl Connection {
 
     /// Whether this is a late response that nobody waits for; its tag is then
     /// seen to.
-    fn discard(&self, msg: &FluxMessage) -> bool {
+    pub fn discard(&self, msg: &FluxMessage) -> bool {
         if !self.tags.borrow().has_given_up() {
             return false;
         }
@@ -224,7 +286,7 @@ impl Connection {
     }
 
     /// A message leaves the queue for good: a response may free its tag.
-    fn settle(&self, msg: &FluxMessage) {
+    pub fn settle(&self, msg: &FluxMessage) {
         let Some(matchtag) = msg.response_tag() else {
             return;
         };
@@ -264,6 +326,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.dispatch.close(self.api);
         // SAFETY: our reference, given up once.
         unsafe { (self.api.flux_close)(self.h) };
     }

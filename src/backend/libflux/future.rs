@@ -1,15 +1,18 @@
 //! One `flux_future_t` and its owner: an RPC, a KVS lookup or a commit that is
 //! under way. How they are started is `handle`'s and `kvs`'s.
 
-use std::ffi::CStr;
+use std::cell::Cell;
+use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
+use super::continuation;
 use super::signals;
-use super::sys::{Api, flux_future_t};
+use super::sys::{Api, Continuation, flux_future_t};
 use super::text::{self, Bytes};
+use crate::backend::reactor::{self, Watcher};
 use crate::backend::{Error, Future, MATCHTAG_NONE, Result};
 
 /// What a future is fulfilled with.
@@ -41,6 +44,8 @@ pub struct FluxFuture {
     f: *mut flux_future_t,
     matchtag: u32,
     course: Course,
+    /// A wait has failed, and left libflux waiting on a clone of the handle.
+    is_elsewhere: Cell<bool>,
 }
 
 impl FluxFuture {
@@ -60,13 +65,49 @@ impl FluxFuture {
         }
         // SAFETY: a valid future.
         let matchtag = unsafe { (connection.api.flux_rpc_get_matchtag)(f) };
-        connection.handed_out(matchtag);
-        Ok(FluxFuture {
+        let future = FluxFuture {
             connection: Rc::clone(connection),
             f,
             matchtag,
             course,
-        })
+            is_elsewhere: Cell::new(false),
+        };
+        if matchtag != MATCHTAG_NONE {
+            connection.held(matchtag);
+            future.attend()?;
+        }
+        Ok(future)
+    }
+
+    /// The dispatcher of an external handle, which runs whether or not anybody
+    /// waits, throws away what no future has asked it for.
+    fn attend(&self) -> Result<()> {
+        if !self.connection.is_external() {
+            return Ok(());
+        }
+        // SAFETY: the callback ignores its argument.
+        unsafe { self.call_on_fulfilled(ignore, ptr::null_mut()) }
+    }
+
+    /// Have the handle's reactor call this each time the future is fulfilled.
+    /// `EINVAL` where a wait that failed stands in the way.
+    ///
+    /// # Safety
+    ///
+    /// `callback` may be called with `arg` until the future is dropped.
+    pub unsafe fn call_on_fulfilled(&self, callback: Continuation, arg: *mut c_void) -> Result<()> {
+        if self.is_elsewhere.get() && !self.connection.is_external() {
+            return Err(Error::new(libc::EINVAL));
+        }
+        // Its response may have been met before.
+        self.connection.unpark(self.matchtag);
+        // SAFETY: a valid future; the rest by the contract.
+        let rc = unsafe { (self.api().flux_future_then)(self.f, -1.0, callback, arg) };
+        self.connection.check(rc)
+    }
+
+    pub fn connection(&self) -> &Rc<Connection> {
+        &self.connection
     }
 
     fn api(&self) -> &'static Api {
@@ -86,9 +127,11 @@ impl FluxFuture {
     /// Wait in libflux's own reactor. May say `ETIMEDOUT` too early: when the
     /// future has been waited for before, the timer starts from that time.
     fn run(&self, timeout: Option<Duration>) -> Result<()> {
+        self.connection.unpark(self.matchtag);
         let seconds = timeout.map_or(-1.0, |timeout| timeout.as_secs_f64());
         // SAFETY: a valid future, and nothing else uses its handle meanwhile.
         let rc = unsafe { (self.api().flux_future_wait_for)(self.f, seconds) };
+        self.is_elsewhere.set(rc < 0);
         if rc >= 0 {
             return Ok(());
         }
@@ -180,26 +223,40 @@ impl FluxFuture {
         self.check(unsafe { (self.api().flux_future_get)(self.f, ptr::null_mut()) })
     }
 
-    /// Whether libflux frees the tag with the future: the last response is in.
-    /// Forgets the values of a stream that are.
-    fn is_over(&self) -> bool {
-        if self.matchtag == MATCHTAG_NONE {
-            return true;
-        }
-        while self.is_ready() {
-            if !self.course.streaming || self.has_error() {
-                return true;
-            }
-            // SAFETY: a valid future, whose value is not borrowed: it is being dropped.
+    /// Whether this value is the last.
+    pub fn is_over(&self) -> bool {
+        self.matchtag == MATCHTAG_NONE
+            || (self.is_ready() && (!self.course.streaming || self.has_error()))
+    }
+
+    /// Of a stream that goes on: forget this value.
+    ///
+    /// # Safety
+    ///
+    /// Nobody borrows the value.
+    pub unsafe fn next(&self) {
+        if self.course.streaming && !self.has_error() {
+            // SAFETY: a valid future, whose value is not borrowed.
             unsafe { (self.api().flux_future_reset)(self.f) };
         }
-        false
+    }
+
+    /// Whether libflux frees the tag with the future: the last response is in.
+    /// Forgets the values of a stream that are.
+    fn is_answered(&mut self) -> bool {
+        while self.is_ready() && !self.is_over() {
+            self.reset();
+        }
+        self.is_over()
     }
 }
 
+/// The continuation of a future that has none.
+unsafe extern "C" fn ignore(_: *mut flux_future_t, _: *mut c_void) {}
+
 impl Drop for FluxFuture {
     fn drop(&mut self) {
-        let over = self.is_over();
+        let over = self.is_answered();
         if !over && self.course.cancels {
             // A failure is the connection's, which is then no longer of use.
             signals::sending(|| {
@@ -209,7 +266,9 @@ impl Drop for FluxFuture {
         }
         // SAFETY: ours, destroyed once; the handle outlives it.
         unsafe { (self.api().flux_future_destroy)(self.f) };
-        if !over {
+        if over {
+            self.connection.released(self.matchtag);
+        } else {
             self.connection.given_up(self.matchtag);
         }
     }
@@ -243,9 +302,11 @@ impl Future for FluxFuture {
 
     /// A stream that has ended stays ended, and what is no stream as it is.
     fn reset(&mut self) {
-        if self.course.streaming && !self.has_error() {
-            // SAFETY: a valid future, whose value nobody borrows.
-            unsafe { (self.api().flux_future_reset)(self.f) };
-        }
+        // SAFETY: borrowed for changing, so that nobody borrows the value.
+        unsafe { self.next() };
+    }
+
+    fn then(self: Box<Self>, continuation: reactor::Continuation) -> Result<Box<dyn Watcher>> {
+        continuation::then(*self, continuation)
     }
 }

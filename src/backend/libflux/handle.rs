@@ -1,6 +1,6 @@
 //! What a script asks of a handle, in terms of libflux.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{c_char, c_int};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,9 +9,12 @@ use super::future::{Course, FluxFuture, Value};
 use super::kvs::{self, FluxTransaction};
 use super::message::FluxMessage;
 use super::open;
+use super::reactor::Stop;
 use super::signals;
 use super::sys::{self, flux_future_t, flux_t};
 use super::text::{self, terminated, terminated_if_any};
+use super::watcher;
+use crate::backend::reactor::{Callback, RunMode, Source, Watcher};
 use crate::backend::{
     Error, Future, Handle, Match, Message, NODEID_UPSTREAM, Result, Transaction, msgtype, rpc_flags,
 };
@@ -46,17 +49,6 @@ impl FluxHandle {
             return Ok((nodeid, 0));
         }
         Ok((self.rank()?, sys::FLUX_MSGFLAG_UPSTREAM))
-    }
-
-    fn number(&self, get: unsafe extern "C" fn(*mut flux_t, *mut u32) -> c_int) -> Result<u32> {
-        let mut number = 0;
-        signals::sending_and_waiting(|| {
-            // SAFETY: a valid handle; `get` is one of libflux's accessors,
-            // which write the number where they are told.
-            self.connection
-                .check(unsafe { get(self.as_ptr(), &mut number) })
-        })?;
-        Ok(number)
     }
 
     fn ask(&self, call: AboutTopic, topic: &str) -> Result<()> {
@@ -105,16 +97,6 @@ impl FluxHandle {
         }
         self.connection.send(&request.response(errnum, &payload)?)
     }
-
-    fn log_line(&self, level: i32, line: &CStr) -> Result<()> {
-        signals::sending(|| {
-            // SAFETY: a valid handle, and a format that takes the one string
-            // that is passed.
-            self.connection.check(unsafe {
-                (self.connection.api.flux_log)(self.as_ptr(), level, c"%s".as_ptr(), line.as_ptr())
-            })
-        })
-    }
 }
 
 impl Handle for FluxHandle {
@@ -132,11 +114,11 @@ impl Handle for FluxHandle {
     }
 
     fn rank(&self) -> Result<u32> {
-        self.number(self.connection.api.flux_get_rank)
+        self.connection.number(self.connection.api.flux_get_rank)
     }
 
     fn size(&self) -> Result<u32> {
-        self.number(self.connection.api.flux_get_size)
+        self.connection.number(self.connection.api.flux_get_size)
     }
 
     fn send(&self, topic: &str, payload: Option<&[u8]>, nodeid: u32) -> Result<u32> {
@@ -230,21 +212,27 @@ impl Handle for FluxHandle {
         Ok(Box::new(future))
     }
 
-    /// A NUL in the text becomes `\0`. Each line is an entry of its own, which
-    /// libflux would see to as well, but with a call inside a call a line.
     fn log(&self, level: i32, text: &str) -> Result<()> {
         if !(0..=7).contains(&level) {
             return Err(Error::new(libc::EINVAL));
         }
-        // libflux asks for it while it sends, where it must not wait. Where
-        // there is none it logs without.
-        let _ = self.rank();
-        let text = text.replace('\0', "\\0");
-        let lines = text.split(['\r', '\n']).filter(|line| !line.is_empty());
-        for line in lines {
-            self.log_line(level, &terminated(line)?)?;
-        }
-        Ok(())
+        self.connection.log(level, text)
+    }
+
+    fn reactor_run(&self, mode: RunMode) -> Result<u32> {
+        self.connection.run(mode)
+    }
+
+    fn reactor_stop(&self) {
+        self.connection.stop(Stop::Done);
+    }
+
+    fn reactor_stop_error(&self) {
+        self.connection.stop(Stop::Error);
+    }
+
+    fn watch(&self, source: Source<'_>, callback: Callback) -> Result<Box<dyn Watcher>> {
+        watcher::watch(&self.connection, source, callback)
     }
 
     fn reopen(&self) -> Result<Box<dyn Handle>> {

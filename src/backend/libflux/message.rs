@@ -29,6 +29,20 @@ impl FluxMessage {
         Ok(FluxMessage { api, msg })
     }
 
+    /// Share a message that somebody else owns.
+    ///
+    /// # Safety
+    ///
+    /// `msg` is a valid message, which nobody changes any more.
+    pub unsafe fn shared(api: &'static Api, msg: *const flux_msg_t) -> FluxMessage {
+        // SAFETY: valid by the contract; the reference taken is ours.
+        let msg = unsafe { (api.flux_msg_incref)(msg) };
+        FluxMessage {
+            api,
+            msg: msg.cast_mut(),
+        }
+    }
+
     pub fn request(
         api: &'static Api,
         topic: &CStr,
@@ -95,7 +109,17 @@ impl FluxMessage {
             matchtag: wanted.matchtag,
             topic_glob: ptr::null(),
         };
-        // SAFETY: a valid message; the match borrows nothing.
+        // SAFETY: the match has no topic.
+        unsafe { self.compares(wanted) }
+    }
+
+    /// Whether libflux finds that the message matches.
+    ///
+    /// # Safety
+    ///
+    /// `wanted`'s topic is null or a terminated string.
+    pub unsafe fn compares(&self, wanted: flux_match) -> bool {
+        // SAFETY: a valid message; the match by the contract.
         unsafe { (self.api.flux_msg_cmp)(self.msg, wanted) }
     }
 
@@ -136,6 +160,13 @@ impl FluxMessage {
         // write the number where they are told.
         self.check(unsafe { get(self.msg, &mut value) })?;
         Ok(value)
+    }
+}
+
+impl Clone for FluxMessage {
+    fn clone(&self) -> FluxMessage {
+        // SAFETY: a valid message, which was received.
+        unsafe { FluxMessage::shared(self.api, self.msg) }
     }
 }
 

@@ -2,16 +2,22 @@
 //! by one Rust type; what a handle can do is said in `backend`.
 
 mod connection;
+mod continuation;
+mod descriptor;
+mod dispatch;
 mod future;
 mod handle;
 mod kvs;
 mod library;
 mod message;
 mod open;
+mod reactor;
+mod signal;
 mod signals;
 mod sys;
 mod tags;
 mod text;
+mod watcher;
 
 pub use handle::FluxHandle;
 pub use open::open;

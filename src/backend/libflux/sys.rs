@@ -24,6 +24,9 @@ opaque! {
     flux_msg_t;
     flux_future_t;
     flux_kvs_txn_t;
+    flux_reactor_t;
+    flux_watcher_t;
+    flux_msg_handler_t;
 }
 
 /// Which messages to take. Passed by value.
@@ -48,6 +51,17 @@ pub const FLUX_RQ_HEAD: c_int = 1;
 pub const FLUX_POLLERR: c_int = 4;
 pub const FLUX_MSGFLAG_UPSTREAM: c_int = 0x10;
 pub const FLUX_CONF_AUTO: c_int = 2;
+pub const FLUX_POLLIN: c_int = 1;
+pub const FLUX_REACTOR_NOWAIT: c_int = 1;
+pub const FLUX_REACTOR_ONCE: c_int = 2;
+pub const FLUX_ROLE_ALL: u32 = 0xFFFF_FFFF;
+
+/// What libflux calls; the last argument is what it was told to pass.
+pub type WatcherCallback =
+    unsafe extern "C" fn(*mut flux_reactor_t, *mut flux_watcher_t, c_int, *mut c_void);
+pub type MessageCallback =
+    unsafe extern "C" fn(*mut flux_t, *mut flux_msg_handler_t, *const flux_msg_t, *mut c_void);
+pub type Continuation = unsafe extern "C" fn(*mut flux_future_t, *mut c_void);
 
 /// One list of C prototypes, from which [`Api`] and its lookup are made.
 macro_rules! functions {
@@ -132,6 +146,7 @@ functions! {
         fn flux_request_encode(topic: *const c_char, s: *const c_char) -> *mut flux_msg_t;
         fn flux_event_encode(topic: *const c_char, s: *const c_char) -> *mut flux_msg_t;
         fn flux_response_derive(request: *const flux_msg_t, errnum: c_int) -> *mut flux_msg_t;
+        fn flux_msg_incref(msg: *const flux_msg_t) -> *const flux_msg_t;
         fn flux_msg_decref(msg: *const flux_msg_t);
         fn flux_msg_cmp(msg: *const flux_msg_t, wanted: flux_match) -> bool;
         fn flux_msg_cmp_matchtag(msg: *const flux_msg_t, matchtag: u32) -> bool;
@@ -187,6 +202,59 @@ functions! {
         fn flux_future_has_error(f: *mut flux_future_t) -> bool;
         fn flux_future_error_string(f: *mut flux_future_t) -> *const c_char;
         fn flux_future_get_flux(f: *mut flux_future_t) -> *mut flux_t;
+
+        fn flux_future_then(
+            f: *mut flux_future_t,
+            timeout: c_double,
+            continuation: Continuation,
+            arg: *mut c_void,
+        ) -> c_int;
+
+        fn flux_get_reactor(h: *mut flux_t) -> *mut flux_reactor_t;
+        fn flux_reactor_run(r: *mut flux_reactor_t, flags: c_int) -> c_int;
+        fn flux_reactor_stop(r: *mut flux_reactor_t);
+        fn flux_reactor_stop_error(r: *mut flux_reactor_t);
+        fn flux_reactor_now_update(r: *mut flux_reactor_t);
+        fn flux_timer_watcher_create(
+            r: *mut flux_reactor_t,
+            after: c_double,
+            repeat: c_double,
+            callback: WatcherCallback,
+            arg: *mut c_void,
+        ) -> *mut flux_watcher_t;
+        fn flux_fd_watcher_create(
+            r: *mut flux_reactor_t,
+            fd: c_int,
+            events: c_int,
+            callback: WatcherCallback,
+            arg: *mut c_void,
+        ) -> *mut flux_watcher_t;
+        fn flux_stat_watcher_create(
+            r: *mut flux_reactor_t,
+            path: *const c_char,
+            interval: c_double,
+            callback: WatcherCallback,
+            arg: *mut c_void,
+        ) -> *mut flux_watcher_t;
+        // Newer versions return an int, which says that this is no stat watcher.
+        fn flux_stat_watcher_get_rstat(
+            w: *mut flux_watcher_t,
+            stat: *mut libc::stat,
+            prev: *mut libc::stat,
+        );
+        fn flux_watcher_start(w: *mut flux_watcher_t);
+        fn flux_watcher_stop(w: *mut flux_watcher_t);
+        fn flux_watcher_destroy(w: *mut flux_watcher_t);
+        fn flux_msg_handler_create(
+            h: *mut flux_t,
+            wanted: flux_match,
+            callback: MessageCallback,
+            arg: *mut c_void,
+        ) -> *mut flux_msg_handler_t;
+        fn flux_msg_handler_destroy(mh: *mut flux_msg_handler_t);
+        fn flux_msg_handler_start(mh: *mut flux_msg_handler_t);
+        fn flux_msg_handler_stop(mh: *mut flux_msg_handler_t);
+        fn flux_msg_handler_allow_rolemask(mh: *mut flux_msg_handler_t, rolemask: u32);
 
         fn flux_kvs_lookup(
             h: *mut flux_t,

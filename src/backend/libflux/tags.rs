@@ -3,14 +3,16 @@
 
 use std::collections::HashSet;
 
-/// A tag is in neither set while it is free, or a future's that lives.
+/// A tag is in one set at most, and in none while it is free.
 ///
-/// The handle's own dispatcher may free a tag that is listed here, when it
-/// gets a response that nobody handles. The tag is then stale until libflux
-/// hands it out again, which [`Tags::handed_out`] is told of, so the sets
-/// never outgrow what was in flight at once.
+/// In an external handle the dispatcher frees the tag of a response that
+/// nobody handles. A tag that is listed here is then stale until libflux hands
+/// it out again, which [`Tags`] is told of, so the sets never outgrow what was
+/// in flight at once. (In other handles `dispatch` sees such responses first.)
 #[derive(Default)]
 pub struct Tags {
+    /// Of futures that live: they free theirs.
+    held: HashSet<u32>,
     /// Of requests sent without a future: freed with the last response.
     sent: HashSet<u32>,
     /// Of futures and requests given up: their responses are discarded, the last frees.
@@ -18,15 +20,26 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// libflux has just allocated this tag, so that whatever it was before is over.
-    pub fn handed_out(&mut self, matchtag: u32) {
+    /// A future has this tag, which libflux has just allocated.
+    pub fn held(&mut self, matchtag: u32) {
+        self.released(matchtag);
+        self.held.insert(matchtag);
+    }
+
+    pub fn sent(&mut self, matchtag: u32) {
+        self.released(matchtag);
+        self.sent.insert(matchtag);
+    }
+
+    /// Whatever this tag was before is over.
+    pub fn released(&mut self, matchtag: u32) {
+        self.held.remove(&matchtag);
         self.sent.remove(&matchtag);
         self.given_up.remove(&matchtag);
     }
 
-    pub fn sent(&mut self, matchtag: u32) {
-        self.handed_out(matchtag);
-        self.sent.insert(matchtag);
+    pub fn is_held(&self, matchtag: u32) -> bool {
+        self.held.contains(&matchtag)
     }
 
     pub fn is_sent(&self, matchtag: u32) -> bool {
@@ -34,6 +47,7 @@ impl Tags {
     }
 
     pub fn given_up(&mut self, matchtag: u32) {
+        self.released(matchtag);
         self.given_up.insert(matchtag);
     }
 
@@ -47,7 +61,7 @@ impl Tags {
     }
 
     /// A response is taken off the queue, for good. Returns whether its tag
-    /// is to be freed. A tag that is not listed is some future's.
+    /// is to be freed: a future frees its own.
     pub fn answered(&mut self, matchtag: u32, last: bool) -> bool {
         last && (self.sent.remove(&matchtag) || self.given_up.remove(&matchtag))
     }
