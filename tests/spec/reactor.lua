@@ -152,7 +152,7 @@ end)
 test("a reason that is no text is an error that names the argument", function()
   local f = support.open()
   for _, wrong in ipairs { {}, true, print } do
-    raises("bad argument #1", f.reactor_stop_error, f, wrong)
+    raises("bad argument", f.reactor_stop_error, f, wrong)
   end
 end)
 

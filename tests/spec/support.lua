@@ -154,8 +154,8 @@ local function needs_shell()
 end
 
 -- The descriptors that this process has open: what each number stands for, as
--- "lr-x /path". Without those of the shell that lists them.
-function support.descriptors()
+-- "lr-x /path". With that of the pipe that they are read from.
+local function descriptors()
   needs_shell()
   local descriptors = {}
   local pipe = io.popen "ls -l /proc/$PPID/fd"
@@ -171,12 +171,34 @@ end
 
 -- The number of the descriptor of what was opened at `path`.
 function support.descriptor(mode, path)
-  for fd, what in pairs(support.descriptors()) do
+  for fd, what in pairs(descriptors()) do
     if what == mode .. " " .. path then
       return fd
     end
   end
   error("no descriptor is open at " .. path)
+end
+
+-- Start a command: the pipe of its output, and that one's descriptor.
+function support.popen(command)
+  local before = descriptors()
+  local pipe = assert(io.popen(command))
+  local once, again = descriptors(), descriptors()
+  for fd, what in pairs(again) do
+    if once[fd] == what and before[fd] ~= what then
+      return pipe, fd
+    end
+  end
+  error "the pipe has no descriptor"
+end
+
+-- How many descriptors are open.
+function support.count_descriptors()
+  local count = 0
+  for _ in pairs(descriptors()) do
+    count = count + 1
+  end
+  return count
 end
 
 -- Both ends of a pipe: a file to read, its descriptor, and a file that writes
