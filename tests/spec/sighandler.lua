@@ -166,8 +166,7 @@ test("two handles watch signals of their own", function()
 end)
 
 test("a signal's own action is back when its last watcher is removed", function()
-  support.needs_processes()
-  local process = support.start [[
+  local process = support.start_apart [[
     local f = require("flux").new()
     local w = f:sighandler { sigmask = { 10 }, handler = function() f:reactor_stop() end }
     f:timer { timeout = 1, handler = function() os.execute "kill -USR1 $PPID" end }

@@ -225,7 +225,8 @@ end
 -- Send this process a signal.
 function support.kill(name)
   needs_shell()
-  os.execute("kill -" .. name .. " $PPID")
+  -- Not by os.execute, which ignores some signals as long as it runs.
+  io.popen("kill -" .. name .. " $PPID"):close()
 end
 
 support.unpack = table.unpack or unpack
@@ -257,9 +258,9 @@ end
 
 -- Start a process that runs this chunk, and return the pipe of its output.
 -- Reading it to its end waits for the process, which is ended after so many
--- seconds (20, unless said).
-function support.start(chunk, seconds)
-  support.needs_processes()
+-- seconds (20, unless said). On an embedded broker it has one of its own.
+function support.start_apart(chunk, seconds)
+  needs_shell()
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(chunk)
@@ -269,6 +270,12 @@ function support.start(chunk, seconds)
   end)
   local command = support.quote(interpreter()) .. " " .. support.quote(path)
   return assert(io.popen(("timeout %g %s 2>&1"):format(seconds or 20, command)))
+end
+
+-- The same, with this one's broker.
+function support.start(chunk, seconds)
+  support.needs_processes()
+  return support.start_apart(chunk, seconds)
 end
 
 -- Run a command of Flux's and return its output.
