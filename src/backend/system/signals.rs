@@ -1,6 +1,9 @@
 //! Signals as readable descriptors: any number of listeners, on any threads,
 //! hear of the same signal. The handler touches atomics and eventfds only;
 //! what was done about a signal before comes back with its last subscription.
+//!
+//! SIGINT and SIGQUIT are `held`: system(3) ignores them while it waits for its
+//! command, and they would be lost meanwhile.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,6 +16,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::super::{Error, Result};
 use super::EventFd;
+use held::Held;
+
+mod held;
 
 /// Signal numbers are 1 to this, so that a set of them fits 64 bits.
 const MAX: i32 = 64;
@@ -39,9 +45,10 @@ struct Action {
     before: libc::sigaction,
 }
 
-/// Hears of signals, one eventfd for all of them.
+/// Hears of signals, one descriptor for all of them.
 pub struct Listener {
     event: EventFd,
+    held: Held,
     slot: &'static Slot,
     /// How many subscriptions each signal has here.
     subscriptions: RefCell<BTreeMap<i32, usize>>,
@@ -80,11 +87,13 @@ impl Slot {
 impl Listener {
     pub fn new() -> Result<Rc<Listener>> {
         let event = EventFd::new()?;
+        let held = Held::new(event.fd())?;
         let slot = Slot::take();
         slot.pending.store(0, SeqCst);
         slot.fd.store(event.fd(), SeqCst);
         Ok(Rc::new(Listener {
             event,
+            held,
             slot,
             subscriptions: RefCell::default(),
         }))
@@ -92,7 +101,8 @@ impl Listener {
 
     /// Hear of a signal. `EINVAL` for one that cannot be handled.
     ///
-    /// It is unblocked in this thread, and stays so: as libev leaves it.
+    /// It is unblocked in this thread, and stays so: as libev leaves it. One
+    /// that is held is blocked there meanwhile.
     pub fn subscribe(self: &Rc<Self>, signum: i32) -> Result<Subscription> {
         if !(1..=MAX).contains(&signum) {
             return Err(Error::new(libc::EINVAL));
@@ -103,7 +113,11 @@ impl Listener {
             self.slot.wanted.fetch_or(bit(signum), SeqCst);
         }
         *subscriptions.entry(signum).or_default() += 1;
-        unblock(signum);
+        if held::is_held(signum) {
+            self.held.add(signum)?;
+        } else {
+            unblock(signum);
+        }
         Ok(Subscription {
             listener: Rc::clone(self),
             signum,
@@ -112,11 +126,14 @@ impl Listener {
 
     /// Readable when there is something to [`Listener::take`].
     pub fn fd(&self) -> RawFd {
-        self.event.fd()
+        self.held.fd()
     }
 
     /// Whether each signal was received since the last time.
     pub fn take(&self) -> impl Fn(i32) -> bool + use<> {
+        while let Some(signum) = self.held.next() {
+            notify(signum);
+        }
         self.event.drain();
         let pending = self.slot.pending.swap(0, SeqCst);
         move |signum| pending & bit(signum) != 0
@@ -146,6 +163,10 @@ impl Drop for Subscription {
             return;
         }
         subscriptions.remove(&self.signum);
+        if held::is_held(self.signum) {
+            // While our action is in place: it may be pending.
+            self.listener.held.remove(self.signum);
+        }
         release(self.signum);
         let slot = self.listener.slot;
         slot.wanted.fetch_and(!bit(self.signum), SeqCst);
@@ -220,13 +241,19 @@ fn set_action(signum: i32, action: &libc::sigaction) -> Result<libc::sigaction> 
 }
 
 fn unblock(signum: i32) {
+    // SAFETY: the set is ours; the mask that was before is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set_of(&[signum]), ptr::null_mut()) };
+}
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset fills in the set, sigaddset changes it; the mask that
-    // was before is not asked for.
+    // SAFETY: sigemptyset fills in the set, sigaddset changes it.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), signum);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
+        for &signum in signals {
+            libc::sigaddset(set.as_mut_ptr(), signum);
+        }
+        set.assume_init()
     }
 }
 
@@ -234,6 +261,13 @@ fn unblock(signum: i32) {
 extern "C" fn on_signal(signum: libc::c_int) {
     // SAFETY: the place of this thread's errno is always there.
     let errno = unsafe { *libc::__errno_location() };
+    notify(signum);
+    // SAFETY: as above. The code that was interrupted may be about to read it.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// Tell all listeners of a signal, from its handler or not.
+fn notify(signum: i32) {
     RUNNING.fetch_add(1, SeqCst);
     for slot in Slot::all() {
         if slot.wanted.load(SeqCst) & bit(signum) == 0 {
@@ -246,6 +280,4 @@ extern "C" fn on_signal(signum: libc::c_int) {
         unsafe { libc::write(slot.fd.load(SeqCst), one.as_ptr().cast(), one.len()) };
     }
     RUNNING.fetch_sub(1, SeqCst);
-    // SAFETY: as above. The code that was interrupted may be about to read it.
-    unsafe { *libc::__errno_location() = errno };
 }
