@@ -348,7 +348,7 @@ test("a stop with an error in the inner run fails both", function()
     end)
     inner = { f:reactor() }
   end)
-  fails(nil, f:reactor())
+  fails("deep", f:reactor())
   equal(inner[2], "deep")
   rest:remove()
   still_runs(f)
