@@ -148,7 +148,7 @@ test("a hundred commits of another handle come each, in their order", function()
   local seen, w = watch(f, key .. ".a", 101)
   local n = 0
   f:timer {
-    timeout = 0,
+    timeout = 1,
     oneshot = false,
     handler = function(_, timer)
       n = n + 1
@@ -186,6 +186,27 @@ test("a hundred commits while no reactor runs come each, in their order", functi
   support.run(f)
   for i = 0, 100 do
     equal(seen[i + 1].value, i)
+  end
+  w:remove()
+end)
+
+test("commits from a key's first come each, though no reactor runs", function()
+  local f, key = support.kvs()
+  local seen, w = watch(f, key .. ".a", 1)
+  support.run(f)
+  for n = 1, 20 do
+    commit(key .. ".a", n)
+  end
+  w.handler = function(_, value)
+    seen[#seen + 1] = { value = value }
+    if value == 20 then
+      f:reactor_stop()
+    end
+  end
+  support.run(f)
+  equal(#seen, 21)
+  for n = 1, 20 do
+    equal(seen[n + 1].value, n)
   end
   w:remove()
 end)
@@ -428,6 +449,23 @@ test("a link that dangles is nil until its target is there", function()
     end,
   })
   spec.same(seen, { { errnum = ENOENT }, { value = 1 } })
+end)
+
+test("a key behind a symlink is nil until it is created behind it", function()
+  local f, key = support.kvs()
+  commit(key .. ".target.x", 0)
+  f:kvs_symlink(key .. ".link", key .. ".target")
+  spec.ok(f:kvs_commit())
+  local seen = script(f, key .. ".link.a", {
+    function()
+      commit(key .. ".other", 1)
+      commit(key .. ".target.a", 1)
+    end,
+    function()
+      commit(key .. ".target.a", 2)
+    end,
+  })
+  spec.same(seen, { { errnum = ENOENT }, { value = 1 }, { value = 2 } })
 end)
 
 test("a watcher lives through a long handler and what is committed meanwhile", function()

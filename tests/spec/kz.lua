@@ -416,6 +416,18 @@ test("a stream of another rank is followed", function()
   equal(seen.text, "from afar")
 end)
 
+test("a stream behind a symlink is followed", function()
+  local f, key = support.kvs()
+  support.put(f, key, { ["target.x"] = 0 })
+  f:kvs_symlink(key .. ".link", key .. ".target")
+  spec.ok(f:kvs_commit())
+  local seen = watch(f, key .. ".link.stream")
+  support.pass(f, 5)
+  write(support.open(), key .. ".target.stream", "one", "two")
+  support.run(f)
+  equal(seen.text, "onetwo")
+end)
+
 test("two watchers of one stream get all of it each", function()
   local f, key = support.kvs()
   local ends = 0

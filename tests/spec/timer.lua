@@ -69,6 +69,21 @@ test("a timeout of 0 fires in the next turn, not at once", function()
   equal(fired, true)
 end)
 
+test("a timer of no time fires once even if it is to repeat", function()
+  local f = support.open()
+  local count = 0
+  f:timer {
+    timeout = 0,
+    oneshot = false,
+    handler = function()
+      count = count + 1
+    end,
+  }
+  support.pass(f, 10)
+  equal(count, 1)
+  equal(f:reactor(), 0)
+end)
+
 test("timers fire in the order of their times", function()
   local f = support.open()
   local seen = {}
