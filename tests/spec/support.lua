@@ -154,14 +154,15 @@ local function needs_shell()
 end
 
 -- The descriptors that this process has open: what each number stands for, as
--- "lr-x /path". With that of the pipe that they are read from.
+-- "lr-x /path". Without the pipe that they are read from.
 local function descriptors()
   needs_shell()
   local descriptors = {}
-  local pipe = io.popen "ls -l /proc/$PPID/fd"
+  local pipe = io.popen "readlink /proc/self/fd/1; ls -l /proc/$PPID/fd 2>/dev/null"
+  local own = pipe:read "*l"
   for line in pipe:lines() do
     local mode, fd, target = line:match "^(%S+).* (%d+) %-> (.*)$"
-    if fd then
+    if fd and target ~= own then
       descriptors[tonumber(fd)] = mode:sub(1, 4) .. " " .. target
     end
   end
@@ -183,9 +184,8 @@ end
 function support.popen(command)
   local before = descriptors()
   local pipe = assert(io.popen(command))
-  local once, again = descriptors(), descriptors()
-  for fd, what in pairs(again) do
-    if once[fd] == what and before[fd] ~= what then
+  for fd, what in pairs(descriptors()) do
+    if what:find "^lr%-x pipe:" and before[fd] ~= what then
       return pipe, fd
     end
   end
