@@ -6,7 +6,7 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use crate::backend::system::signals::{Listener, Subscription};
+use crate::backend::system::signals::{self, Listener, Subscription};
 use crate::backend::{Error, Result};
 
 pub struct Signal {
@@ -45,10 +45,10 @@ impl Signal {
     }
 }
 
-/// Whether some signalfd, as libev uses, has this signal. Where `/proc` does
-/// not tell, none has.
+/// Whether some signalfd, as libev uses, has this signal, and none of ours.
+/// Where `/proc` does not tell, none has.
 fn is_taken(signum: i32) -> bool {
-    if !(1..=64).contains(&signum) {
+    if !(1..=64).contains(&signum) || signals::is_heard(signum) {
         return false;
     }
     let Ok(descriptors) = fs::read_dir("/proc/self/fd") else {

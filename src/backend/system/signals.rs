@@ -174,6 +174,11 @@ impl Drop for Subscription {
     }
 }
 
+/// Whether some listener of the process hears of the signal.
+pub fn is_heard(signum: i32) -> bool {
+    actions().contains_key(&signum)
+}
+
 fn bit(signum: i32) -> u64 {
     1 << (signum - 1)
 }
