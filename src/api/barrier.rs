@@ -114,10 +114,6 @@ impl Barrier {
     pub fn wait(&self) -> Result<()> {
         while !self.left.get() {
             self.seek()?;
-            if self.nprocs == 1 {
-                self.release()?;
-                continue;
-            }
             let message = self.link.recv(&Match::any(), None)?;
             self.take(message)?;
         }

@@ -8,7 +8,7 @@ use std::os::raw::c_int;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::watcher::WeakWatcher;
+use super::watcher::{self, Watcher};
 use super::{
     arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
 };
@@ -37,7 +37,7 @@ struct Inner {
     /// By which what a handler raised is found again.
     id: i64,
     /// The reactor objects that are alive, by id.
-    watchers: RefCell<HashMap<i64, WeakWatcher>>,
+    watchers: RefCell<HashMap<i64, Watcher>>,
     /// How many `f:reactor()` run, one within the other. None when it is C
     /// code that runs the reactor.
     running: Cell<u32>,
@@ -55,6 +55,12 @@ impl Class for Handle {
             label: "flux handle",
         };
         &INFO
+    }
+
+    /// What was made from the handle may use it still; nothing waits for its
+    /// reactor's events any more.
+    fn collected(self) {
+        self.end_watchers();
     }
 }
 
@@ -94,14 +100,20 @@ impl Handle {
     }
 
     /// A reactor object begins, or ends: those alive are ended with the handle.
-    pub fn adopt(&self, id: i64, watcher: WeakWatcher) {
+    pub fn adopt(&self, id: i64, watcher: Watcher) {
         self.0.watchers.borrow_mut().insert(id, watcher);
+    }
+
+    /// A reactor object, while it is alive.
+    pub fn watcher(&self, id: i64) -> Option<Watcher> {
+        self.0.watchers.borrow().get(&id).cloned()
     }
 
     /// Nothing of the reactor object is kept any more.
     pub fn forget(&self, id: i64) {
-        self.0.watchers.borrow_mut().remove(&id);
+        let _watcher = self.0.watchers.borrow_mut().remove(&id);
         self.0.gate.protect(|writer| {
+            watcher::unlist(writer, id);
             if push_handle(writer, self.0.id) && writer.state().object_table::<Handle>(-1) {
                 writer.integer(id);
                 writer.nil();
@@ -192,13 +204,15 @@ impl Handle {
         true
     }
 
-    fn close(&self) {
+    fn end_watchers(&self) {
         let watchers = std::mem::take(&mut *self.0.watchers.borrow_mut());
-        for watcher in watchers.into_values() {
-            if let Some(watcher) = watcher.upgrade() {
-                watcher.end();
-            }
+        for watcher in watchers.values() {
+            watcher.end();
         }
+    }
+
+    fn close(&self) {
+        self.end_watchers();
         if self.0.running.get() > 0
             && let Ok(backend) = self.backend()
         {

@@ -85,10 +85,6 @@ impl Kz {
         }))
     }
 
-    pub fn handle(&self) -> &Handle {
-        &self.0.handle
-    }
-
     /// The key of the next block.
     fn next_key(&self) -> String {
         format!("{}.{:06}", self.0.key, self.0.next.get())

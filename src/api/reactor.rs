@@ -232,6 +232,8 @@ fn statwatcher(state: State<'_>) -> Result<NewWatcher> {
     )
 }
 
+// The fields' widths differ from machine to machine.
+#[allow(clippy::unnecessary_cast)]
 fn push_stat(writer: &Writer<'_>, stat: &libc::stat) {
     writer.table(0, 12);
     for (name, value) in [

@@ -14,30 +14,36 @@ use crate::lua::{
 };
 use crate::lua_functions;
 
-/// What a script holds of something that its handle's reactor waits for.
+/// Something that a handle's reactor waits for, for a script. The handle owns
+/// it while it is alive.
 #[derive(Clone)]
 pub struct Watcher(Rc<Inner>);
 
-struct Inner {
-    /// Which kind, as `tostring` names it.
-    kind: &'static str,
-    /// By which a callback finds the userdata.
+/// What the script holds of it: a userdata that owns nothing, and so needs no
+/// finalizer. What is made and dropped by the thousand would else pile up.
+#[derive(Clone, Copy)]
+struct Reference {
     id: i64,
+    kind: &'static str,
+    /// What `remove` returns.
+    removed: bool,
+}
+
+struct Inner {
+    reference: Reference,
     handle: Handle,
     /// None before it starts, and when it has ended.
     source: RefCell<Option<Box<dyn backend::reactor::Watcher>>>,
     ended: Cell<bool>,
     /// Whether a handler's negative number stops the reactor.
     is_checked: bool,
-    /// What `remove` returns.
-    removed: bool,
 }
 
 /// A watcher as its callback knows it: it does not keep it alive.
 #[derive(Clone)]
 pub struct WeakWatcher(Weak<Inner>);
 
-impl Class for Watcher {
+impl Class for Reference {
     fn info() -> &'static ClassInfo {
         static INFO: ClassInfo = ClassInfo {
             key: Key::unique(),
@@ -68,16 +74,19 @@ impl Watcher {
     /// A watcher that waits for nothing yet.
     pub fn new(handle: Handle, traits: &Traits) -> Watcher {
         let id = handle.gate().next_id();
-        let watcher = Watcher(Rc::new(Inner {
-            kind: traits.kind,
+        let reference = Reference {
             id,
+            kind: traits.kind,
+            removed: traits.removed,
+        };
+        let watcher = Watcher(Rc::new(Inner {
+            reference,
             handle,
             source: RefCell::new(None),
             ended: Cell::new(false),
             is_checked: traits.is_checked,
-            removed: traits.removed,
         }));
-        watcher.0.handle.adopt(id, watcher.downgrade());
+        watcher.0.handle.adopt(id, watcher.clone());
         watcher
     }
 
@@ -90,7 +99,7 @@ impl Watcher {
     }
 
     pub fn id(&self) -> i64 {
-        self.0.id
+        self.0.reference.id
     }
 
     /// What it waits for from now on, in place of what it did, which is
@@ -105,17 +114,13 @@ impl Watcher {
         self.0.source.replace(Some(source))
     }
 
-    pub fn has_ended(&self) -> bool {
-        self.0.ended.get()
-    }
-
     /// Wait no more, and let the collector have it.
     pub fn end(&self) {
         if self.0.ended.replace(true) {
             return;
         }
         let _source = self.0.source.take();
-        self.0.handle.forget(self.0.id);
+        self.0.handle.forget(self.id());
     }
 
     /// Call the handler, with the arguments that `arguments` pushes.
@@ -126,7 +131,7 @@ impl Watcher {
         let gate = self.0.handle.gate().clone();
         gate.call(
             |writer| {
-                let objects = push_objects(writer, self.0.id)?;
+                let objects = push_objects(writer, self.id())?;
                 writer.field(objects.fields, c"handler");
                 Some(arguments(writer, objects))
             },
@@ -158,6 +163,14 @@ pub struct Objects {
     fields: c_int,
 }
 
+/// No callback is to find the userdata any more.
+pub fn unlist(writer: &Writer<'_>, id: i64) {
+    writer.state().registry(&LIVE);
+    writer.integer(id);
+    writer.nil();
+    writer.raw_set(-3);
+}
+
 /// Push a live watcher's objects.
 fn push_objects(writer: &Writer<'_>, id: i64) -> Option<Objects> {
     let state = writer.state();
@@ -167,7 +180,7 @@ fn push_objects(writer: &Writer<'_>, id: i64) -> Option<Objects> {
         return None;
     }
     let watcher = base + 2;
-    if !state.object_table::<Watcher>(watcher) {
+    if !state.object_table::<Reference>(watcher) {
         return None;
     }
     state.raw_get_index(base + 3, FIELDS.into());
@@ -180,24 +193,36 @@ fn push_objects(writer: &Writer<'_>, id: i64) -> Option<Objects> {
 }
 
 /// A watcher to be pushed as userdata, made of the table that is argument 2 of
-/// a method of the handle at 1.
-pub struct NewWatcher(Option<Watcher>);
+/// a method of the handle at 1. One that could not be pushed has ended.
+pub struct NewWatcher {
+    watcher: Watcher,
+    is_pushed: bool,
+}
 
 impl NewWatcher {
     pub fn new(watcher: Watcher) -> NewWatcher {
-        NewWatcher(Some(watcher))
+        NewWatcher {
+            watcher,
+            is_pushed: false,
+        }
+    }
+}
+
+impl Drop for NewWatcher {
+    fn drop(&mut self) {
+        if !self.is_pushed {
+            self.watcher.end();
+        }
     }
 }
 
 impl Push for NewWatcher {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        let Some(id) = self.0.as_ref().map(Watcher::id) else {
-            return 0;
-        };
+        let id = self.watcher.id();
         let state = writer.state();
-        writer.new_object(&mut self.0);
+        writer.new_object(&mut Some(self.watcher.0.reference));
         let watcher = state.top();
-        writer.object_table::<Watcher>(watcher);
+        writer.object_table::<Reference>(watcher);
         state.push_value(2);
         writer.raw_set_index(-2, FIELDS);
         state.push_value(1);
@@ -212,6 +237,7 @@ impl Push for NewWatcher {
         state.push_value(watcher);
         writer.raw_set(-3);
         state.set_top(watcher);
+        self.is_pushed = true;
         1
     }
 }
@@ -261,14 +287,14 @@ impl Push for OnTop {
 
 /// `w.key`: the methods first, then the table it was made of.
 fn index(state: State<'_>) -> Result<OnTop> {
-    state.check_object::<Watcher>(1)?;
+    state.check_object::<Reference>(1)?;
     if state.push_metatable(1) {
         state.push_value(2);
         if state.raw_get(state.top() - 1) != Kind::Nil {
             return Ok(OnTop);
         }
     }
-    if !state.object_table::<Watcher>(1) {
+    if !state.object_table::<Reference>(1) {
         state.push_nil();
         return Ok(OnTop);
     }
@@ -281,11 +307,11 @@ fn index(state: State<'_>) -> Result<OnTop> {
 
 /// `w.key = value`
 fn newindex(state: State<'_>) -> Result<()> {
-    state.check_object::<Watcher>(1)?;
+    state.check_object::<Reference>(1)?;
     if matches!(state.kind(2), Kind::Nil | Kind::None) || state.number(2).is_some_and(f64::is_nan) {
         return Err(Error::argument(2, "a field has a name"));
     }
-    if !state.object_table::<Watcher>(1) {
+    if !state.object_table::<Reference>(1) {
         return Ok(());
     }
     state.raw_get_index(-1, FIELDS.into());
@@ -300,9 +326,24 @@ fn newindex(state: State<'_>) -> Result<()> {
 
 /// `w:remove()`
 fn remove(state: State<'_>) -> Result<Removed> {
-    let watcher: Watcher = state.check_object(1)?;
-    watcher.end();
-    Ok(Removed(watcher.0.removed))
+    let reference: Reference = state.check_object(1)?;
+    if let Some(watcher) = alive(state, reference) {
+        watcher.end();
+    }
+    Ok(Removed(reference.removed))
+}
+
+/// The watcher that the userdata at 1 refers to, while it waits for something.
+fn alive(state: State<'_>, reference: Reference) -> Option<Watcher> {
+    let top = state.top();
+    let handle = if state.object_table::<Reference>(1) {
+        state.raw_get_index(-1, HANDLE.into());
+        state.object::<Handle>(-1).flatten()
+    } else {
+        None
+    };
+    state.set_top(top);
+    handle?.watcher(reference.id)
 }
 
 /// True, or nothing.
@@ -315,13 +356,12 @@ impl Push for Removed {
 }
 
 fn tostring(state: State<'_>) -> Result<Text> {
-    let watcher: Watcher = state.check_object(1)?;
-    let ended = if watcher.has_ended() {
-        " (removed)"
-    } else {
-        ""
+    let reference: Reference = state.check_object(1)?;
+    let ended = match alive(state, reference) {
+        Some(_) => "",
+        None => " (removed)",
     };
-    Ok(Text(format!("flux {}{ended}", watcher.0.kind)))
+    Ok(Text(format!("flux {}{ended}", reference.kind)))
 }
 
 lua_functions! {
@@ -340,7 +380,7 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
 ];
 
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Watcher>(METHODS);
+    writer.new_class::<Reference>(METHODS);
     writer.weak_values();
     writer.set_registry(&LIVE);
     writer.state().pop(1);

@@ -21,6 +21,9 @@ pub struct ClassInfo {
 /// under it.
 pub trait Class: Clone + 'static {
     fn info() -> &'static ClassInfo;
+
+    /// What the collector does with the value of a userdata that it takes.
+    fn collected(self) {}
 }
 
 /// What a userdata's block holds.
@@ -143,8 +146,8 @@ impl Writer<'_> {
         true
     }
 
-    /// Make the class's metatable and leave it on the stack; `__gc`, `__name`
-    /// and the metamethods given are in it.
+    /// Make the class's metatable and leave it on the stack; `__name`, `__gc`
+    /// where the value needs it, and the metamethods given are in it.
     pub fn new_class<T: Class>(&self, functions: &[(&CStr, lua_CFunction)]) {
         self.table(0, functions.len() + 3);
         let metatable = self.state().top();
@@ -152,8 +155,12 @@ impl Writer<'_> {
             self.function(*function);
             self.set_field(metatable, name);
         }
-        self.function(Some(collect::<T>));
-        self.set_field(metatable, c"__gc");
+        // Without a finalizer a userdata, and all that hangs on it, is taken
+        // in the collection that finds it, not in the next.
+        if std::mem::needs_drop::<T>() {
+            self.function(Some(collect::<T>));
+            self.set_field(metatable, c"__gc");
+        }
         self.bytes(T::info().name.to_bytes());
         self.set_field(metatable, c"__name");
         self.state().push_value(metatable);
@@ -168,7 +175,9 @@ unsafe extern "C-unwind" fn collect<T: Class>(raw: *mut super::lua_State) -> c_i
     // SAFETY: Lua calls with a live state; the frame owns nothing.
     unsafe {
         super::finalize(raw, |state| {
-            drop(state.take_object::<T>(1));
+            if let Some(value) = state.take_object::<T>(1) {
+                value.collected();
+            }
         })
     }
 }
