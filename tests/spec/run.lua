@@ -7,13 +7,23 @@ local CHAPTERS = {
   "rpc.lua",
   "event.lua",
   "message.lua",
+  "reactor.lua",
+  "msghandler.lua",
+  "timer.lua",
+  "statwatcher.lua",
+  "fdwatcher.lua",
+  "iowatcher.lua",
+  "sighandler.lua",
   "loop.lua",
   "kvs.lua",
   "kvsdir.lua",
+  "kvswatcher.lua",
+  "kz.lua",
   "barrier.lua",
   "json.lua",
   "bad_input.lua",
   "growth.lua",
+  "lifetime.lua",
 }
 
 local directory = arg[0]:match "^(.*/)" or "./"

@@ -96,6 +96,139 @@ support.handle_calls = {
   { "kvsdir" },
 }
 
+-- Run the handle's reactor until a handler stops it. That it returns a number,
+-- which is given back; the test fails when it takes more than ten seconds.
+function support.run(f)
+  local guard = spec.ok(f:timer {
+    timeout = 10000,
+    handler = function()
+      f:reactor_stop_error "the test takes too long"
+    end,
+  })
+  local active, why = f:reactor()
+  guard:remove()
+  return spec.type(spec.ok(active, why), "number")
+end
+
+-- Run the handle's reactor for so many milliseconds.
+function support.pass(f, milliseconds)
+  spec.ok(f:timer {
+    timeout = milliseconds,
+    handler = function()
+      f:reactor_stop()
+    end,
+  })
+  return support.run(f)
+end
+
+-- Run the reactors of all these handles by turns until `is_done` says so.
+function support.run_all(handles, is_done)
+  local deadline = os.time() + 10
+  while not is_done() do
+    spec.ok(os.time() < deadline, "the test takes too long")
+    for _, f in ipairs(handles) do
+      spec.ok(f:reactor "nowait")
+    end
+  end
+end
+
+-- A path that nothing is at; whatever is there after the test is removed.
+function support.path()
+  local path = os.tmpname()
+  os.remove(path)
+  spec.after(function()
+    os.remove(path)
+  end)
+  return path
+end
+
+local proc = io.open "/proc/self/stat"
+if proc then
+  proc:close()
+end
+
+local function needs_shell()
+  if not io.popen or not proc then
+    spec.skip "needs a shell and /proc"
+  end
+end
+
+-- The descriptors that this process has open: what each number stands for, as
+-- "lr-x /path". Without the pipe that they are read from.
+local function descriptors()
+  needs_shell()
+  local descriptors = {}
+  local pipe = io.popen "readlink /proc/self/fd/1; ls -l /proc/$PPID/fd 2>/dev/null"
+  local own = pipe:read "*l"
+  for line in pipe:lines() do
+    local mode, fd, target = line:match "^(%S+).* (%d+) %-> (.*)$"
+    if fd and target ~= own then
+      descriptors[tonumber(fd)] = mode:sub(1, 4) .. " " .. target
+    end
+  end
+  pipe:close()
+  return descriptors
+end
+
+-- The number of the descriptor of what was opened at `path`.
+function support.descriptor(mode, path)
+  for fd, what in pairs(descriptors()) do
+    if what == mode .. " " .. path then
+      return fd
+    end
+  end
+  error("no descriptor is open at " .. path)
+end
+
+-- Start a command: the pipe of its output, and that one's descriptor.
+function support.popen(command)
+  local before = descriptors()
+  local pipe = assert(io.popen(command))
+  for fd, what in pairs(descriptors()) do
+    if what:find "^lr%-x pipe:" and before[fd] ~= what then
+      return pipe, fd
+    end
+  end
+  error "the pipe has no descriptor"
+end
+
+-- How many descriptors are open.
+function support.count_descriptors()
+  local count = 0
+  for _ in pairs(descriptors()) do
+    count = count + 1
+  end
+  return count
+end
+
+-- Both ends of a pipe: a file to read, its descriptor, and a file that writes
+-- at once, whose descriptor follows.
+function support.fifo()
+  needs_shell()
+  local path = support.path()
+  os.execute("mkfifo " .. support.quote(path))
+  -- Opening one end waits for the other; for both it does not.
+  local both = assert(io.open(path, "r+"))
+  local reader, writer = assert(io.open(path, "r")), assert(io.open(path, "w"))
+  both:close()
+  writer:setvbuf "no"
+  spec.after(function()
+    for _, file in ipairs { reader, writer } do
+      if io.type(file) == "file" then
+        file:close()
+      end
+    end
+  end)
+  return reader, support.descriptor("lr-x", path), writer, support.descriptor("l-wx", path)
+end
+
+-- Send this process a signal.
+function support.kill(name)
+  needs_shell()
+  -- Not by os.execute, which ignores some signals as long as it runs.
+  io.popen("kill -" .. name .. " $PPID"):close()
+end
+
 support.unpack = table.unpack or unpack
 support.load = loadstring or load
 
@@ -125,9 +258,9 @@ end
 
 -- Start a process that runs this chunk, and return the pipe of its output.
 -- Reading it to its end waits for the process, which is ended after so many
--- seconds (20, unless said).
-function support.start(chunk, seconds)
-  support.needs_processes()
+-- seconds (20, unless said). On an embedded broker it has one of its own.
+function support.start_apart(chunk, seconds)
+  needs_shell()
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(chunk)
@@ -137,6 +270,12 @@ function support.start(chunk, seconds)
   end)
   local command = support.quote(interpreter()) .. " " .. support.quote(path)
   return assert(io.popen(("timeout %g %s 2>&1"):format(seconds or 20, command)))
+end
+
+-- The same, with this one's broker.
+function support.start(chunk, seconds)
+  support.needs_processes()
+  return support.start_apart(chunk, seconds)
 end
 
 -- Run a command of Flux's and return its output.

@@ -1,0 +1,315 @@
+-- Watchers of file descriptors (A4).
+
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails = spec.test, spec.equal, spec.fails
+
+test("a descriptor that has something to read calls the handler", function()
+  local f = support.open()
+  local reader, fd, writer = support.fifo()
+  local lines = {}
+  local w
+  w = spec.ok(f:fdwatcher {
+    fd = fd,
+    events = "r",
+    handler = function(...)
+      equal((...), w)
+      lines[#lines + 1] = reader:read "*l"
+      if #lines == 2 then
+        f:reactor_stop()
+      else
+        writer:write "Goodbye\n"
+      end
+    end,
+  })
+  f:timer {
+    timeout = 5,
+    handler = function()
+      equal(#lines, 0)
+      writer:write "Hello\n"
+    end,
+  }
+  support.run(f)
+  spec.same(lines, { "Hello", "Goodbye" })
+  w:remove()
+end)
+
+test("without events a pipe's reading end calls for what there is to read", function()
+  local f = support.open()
+  local reader, fd, writer = support.fifo()
+  local seen = {}
+  f:timer {
+    timeout = 5,
+    handler = function()
+      writer:write "x\n"
+    end,
+  }
+  f:fdwatcher {
+    fd = fd,
+    handler = function(w)
+      seen[#seen + 1] = reader:read "*l"
+      w:remove()
+    end,
+  }
+  equal(f:reactor(), 0)
+  spec.same(seen, { "x" })
+end)
+
+test("the end of what is written calls the handler", function()
+  local f = support.open()
+  local reader, fd, writer = support.fifo()
+  local seen = {}
+  f:fdwatcher {
+    fd = fd,
+    handler = function(w)
+      local line = reader:read "*l"
+      seen[#seen + 1] = line or "eof"
+      if not line then
+        w:remove()
+      end
+    end,
+  }
+  f:timer {
+    timeout = 5,
+    handler = function()
+      writer:write "last\n"
+      writer:close()
+    end,
+  }
+  equal(f:reactor(), 0)
+  spec.same(seen, { "last", "eof" })
+end)
+
+test("events say for what the handler is called", function()
+  local f = support.open()
+  local _, reading, _, writing = support.fifo()
+  local seen = {}
+  for name, fd in pairs { reading = reading, writing = writing } do
+    for _, events in ipairs { "r", "w", "rw" } do
+      spec.ok(f:fdwatcher {
+        fd = fd,
+        events = events,
+        handler = function(w)
+          seen[name .. " " .. events] = true
+          w:remove()
+        end,
+      })
+    end
+  end
+  support.pass(f, 30)
+  -- Nothing was written, so there is room to write and nothing to read.
+  spec.same(seen, { ["writing w"] = true, ["writing rw"] = true })
+end)
+
+test("events are an or of poll bits too", function()
+  local f = support.open()
+  local _, _, _, fd = support.fifo()
+  local count = 0
+  for _, events in ipairs { 2, 3, 7 } do
+    f:fdwatcher {
+      fd = fd,
+      events = events,
+      handler = function(w)
+        count = count + 1
+        w:remove()
+      end,
+    }
+  end
+  equal(f:reactor(), 0)
+  equal(count, 3)
+end)
+
+test("the handler is called again as long as there is something", function()
+  local f = support.open()
+  local reader, fd, writer = support.fifo()
+  writer:write "unread\n"
+  local count = 0
+  f:fdwatcher {
+    fd = fd,
+    events = "r",
+    handler = function(w)
+      count = count + 1
+      if count == 3 then
+        w:remove()
+      end
+    end,
+  }
+  equal(f:reactor(), 0)
+  equal(count, 3)
+  equal(reader:read "*l", "unread")
+end)
+
+test("the descriptor of a process is watched", function()
+  local f = support.open()
+  local pipe, fd = support.popen "sleep 0.05; echo hello"
+  local lines
+  spec.ok(f:fdwatcher {
+    fd = fd,
+    events = "r",
+    handler = function(w)
+      lines = pipe:read "*a"
+      w:remove()
+    end,
+  })
+  equal(f:reactor(), 0)
+  equal(lines, "hello\n")
+  pipe:close()
+end)
+
+test("several watchers of one descriptor are all called", function()
+  local f = support.open()
+  local reader, fd, writer = support.fifo()
+  local count = 0
+  for _ = 1, 3 do
+    f:fdwatcher {
+      fd = fd,
+      events = "r",
+      handler = function(w)
+        count = count + 1
+        w:remove()
+      end,
+    }
+  end
+  writer:write "x\n"
+  equal(f:reactor(), 0)
+  equal(count, 3)
+  equal(reader:read "*l", "x")
+end)
+
+test("two handles watch one descriptor", function()
+  local _, fd, writer = support.fifo()
+  local count = 0
+  writer:write "x\n"
+  for _ = 1, 2 do
+    local f = support.open()
+    f:fdwatcher {
+      fd = fd,
+      events = "r",
+      handler = function(w)
+        count = count + 1
+        w:remove()
+      end,
+    }
+    equal(f:reactor(), 0)
+  end
+  equal(count, 2)
+end)
+
+test("a watcher that is removed is not called", function()
+  local f = support.open()
+  local _, fd, writer = support.fifo()
+  writer:write "x\n"
+  local w = f:fdwatcher { fd = fd, handler = error }
+  spec.returns({ true }, w:remove())
+  spec.returns({ true }, w:remove())
+  equal(f:reactor(), 0)
+end)
+
+test("the descriptor stays the script's", function()
+  local f = support.open()
+  local reader, fd, writer = support.fifo()
+  f:fdwatcher({ fd = fd, handler = error }):remove()
+  writer:write "x\n"
+  equal(reader:read "*l", "x")
+  f:close()
+  writer:write "y\n"
+  equal(reader:read "*l", "y")
+end)
+
+test("a file is always ready", function()
+  local f = support.open()
+  local path = support.path()
+  local file = assert(io.open(path, "w"))
+  local count = 0
+  f:fdwatcher {
+    fd = support.descriptor("l-wx", path),
+    events = "rw",
+    handler = function(w)
+      count = count + 1
+      w:remove()
+    end,
+  }
+  equal(f:reactor(), 0)
+  equal(count, 1)
+  file:close()
+end)
+
+test("a descriptor that the script closes while it is watched stops nothing else", function()
+  local f = support.open()
+  local reader, fd = support.fifo()
+  local w = f:fdwatcher { fd = fd, events = "r", handler = function() end }
+  f:timer {
+    timeout = 2,
+    handler = function()
+      reader:close()
+    end,
+  }
+  support.pass(f, 20)
+  w:remove()
+  equal(f:reactor(), 0)
+end)
+
+test("a number that is no open descriptor is refused", function()
+  local f = support.open()
+  for _, fd in ipairs { 987, 100000, 2 ^ 31 - 1 } do
+    fails("Bad file descriptor", f:fdwatcher { fd = fd, handler = print })
+  end
+  for _, fd in ipairs { -1, 2 ^ 31, 2 ^ 40, 1.5, 0 / 0, "x", {}, true } do
+    spec.matches(spec.refuses(f.fdwatcher, f, { fd = fd, handler = print }), "fd")
+  end
+  equal(f:reactor(), 0)
+end)
+
+test("events that are none are an error", function()
+  local f = support.open()
+  local _, fd = support.fifo()
+  for _, events in ipairs { "", "x", "rx", "R", 0, 8, -1, 1.5, {}, true } do
+    spec.matches(spec.refuses(f.fdwatcher, f, { fd = fd, handler = print, events = events }), "events")
+  end
+  equal(f:reactor(), 0)
+end)
+
+test("what is missing is named", function()
+  local f = support.open()
+  fails("Expected table as 2nd argument", f:fdwatcher())
+  fails("Expected table as 2nd argument", f:fdwatcher(0))
+  fails("Mandatory table argument 'fd' missing", f:fdwatcher {})
+  fails("Mandatory table argument 'fd' missing", f:fdwatcher { handler = print })
+  fails("Mandatory table argument 'handler' missing", f:fdwatcher { fd = 0 })
+  for _, wrong in ipairs { "text", 42, true } do
+    spec.matches(spec.refuses(f.fdwatcher, f, { fd = 0, handler = wrong }), "handler")
+  end
+  equal(f:reactor(), 0)
+end)
+
+test("an error in the handler is raised by the reactor", function()
+  local f = support.open()
+  local _, _, _, fd = support.fifo()
+  local value = {}
+  local w = f:fdwatcher {
+    fd = fd,
+    events = "w",
+    handler = function()
+      error(value)
+    end,
+  }
+  local ok, err = pcall(f.reactor, f)
+  equal(ok, false)
+  equal(err, value)
+  w:remove()
+  equal(f:reactor(), 0)
+end)
+
+test("the table's own keys are the watcher's, to read and to set", function()
+  local f = support.open()
+  local _, fd = support.fifo()
+  local w = f:fdwatcher { fd = fd, handler = print, note = 1 }
+  equal(w.fd, fd)
+  equal(w.note, 1)
+  w.note = 2
+  equal(w.note, 2)
+  spec.matches(tostring(w), "fdwatcher")
+  w:remove()
+  equal(w.note, 2)
+end)

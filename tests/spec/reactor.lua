@@ -1,0 +1,591 @@
+-- The reactor (A2, A4): running and stopping it, and what its handlers raise.
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
+
+-- Call this once, in the reactor.
+local function soon(f, action, milliseconds)
+  return spec.ok(f:timer { timeout = milliseconds or 0, handler = action })
+end
+
+-- Call this again and again.
+local function often(f, action)
+  return spec.ok(f:timer { timeout = 1, oneshot = false, handler = action })
+end
+
+-- What the handle's reactor raises.
+local function raised(f, ...)
+  local results = { pcall(f.reactor, f, ...) }
+  if results[1] then
+    error(("nothing was raised, and the reactor returned %s, %s"):format(results[2], results[3]))
+  end
+  return results[2]
+end
+
+-- That the reactor runs as if nothing had been before.
+local function still_runs(f)
+  local ran = false
+  soon(f, function()
+    ran = true
+  end)
+  equal(f:reactor(), 0)
+  equal(ran, true)
+end
+
+test("a reactor with nothing to do returns at once", function()
+  local f = support.open()
+  equal(f:reactor(), 0)
+  equal(f:reactor "once", 0)
+  equal(f:reactor "nowait", 0)
+  equal(f:reactor(nil), 0)
+end)
+
+test("the reactor returns when the last thing to wait for has ended", function()
+  local f = support.open()
+  local count = 0
+  local timer
+  timer = often(f, function()
+    count = count + 1
+    if count == 3 then
+      timer:remove()
+    end
+  end)
+  equal(f:reactor(), 0)
+  equal(count, 3)
+end)
+
+test("reactor_stop returns nothing, and the reactor how much is still waited for", function()
+  local f = support.open()
+  local count = 0
+  local timer = often(f, function()
+    count = count + 1
+    if count % 2 == 0 then
+      spec.returns({}, f:reactor_stop())
+    end
+  end)
+  for run = 1, 3 do
+    equal(f:reactor(), 1)
+    equal(count, 2 * run)
+  end
+  timer:remove()
+  equal(f:reactor(), 0)
+end)
+
+test("once returns after the first event", function()
+  local f = support.open()
+  local seen = {}
+  soon(f, function()
+    seen[#seen + 1] = "near"
+  end, 5)
+  local far = soon(f, function()
+    seen[#seen + 1] = "far"
+  end, 60000)
+  spec.type(spec.ok(f:reactor "once"), "number")
+  spec.same(seen, { "near" })
+  far:remove()
+end)
+
+test("nowait handles what is there and waits for nothing", function()
+  local f = support.open()
+  local far = soon(f, function()
+    error "it waited"
+  end, 60000)
+  local count = 0
+  for _ = 1, 3 do
+    soon(f, function()
+      count = count + 1
+    end)
+  end
+  for _ = 1, 1000 do
+    spec.type(spec.ok(f:reactor "nowait"), "number")
+    if count == 3 then
+      break
+    end
+  end
+  equal(count, 3)
+  far:remove()
+end)
+
+test("another mode is an error", function()
+  local f = support.open()
+  for _, mode in ipairs { "forever", "", "Once", "once\0" } do
+    fails("flux_reactor: Invalid argument", f:reactor(mode))
+  end
+  for _, mode in ipairs { {}, true, print, 42 } do
+    spec.refuses(f.reactor, f, mode)
+  end
+end)
+
+test("reactor_stop_error makes the reactor return its reason", function()
+  local f = support.open()
+  soon(f, function()
+    spec.returns({}, f:reactor_stop_error "because")
+  end)
+  spec.returns({ n = 2, nil, "because" }, f:reactor())
+  still_runs(f)
+end)
+
+test("reactor_stop_error without a reason makes the reactor fail", function()
+  local f = support.open()
+  for _, no_reason in ipairs { { n = 0 }, { n = 1 } } do
+    soon(f, function()
+      f:reactor_stop_error(support.unpack(no_reason, 1, no_reason.n))
+    end)
+    fails(nil, f:reactor())
+  end
+  still_runs(f)
+end)
+
+test("a reason may be any text", function()
+  local f = support.open()
+  for _, reason in ipairs { "", ("long "):rep(10000), "für %s\n" } do
+    soon(f, function()
+      f:reactor_stop_error(reason)
+    end)
+    spec.returns({ n = 2, nil, reason }, f:reactor())
+  end
+end)
+
+test("a reason that is no text is an error that names the argument", function()
+  local f = support.open()
+  for _, wrong in ipairs { {}, true, print } do
+    raises("bad argument", f.reactor_stop_error, f, wrong)
+  end
+end)
+
+test("a reason is not kept for the next run", function()
+  local f = support.open()
+  soon(f, function()
+    f:reactor_stop_error "old"
+  end)
+  fails("old", f:reactor())
+  soon(f, function()
+    f:reactor_stop_error()
+  end)
+  local _, err = f:reactor()
+  spec.ok(err ~= "old", "the reason is an old one")
+  soon(f, function()
+    return -1
+  end)
+  _, err = f:reactor()
+  spec.ok(err ~= "old", "the reason is an old one")
+end)
+
+test("a stop before the run stops nothing, and its reason is forgotten", function()
+  local f = support.open()
+  f:reactor_stop()
+  still_runs(f)
+  f:reactor_stop_error "early"
+  still_runs(f)
+  f:reactor_stop_error "early"
+  soon(f, function()
+    return -1
+  end)
+  local _, err = f:reactor()
+  spec.ok(err ~= "early", "the reason is of before the run")
+end)
+
+test("a reason given beside a raised error is not the next run's", function()
+  local f = support.open()
+  soon(f, function()
+    f:reactor_stop_error "beside"
+    error {}
+  end)
+  raised(f)
+  soon(f, function()
+    return -1
+  end)
+  local _, err = f:reactor()
+  spec.ok(err ~= "beside", "the reason is an old one")
+end)
+
+test("a timer's negative number stops the reactor with an error", function()
+  local f = support.open()
+  for _, number in ipairs { -1, -0.5, -math.huge } do
+    local rest = often(f, function() end)
+    soon(f, function()
+      return number
+    end)
+    fails(nil, f:reactor())
+    rest:remove()
+  end
+  still_runs(f)
+end)
+
+test("what else a handler returns does not matter", function()
+  local f = support.open()
+  for _, result in ipairs { 0, 1, 0 / 0, "text", false, {}, print } do
+    soon(f, function()
+      return result
+    end)
+    equal(f:reactor(), 0)
+  end
+end)
+
+test("a text that a handler raises is raised by the reactor, with its traceback", function()
+  local f = support.open()
+  local function what_fails()
+    error "no luck"
+  end
+  soon(f, function()
+    what_fails()
+  end)
+  local err = raised(f)
+  spec.matches(err, "^[^\n]*reactor%.lua:%d+: no luck\n")
+  spec.matches(err, "stack traceback:")
+  spec.matches(err, "what_fails")
+  still_runs(f)
+end)
+
+test("another value that a handler raises is raised as it is", function()
+  local f = support.open()
+  for _, value in ipairs { {}, setmetatable({}, { __tostring = error }), 42, false, print, f } do
+    soon(f, function()
+      error(value)
+    end)
+    spec.ok(rawequal(raised(f), value), "another value was raised")
+  end
+  still_runs(f)
+end)
+
+test("nil that a handler raises stops the reactor too", function()
+  local f = support.open()
+  soon(f, function()
+    error(nil)
+  end)
+  equal(pcall(f.reactor, f), false)
+  still_runs(f)
+end)
+
+test("an error in each mode is raised", function()
+  local f = support.open()
+  for _, mode in ipairs { "once", "nowait" } do
+    local err = {}
+    soon(f, function()
+      error(err)
+    end)
+    local ok, value
+    for _ = 1, 1000 do
+      ok, value = pcall(f.reactor, f, mode)
+      if not ok then
+        break
+      end
+    end
+    equal(ok, false)
+    equal(value, err)
+  end
+  still_runs(f)
+end)
+
+test("a handler that is a callable table is called", function()
+  local f = support.open()
+  local seen
+  local handler = setmetatable({}, {
+    __call = function(_, handle, timer)
+      seen = { handle, timer }
+    end,
+  })
+  local timer = soon(f, handler)
+  equal(f:reactor(), 0)
+  equal(seen[1], f)
+  equal(seen[2], timer)
+end)
+
+test("a handler that calls itself without end is an error", function()
+  local f = support.open()
+  local function endless()
+    return 1 + endless()
+  end
+  soon(f, endless)
+  spec.matches(raised(f), "stack overflow")
+  still_runs(f)
+end)
+
+test("a handler may run the reactor, which handles what else there is", function()
+  local f = support.open()
+  local seen = {}
+  local function note(text)
+    seen[#seen + 1] = text
+  end
+  soon(f, function()
+    note "outer begins"
+    soon(f, function()
+      note "inner"
+    end, 1)
+    equal(f:reactor(), 0)
+    note "outer ends"
+  end)
+  equal(f:reactor(), 0)
+  spec.same(seen, { "outer begins", "inner", "outer ends" })
+end)
+
+test("a stop in the inner run ends the outer too", function()
+  local f = support.open()
+  local rest = often(f, function() end)
+  local inner
+  soon(f, function()
+    soon(f, function()
+      f:reactor_stop()
+    end)
+    inner = f:reactor()
+  end)
+  spec.type(spec.ok(f:reactor()), "number")
+  spec.type(inner, "number")
+  rest:remove()
+  still_runs(f)
+end)
+
+test("a stop with an error in the inner run fails both", function()
+  local f = support.open()
+  local rest = often(f, function() end)
+  local inner
+  soon(f, function()
+    soon(f, function()
+      f:reactor_stop_error "deep"
+    end)
+    inner = { f:reactor() }
+  end)
+  fails("deep", f:reactor())
+  equal(inner[2], "deep")
+  rest:remove()
+  still_runs(f)
+end)
+
+test("an error of the inner run goes through the outer", function()
+  local f = support.open()
+  local value = {}
+  soon(f, function()
+    soon(f, function()
+      error(value)
+    end)
+    f:reactor()
+    error "the inner reactor raised nothing"
+  end)
+  equal(raised(f), value)
+  still_runs(f)
+end)
+
+test("an error of the inner run that is caught does not come again", function()
+  local f = support.open()
+  local value, caught = {}, nil
+  soon(f, function()
+    soon(f, function()
+      error(value)
+    end)
+    caught = raised(f)
+  end)
+  equal(pcall(f.reactor, f), true)
+  equal(caught, value)
+  still_runs(f)
+end)
+
+test("runs nested twenty deep end one after the other", function()
+  local f = support.open()
+  local depth, deepest = 0, 0
+  local function deeper()
+    depth = depth + 1
+    deepest = math.max(depth, deepest)
+    if depth < 20 then
+      soon(f, deeper)
+      spec.type(spec.ok(f:reactor()), "number")
+    end
+    depth = depth - 1
+  end
+  soon(f, deeper)
+  equal(f:reactor(), 0)
+  equal(deepest, 20)
+  equal(depth, 0)
+end)
+
+test("runs nested without end are an error", function()
+  local f = support.open()
+  local function deeper()
+    soon(f, deeper)
+    f:reactor()
+  end
+  soon(f, deeper)
+  spec.matches(raised(f), "overflow")
+  f:close()
+end)
+
+test("two handles have reactors of their own, one run in the other", function()
+  local f, g = support.open(), support.open()
+  local seen = {}
+  local rest = often(f, function() end)
+  soon(f, function()
+    soon(g, function()
+      seen[#seen + 1] = "g"
+      g:reactor_stop()
+    end)
+    often(g, function() end)
+    equal(g:reactor(), 1)
+    seen[#seen + 1] = "f"
+    soon(f, function()
+      seen[#seen + 1] = "f goes on"
+      rest:remove()
+    end)
+  end)
+  equal(f:reactor(), 0)
+  spec.same(seen, { "g", "f", "f goes on" })
+end)
+
+test("an error in the reactor of another handle is raised there", function()
+  local f, g = support.open(), support.open()
+  local value, caught = {}, nil
+  soon(f, function()
+    soon(g, function()
+      error(value)
+    end)
+    caught = raised(g)
+  end)
+  equal(f:reactor(), 0)
+  equal(caught, value)
+  still_runs(g)
+end)
+
+test("closing the handle in a handler ends its reactor and all it waited for", function()
+  local f = spec.ok(flux.new())
+  local late = 0
+  often(f, function()
+    late = late + 1
+  end)
+  soon(f, function()
+    f:close()
+    late = 0
+  end, 5)
+  local ok, active = pcall(f.reactor, f)
+  equal(ok, true)
+  spec.type(active, "number")
+  equal(late, 0)
+  raises("closed", f.reactor, f)
+  raises("closed", f.reactor_stop, f)
+  raises("closed", f.timer, f, { timeout = 1, handler = print })
+end)
+
+test("closing the handle in an inner run ends the outer too", function()
+  local f = spec.ok(flux.new())
+  local rest = 0
+  often(f, function()
+    rest = rest + 1
+  end)
+  soon(f, function()
+    soon(f, function()
+      f:close()
+    end)
+    f:reactor()
+  end)
+  equal(pcall(f.reactor, f), true)
+  spec.matches(tostring(f), "closed")
+end)
+
+test("closing the handle and raising in one handler is an error", function()
+  local f = spec.ok(flux.new())
+  local value = {}
+  soon(f, function()
+    f:close()
+    error(value)
+  end)
+  equal(raised(f), value)
+end)
+
+test("closing another handle in a handler is no trouble", function()
+  local f, g = support.open(), support.open()
+  local timer = often(g, function()
+    error "its handle is closed"
+  end)
+  soon(f, function()
+    g:close()
+  end)
+  equal(f:reactor(), 0)
+  timer:remove()
+end)
+
+test("handlers may do all that a script may", function()
+  local f = support.open()
+  local answers = {}
+  soon(f, function()
+    answers[1] = f:rpc("broker.ping", { seq = 1 }).seq
+    f:send("broker.ping", { seq = 2 })
+    answers[2] = f:recv().seq
+    f:sendevent "spec.reactor"
+    collectgarbage()
+    answers[3] = support.open():rpc("broker.ping", { seq = 3 }).seq
+  end)
+  equal(f:reactor(), 0)
+  spec.same(answers, { 1, 2, 3 })
+end)
+
+test("a reactor may be run in a coroutine", function()
+  local f = support.open()
+  local ran = false
+  local co = coroutine.create(function()
+    soon(f, function()
+      ran = true
+    end)
+    return f:reactor()
+  end)
+  local ok, active = coroutine.resume(co)
+  equal(ok, true)
+  equal(active, 0)
+  equal(ran, true)
+end)
+
+test("a handler does not yield for the coroutine that runs the reactor", function()
+  local f = support.open()
+  soon(f, function()
+    coroutine.yield()
+  end)
+  local co = coroutine.create(function()
+    f:reactor()
+  end)
+  local ok, err = coroutine.resume(co)
+  equal(ok, false)
+  spec.matches(err, "yield")
+  still_runs(f)
+end)
+
+test("a handler may run coroutines", function()
+  local f = support.open()
+  local seen = {}
+  soon(f, function()
+    for n in
+      coroutine.wrap(function()
+        for n = 1, 3 do
+          coroutine.yield(n)
+        end
+      end)
+    do
+      seen[n] = true
+    end
+  end)
+  equal(f:reactor(), 0)
+  equal(#seen, 3)
+end)
+
+test("a loopback has a reactor, with its messages and its timers", function()
+  local f = support.open "loop://"
+  local seen = {}
+  f:msghandler {
+    pattern = "spec.*",
+    handler = function(_, msg)
+      seen[#seen + 1] = msg.tag
+      soon(f, function()
+        f:reactor_stop()
+      end)
+    end,
+  }
+  f:send("spec.loop", {})
+  support.run(f)
+  spec.same(seen, { "spec.loop" })
+end)
+
+test("a closed handle has no reactor", function()
+  local f = support.open()
+  f:close()
+  for _, name in ipairs { "reactor", "reactor_stop", "reactor_stop_error" } do
+    raises("closed", f[name], f)
+  end
+end)

@@ -1,0 +1,327 @@
+-- Watchers of a path's status (A4).
+
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails = spec.test, spec.equal, spec.fails
+
+local function write(path, mode, text)
+  local file = assert(io.open(path, mode))
+  file:write(text)
+  file:close()
+end
+
+-- Watch a path, do this a little later, and return what the handler got first.
+local function seen_of(f, path, action)
+  local seen
+  local w = spec.ok(f:statwatcher {
+    path = path,
+    interval = 0.05,
+    handler = function(...)
+      seen = { n = select("#", ...), ... }
+      f:reactor_stop()
+    end,
+  })
+  f:timer { timeout = 5, handler = action }
+  support.run(f)
+  w:remove()
+  equal(seen.n, 3)
+  equal(seen[1], w)
+  return seen[2], seen[3]
+end
+
+local NAMES = {
+  "st_dev",
+  "st_ino",
+  "st_mode",
+  "st_nlink",
+  "st_uid",
+  "st_gid",
+  "st_size",
+  "st_atime",
+  "st_mtime",
+  "st_ctime",
+  "st_blksize",
+  "st_blocks",
+}
+
+test("a file that is created is seen, with what there was before", function()
+  local f = support.open()
+  local path = support.path()
+  local now, before = seen_of(f, path, function()
+    write(path, "w", "hello\n")
+  end)
+  equal(before.st_nlink, 0)
+  equal(now.st_nlink, 1)
+  for _, name in ipairs(NAMES) do
+    spec.type(now[name], "number")
+    spec.type(before[name], "number")
+  end
+  spec.ok(math.abs(now.st_mtime - os.time()) < 60, now.st_mtime)
+  -- A regular file.
+  equal(math.floor(now.st_mode / 4096), 8)
+end)
+
+test("a file that grows is seen with its sizes", function()
+  local f = support.open()
+  local path = support.path()
+  write(path, "w", "12345")
+  local now, before = seen_of(f, path, function()
+    write(path, "a", "67890")
+  end)
+  equal(before.st_size, 5)
+  equal(now.st_size, 10)
+  equal(now.st_ino, before.st_ino)
+end)
+
+test("a file that is cut short is seen", function()
+  local f = support.open()
+  local path = support.path()
+  write(path, "w", "12345")
+  local now, before = seen_of(f, path, function()
+    write(path, "w", "")
+  end)
+  equal(before.st_size, 5)
+  equal(now.st_size, 0)
+end)
+
+test("a file that is removed is seen, with no links", function()
+  local f = support.open()
+  local path = support.path()
+  write(path, "w", "12345")
+  local now, before = seen_of(f, path, function()
+    os.remove(path)
+  end)
+  equal(before.st_nlink, 1)
+  equal(before.st_size, 5)
+  equal(now.st_nlink, 0)
+end)
+
+test("a directory is watched too", function()
+  local f = support.open()
+  local path = support.path()
+  local now = seen_of(f, path, function()
+    os.execute("mkdir " .. support.quote(path))
+  end)
+  equal(math.floor(now.st_mode / 4096), 4)
+end)
+
+test("one watcher sees all of a file's life", function()
+  local f = support.open()
+  local path = support.path()
+  local steps = {
+    function()
+      write(path, "w", "a")
+    end,
+    function()
+      write(path, "a", "bc")
+    end,
+    function()
+      os.remove(path)
+    end,
+    function()
+      f:reactor_stop()
+    end,
+  }
+  local seen = {}
+  local w = f:statwatcher {
+    path = path,
+    interval = 0.05,
+    handler = function(_, now)
+      seen[#seen + 1] = now.st_nlink * 10 + (now.st_nlink > 0 and now.st_size or 0)
+      steps[#seen + 1]()
+    end,
+  }
+  f:timer { timeout = 5, handler = steps[1] }
+  support.run(f)
+  spec.same(seen, { 11, 13, 0 })
+  w:remove()
+end)
+
+test("nothing is seen of a file that stays as it is, or of others", function()
+  local f = support.open()
+  local path, other = support.path(), support.path()
+  write(path, "w", "a")
+  local w = f:statwatcher { path = path, interval = 0.01, handler = error }
+  f:timer {
+    timeout = 5,
+    handler = function()
+      write(other, "w", "b")
+    end,
+  }
+  support.pass(f, 150)
+  w:remove()
+end)
+
+test("a watcher that is removed sees nothing", function()
+  local f = support.open()
+  local path = support.path()
+  local w = f:statwatcher { path = path, interval = 0.05, handler = error }
+  spec.returns({ true }, w:remove())
+  spec.returns({ true }, w:remove())
+  write(path, "w", "a")
+  equal(f:reactor(), 0)
+end)
+
+test("a watcher may be removed in its handler", function()
+  local f = support.open()
+  local path = support.path()
+  local count = 0
+  f:statwatcher {
+    path = path,
+    interval = 0.05,
+    handler = function(w)
+      count = count + 1
+      w:remove()
+    end,
+  }
+  f:timer {
+    timeout = 5,
+    handler = function()
+      write(path, "w", "a")
+    end,
+  }
+  equal(f:reactor(), 0)
+  equal(count, 1)
+end)
+
+test("several watchers of one path are all told", function()
+  local f = support.open()
+  local path = support.path()
+  local count = 0
+  for _ = 1, 3 do
+    f:statwatcher {
+      path = path,
+      interval = 0.05,
+      handler = function(w)
+        count = count + 1
+        w:remove()
+      end,
+    }
+  end
+  f:timer {
+    timeout = 5,
+    handler = function()
+      write(path, "w", "a")
+    end,
+  }
+  equal(f:reactor(), 0)
+  equal(count, 3)
+end)
+
+test("without an interval a change is seen all the same", function()
+  local f = support.open()
+  local path = support.path()
+  local sizes = {}
+  local w = spec.ok(f:statwatcher {
+    path = path,
+    handler = function(_, now)
+      sizes[#sizes + 1] = now.st_size
+      f:reactor_stop()
+    end,
+  })
+  f:timer {
+    timeout = 5,
+    handler = function()
+      write(path, "w", "abc")
+    end,
+  }
+  support.run(f)
+  equal(#sizes, 1)
+  w:remove()
+end)
+
+test("an error in the handler is raised by the reactor", function()
+  local f = support.open()
+  local path = support.path()
+  local value = {}
+  local w = f:statwatcher {
+    path = path,
+    interval = 0.05,
+    handler = function()
+      error(value)
+    end,
+  }
+  f:timer {
+    timeout = 5,
+    handler = function()
+      write(path, "w", "a")
+    end,
+  }
+  local ok, err = pcall(f.reactor, f)
+  equal(ok, false)
+  equal(err, value)
+  w:remove()
+end)
+
+test("what the handler returns does not matter", function()
+  local f = support.open()
+  local path = support.path()
+  local w = f:statwatcher {
+    path = path,
+    interval = 0.05,
+    handler = function()
+      f:reactor_stop()
+      return -1
+    end,
+  }
+  f:timer {
+    timeout = 5,
+    handler = function()
+      write(path, "w", "a")
+    end,
+  }
+  support.run(f)
+  w:remove()
+end)
+
+test("the table's own keys are the watcher's, to read and to set", function()
+  local f = support.open()
+  local path = support.path()
+  local w = f:statwatcher { path = path, interval = 0.5, handler = print, note = 1 }
+  equal(w.path, path)
+  equal(w.interval, 0.5)
+  equal(w.note, 1)
+  w.note = 2
+  equal(w.note, 2)
+  spec.matches(tostring(w), "statwatcher")
+  w:remove()
+end)
+
+test("what is missing is named", function()
+  local f = support.open()
+  fails("Expected table as 2nd argument", f:statwatcher())
+  fails("Mandatory argument 'path' missing", f:statwatcher {})
+  fails("Mandatory argument 'path' missing", f:statwatcher { handler = print })
+  fails("Mandatory table argument 'handler' missing", f:statwatcher { path = "/nonexistent" })
+  equal(f:reactor(), 0)
+end)
+
+test("a field of a wrong kind is an error", function()
+  local f = support.open()
+  for _, wrong in ipairs { {}, true, print, "a\0b" } do
+    spec.refuses(f.statwatcher, f, { path = wrong, handler = print })
+  end
+  for _, wrong in ipairs { -1, 0 / 0, math.huge, {}, true } do
+    spec.matches(
+      spec.refuses(f.statwatcher, f, { path = "/", handler = print, interval = wrong }),
+      "interval"
+    )
+  end
+  for _, wrong in ipairs { "text", 42, true } do
+    spec.matches(spec.refuses(f.statwatcher, f, { path = "/", handler = wrong }), "handler")
+  end
+  equal(f:reactor(), 0)
+end)
+
+test("odd paths are watched or refused", function()
+  local f = support.open()
+  for _, path in ipairs { "", "/proc/self/stat", "/", ".", "/nonexistent/a/b", ("x"):rep(5000), "/dev/null" } do
+    local ok, w = pcall(f.statwatcher, f, { path = path, interval = 0.05, handler = function() end })
+    if ok and w then
+      spec.type(spec.ok(f:reactor "nowait"), "number")
+      w:remove()
+    end
+  end
+  equal(f:reactor(), 0)
+end)

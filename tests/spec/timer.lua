@@ -1,0 +1,354 @@
+-- Timers (A4).
+
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
+
+test("a timer fires once unless it is to repeat", function()
+  local f = support.open()
+  local seen = {}
+  local timer = spec.ok(f:timer {
+    timeout = 1,
+    handler = function(...)
+      seen[#seen + 1] = { n = select("#", ...), ... }
+    end,
+  })
+  equal(type(timer), "userdata")
+  equal(f:reactor(), 0)
+  equal(#seen, 1)
+  equal(seen[1].n, 2)
+  equal(seen[1][1], f)
+  equal(seen[1][2], timer)
+end)
+
+test("a timer that repeats fires until it is removed", function()
+  local f = support.open()
+  local count = 0
+  f:timer {
+    timeout = 1,
+    oneshot = false,
+    handler = function(_, timer)
+      count = count + 1
+      if count == 5 then
+        timer:remove()
+      end
+    end,
+  }
+  equal(f:reactor(), 0)
+  equal(count, 5)
+end)
+
+test("oneshot may be said", function()
+  local f = support.open()
+  for _, yes in ipairs { true, 1, "yes" } do
+    local count = 0
+    f:timer {
+      timeout = 0,
+      oneshot = yes,
+      handler = function()
+        count = count + 1
+      end,
+    }
+    equal(f:reactor(), 0)
+    equal(count, 1)
+  end
+end)
+
+test("a timeout of 0 fires in the next turn, not at once", function()
+  local f = support.open()
+  local fired = false
+  f:timer {
+    timeout = 0,
+    handler = function()
+      fired = true
+    end,
+  }
+  equal(fired, false)
+  equal(f:reactor(), 0)
+  equal(fired, true)
+end)
+
+test("a timer of no time fires once even if it is to repeat", function()
+  local f = support.open()
+  local count = 0
+  f:timer {
+    timeout = 0,
+    oneshot = false,
+    handler = function()
+      count = count + 1
+    end,
+  }
+  support.pass(f, 10)
+  equal(count, 1)
+  equal(f:reactor(), 0)
+end)
+
+test("timers fire in the order of their times", function()
+  local f = support.open()
+  local seen = {}
+  for _, timeout in ipairs { 30, 5, 50, 0, 40, 10, 20 } do
+    f:timer {
+      timeout = timeout,
+      handler = function()
+        seen[#seen + 1] = timeout
+      end,
+    }
+  end
+  equal(f:reactor(), 0)
+  spec.same(seen, { 0, 5, 10, 20, 30, 40, 50 })
+end)
+
+test("a thousand timers fire, and none before its time", function()
+  local f = support.open()
+  local fired, last, early = 0, 0, 0
+  for n = 1, 1000 do
+    local timeout = n * 7 % 25
+    f:timer {
+      timeout = timeout,
+      handler = function()
+        fired = fired + 1
+        early = early + (timeout < last and 1 or 0)
+        last = math.max(last, timeout)
+      end,
+    }
+  end
+  equal(f:reactor(), 0)
+  equal(fired, 1000)
+  equal(last, 24)
+  -- Timers of one turn may come in any order; whole turns do not.
+  spec.ok(early < 1000, "the order is any")
+end)
+
+test("fractions of a millisecond and integral floats are times too", function()
+  local f = support.open()
+  local count = 0
+  for _, timeout in ipairs { 0.5, 1.0, 2.25 } do
+    local timer = spec.ok(f:timer {
+      timeout = timeout,
+      handler = function()
+        count = count + 1
+      end,
+    })
+    equal(timer.timeout, timeout)
+  end
+  equal(f:reactor(), 0)
+  equal(count, 3)
+end)
+
+test("a timer removed before the reactor runs does not fire", function()
+  local f = support.open()
+  local timer = f:timer {
+    timeout = 0,
+    handler = function()
+      error "it was removed"
+    end,
+  }
+  spec.returns({ true }, timer:remove())
+  equal(f:reactor(), 0)
+end)
+
+test("a timer removed by another handler does not fire", function()
+  local f = support.open()
+  local victim = f:timer {
+    timeout = 5,
+    handler = function()
+      error "it was removed"
+    end,
+  }
+  f:timer {
+    timeout = 0,
+    handler = function()
+      victim:remove()
+    end,
+  }
+  equal(f:reactor(), 0)
+end)
+
+test("of two timers due at once, either may remove the other", function()
+  local f = support.open()
+  local timers, count = {}, 0
+  for n = 1, 2 do
+    timers[n] = f:timer {
+      timeout = 0,
+      handler = function()
+        count = count + 1
+        timers[3 - n]:remove()
+      end,
+    }
+  end
+  equal(f:reactor(), 0)
+  equal(count, 1)
+end)
+
+test("a timer may be removed again, in its handler and after it fired", function()
+  local f = support.open()
+  local timer = f:timer {
+    timeout = 0,
+    handler = function(_, timer)
+      spec.returns({ true }, timer:remove())
+      spec.returns({ true }, timer:remove())
+    end,
+  }
+  equal(f:reactor(), 0)
+  spec.returns({ true }, timer:remove())
+end)
+
+test("a timer that is removed has its fields still", function()
+  local f = support.open()
+  local timer = f:timer { timeout = 5, handler = print, note = "kept" }
+  timer:remove()
+  equal(timer.note, "kept")
+  equal(timer.timeout, 5)
+  timer.note = "changed"
+  equal(timer.note, "changed")
+end)
+
+test("a timer may make the next one in its handler", function()
+  local f = support.open()
+  local count = 0
+  local function again()
+    count = count + 1
+    if count < 20 then
+      spec.ok(f:timer { timeout = 0, handler = again })
+    end
+  end
+  f:timer { timeout = 0, handler = again }
+  equal(f:reactor(), 0)
+  equal(count, 20)
+end)
+
+test("the table's own keys are the timer's, to read and to set", function()
+  local f = support.open()
+  local handler = function() end
+  local timer = f:timer { timeout = 250, handler = handler, oneshot = false, note = "mine", [7] = 1 }
+  equal(timer.timeout, 250)
+  equal(timer.handler, handler)
+  equal(timer.oneshot, false)
+  equal(timer.note, "mine")
+  equal(timer[7], 1)
+  equal(timer.nosuch, nil)
+  timer.note = { "other" }
+  spec.same(timer.note, { "other" })
+  timer.note = nil
+  equal(timer.note, nil)
+  timer:remove()
+end)
+
+test("a timer keeps the table it was given", function()
+  local f = support.open()
+  local fields = { timeout = 0 }
+  fields.handler = function(_, timer)
+    fields.seen = timer.note
+  end
+  local timer = f:timer(fields)
+  fields.note = "set later"
+  equal(timer.note, "set later")
+  timer.other = 1
+  equal(fields.other, 1)
+  equal(f:reactor(), 0)
+  equal(fields.seen, "set later")
+end)
+
+test("a handler that is replaced is called in place of the old", function()
+  local f = support.open()
+  local seen = {}
+  local timer = f:timer {
+    timeout = 0,
+    handler = function()
+      seen[#seen + 1] = "old"
+    end,
+  }
+  timer.handler = function()
+    seen[#seen + 1] = "new"
+  end
+  equal(f:reactor(), 0)
+  spec.same(seen, { "new" })
+end)
+
+test("a handler that is taken away is an error when the timer fires", function()
+  local f = support.open()
+  local timer = f:timer { timeout = 0, handler = print }
+  timer.handler = nil
+  raises("", f.reactor, f)
+  equal(f:reactor(), 0)
+end)
+
+test("each timer has a number of its own as id", function()
+  local f = support.open()
+  local seen = {}
+  for _ = 1, 10 do
+    local timer = f:timer { timeout = 0, handler = function() end }
+    spec.type(timer.id, "number")
+    equal(seen[timer.id], nil)
+    seen[timer.id] = true
+  end
+  equal(f:reactor(), 0)
+end)
+
+test("what is missing is named", function()
+  local f = support.open()
+  fails("Expected table as 2nd argument", f:timer())
+  fails("Expected table as 2nd argument", f:timer(5))
+  fails("Mandatory table argument 'timeout' missing", f:timer {})
+  fails("Mandatory table argument 'timeout' missing", f:timer { handler = print })
+  fails("Mandatory table argument 'handler' missing", f:timer { timeout = 1 })
+  equal(f:reactor(), 0)
+end)
+
+test("a field of a wrong kind is an error that names it", function()
+  local f = support.open()
+  for _, wrong in ipairs { "soon", {}, true, -1, 0 / 0, math.huge, print } do
+    spec.matches(spec.refuses(f.timer, f, { timeout = wrong, handler = print }), "timeout")
+  end
+  for _, wrong in ipairs { "text", 42, true } do
+    spec.matches(spec.refuses(f.timer, f, { timeout = 1, handler = wrong }), "handler")
+  end
+  equal(f:reactor(), 0)
+end)
+
+test("a timeout longer than any clock shows does not fire", function()
+  local f = support.open()
+  for _, timeout in ipairs { 1e12, 1e18, 1e300 } do
+    local ok, timer = pcall(f.timer, f, {
+      timeout = timeout,
+      oneshot = false,
+      handler = function()
+        error "it fired"
+      end,
+    })
+    spec.type(spec.ok(f:reactor "nowait"), "number")
+    if ok and timer then
+      timer:remove()
+    end
+  end
+end)
+
+test("a field that raises when it is read is an error, and no timer is left", function()
+  local f = support.open()
+  local fields = setmetatable({ handler = print }, {
+    __index = function()
+      error "no such field"
+    end,
+  })
+  raises("no such field", f.timer, f, fields)
+  equal(f:reactor(), 0)
+end)
+
+test("tostring says what it is, and that it was removed", function()
+  local f = support.open()
+  local timer = f:timer { timeout = 1, handler = print }
+  spec.matches(tostring(timer), "timer")
+  timer:remove()
+  spec.matches(tostring(timer), "removed")
+end)
+
+test("methods take a timer as self", function()
+  local f = support.open()
+  local timer = f:timer { timeout = 1, handler = print }
+  for _, wrong in ipairs { f, {}, 42, "text", io.stdout } do
+    raises("bad argument", timer.remove, wrong)
+  end
+  raises("bad argument", timer.remove)
+  timer:remove()
+end)
