@@ -185,6 +185,13 @@ impl Handle {
 
     pub fn run_reactor(&self, mode: RunMode) -> Result<backend::Result<u32>> {
         let backend = self.backend()?;
+        if self.0.gate.depth() >= MAX_NESTED {
+            let text = "C stack overflow: reactors run too deep in one another";
+            return Err(Error::Raise(text.to_owned()));
+        }
+        if self.0.running.get() == 0 {
+            self.0.reason.take();
+        }
         self.0.running.set(self.0.running.get() + 1);
         let ended = backend.reactor_run(mode);
         self.0.running.set(self.0.running.get() - 1);
@@ -195,8 +202,12 @@ impl Handle {
         self.0.reason.replace(reason);
     }
 
+    /// The outermost run is the last to be told.
     pub fn take_reason(&self) -> Option<String> {
-        self.0.reason.take()
+        match self.0.running.get() {
+            0 => self.0.reason.take(),
+            _ => self.0.reason.borrow().clone(),
+        }
     }
 
     /// Stop the reactor with an error; one that is closed has none.
@@ -293,6 +304,10 @@ static EXTERNAL: Key = Key::unique();
 static ANCHORS: Key = Key::unique();
 /// In the registry: what handlers raised, by the handle's id.
 static RAISED: Key = Key::unique();
+
+/// How many handlers may run, one in the reactor of the other: each takes some
+/// of the C stack, which Lua counts anew on every thread.
+const MAX_NESTED: c_int = 100;
 
 /// syslog's LOG_ERR.
 const LOG_ERR: i32 = 3;

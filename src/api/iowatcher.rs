@@ -43,7 +43,7 @@ fn iowatcher(state: State<'_>) -> Result<NewWatcher> {
         let kz = Kz::new(handle.clone(), key, Mode::Read);
         let watcher = Watcher::new(handle, &traits);
         set_kz(state, &kz)?;
-        watch_stream(&watcher, kz, nofollow)?;
+        begin_stream(&watcher, kz, nofollow)?;
         return Ok(NewWatcher::new(watcher));
     }
     Err(Error::failure("required field fd or key missing"))
@@ -158,6 +158,31 @@ fn set_kz(state: State<'_>, kz: &Kz) -> Result<()> {
     Ok(())
 }
 
+/// A key that is no directory will not have blocks.
+fn begin_stream(watcher: &Watcher, kz: Kz, nofollow: bool) -> Result<()> {
+    let lookup = kz.lookup_dir()?;
+    let weak = watcher.downgrade();
+    let continuation: Continuation = Rc::new(move |dir| {
+        let Some(watcher) = weak.upgrade() else {
+            return;
+        };
+        let begun = match dir.payload() {
+            Err(error) if error.errnum != libc::ENOENT => {
+                fire_stream(&watcher, None, Some(&error.text()));
+                watcher.end();
+                return;
+            }
+            _ => watch_stream(&watcher, kz.clone(), nofollow),
+        };
+        if begun.is_err() {
+            // Only a handle that was closed has no next block to wait for.
+            watcher.end();
+        }
+    });
+    let _before = watcher.wait_for(lookup.then(continuation)?);
+    Ok(())
+}
+
 /// Call the handler with each block's data, and at the end with nil.
 fn watch_stream(watcher: &Watcher, kz: Kz, nofollow: bool) -> Result<()> {
     let flags = if nofollow { 0 } else { kz::WAIT };
@@ -190,6 +215,11 @@ fn stream_readable(watcher: &Watcher, kz: &Kz, nofollow: bool, lookup: &dyn Futu
         Err(error) if nofollow && error.errnum == libc::ENOENT => {
             fire_stream(watcher, None, None);
             watcher.end();
+        }
+        Err(error) if error.errnum == libc::ENOENT => {
+            if watch_stream(watcher, kz.clone(), nofollow).is_err() {
+                watcher.end();
+            }
         }
         Err(error) => {
             fire_stream(watcher, None, Some(&error.text()));

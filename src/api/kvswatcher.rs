@@ -1,6 +1,6 @@
 //! KVS watchers: `f:kvswatcher`, on the broker's watch streams.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::rc::Rc;
 
@@ -55,10 +55,9 @@ fn kvswatcher(state: State<'_>) -> Result<Step<NewWatcher>> {
         let stream = Stream {
             key,
             readdir,
-            created: RefCell::new(None),
             told_absent: Cell::new(false),
         };
-        follow(&watcher, &Rc::new(stream))?;
+        follow(&watcher, &Rc::new(stream), 0)?;
         Ok(Step::Done(NewWatcher::new(watcher)))
     })
 }
@@ -67,9 +66,6 @@ fn kvswatcher(state: State<'_>) -> Result<Step<NewWatcher>> {
 struct Stream {
     key: String,
     readdir: i32,
-    /// The value that ended a wait for the key's creation: what is watched
-    /// from then on begins with it again.
-    created: RefCell<Option<Vec<u8>>>,
     /// Whether the handler was told that there is no such key.
     told_absent: Cell<bool>,
 }
@@ -77,30 +73,16 @@ struct Stream {
 /// What was waited for before.
 type Before = Option<Box<dyn crate::backend::reactor::Watcher>>;
 
-/// Watch a key that is there, or look and see that it is not.
-fn follow(watcher: &Watcher, stream: &Rc<Stream>) -> Result<Before> {
-    wait_for(watcher, stream, WATCH, changed)
-}
-
-/// Wait for a key that is not there. (A watch that waits for the creation too
-/// ends with the first commit of anything else.)
-fn await_creation(watcher: &Watcher, stream: &Rc<Stream>) -> Result<Before> {
-    wait_for(watcher, stream, kvs_flags::WAITCREATE, created)
-}
-
-fn wait_for(
-    watcher: &Watcher,
-    stream: &Rc<Stream>,
-    flags: i32,
-    then: fn(&Watcher, &Rc<Stream>, &dyn Future),
-) -> Result<Before> {
+/// Watch the key; `flags`: 0, or to wait for its creation. Such a watch ends
+/// with the first commit after which the key is not there still.
+fn follow(watcher: &Watcher, stream: &Rc<Stream>, flags: i32) -> Result<Before> {
     let backend = watcher.handle().backend()?;
-    let lookup = backend.lookup(None, flags | stream.readdir, &stream.key)?;
+    let lookup = backend.lookup(None, WATCH | flags | stream.readdir, &stream.key)?;
     let weak = watcher.downgrade();
     let stream = Rc::clone(stream);
     let continuation: Continuation = Rc::new(move |future| {
         if let Some(watcher) = weak.upgrade() {
-            then(&watcher, &stream, future);
+            changed(&watcher, &stream, future);
         }
     });
     Ok(watcher.wait_for(lookup.then(continuation)?))
@@ -108,37 +90,16 @@ fn wait_for(
 
 fn changed(watcher: &Watcher, stream: &Rc<Stream>, change: &dyn Future) {
     match change.payload() {
-        Ok(value) => {
-            let known = stream.created.take();
-            if known.is_none() || known.as_deref() != value {
-                stream.told_absent.set(false);
-                fire(watcher, stream, change);
-            }
+        Ok(_) => {
+            stream.told_absent.set(false);
+            fire(watcher, stream, change);
         }
         Err(error) if error.errnum == libc::ENOENT => {
             // The next stream begins before the handler runs, which may take long.
-            let going_on = await_creation(watcher, stream);
+            let going_on = follow(watcher, stream, kvs_flags::WAITCREATE);
             if !stream.told_absent.replace(true) {
                 fire_error(watcher, &error);
             }
-            if going_on.is_err() {
-                watcher.end();
-            }
-        }
-        Err(error) => {
-            fire_error(watcher, &error);
-            watcher.end();
-        }
-    }
-}
-
-fn created(watcher: &Watcher, stream: &Rc<Stream>, value: &dyn Future) {
-    match value.payload() {
-        Ok(bytes) => {
-            stream.created.replace(bytes.map(<[u8]>::to_vec));
-            stream.told_absent.set(false);
-            let going_on = follow(watcher, stream);
-            fire(watcher, stream, value);
             if going_on.is_err() {
                 watcher.end();
             }

@@ -99,6 +99,12 @@ impl Kz {
             .lookup(None, flags, &self.next_key())?)
     }
 
+    /// Look up whether the stream's key is a directory.
+    pub fn lookup_dir(&self) -> Result<Box<dyn Future>> {
+        let backend = self.0.handle.backend()?;
+        Ok(backend.lookup(None, kvs_flags::READDIR, &self.0.key)?)
+    }
+
     /// The block that was looked up. The one after it is next.
     pub fn take(&self, lookup: &dyn Future) -> backend::Result<Block> {
         let block = Block::from_json(lookup.payload()?.unwrap_or_default())?;
@@ -259,8 +265,9 @@ fn tostring(state: State<'_>) -> Result<Text> {
     }
 }
 
-/// Flags of a lookup that waits until there is a block.
-pub const WAIT: i32 = kvs_flags::WAITCREATE;
+/// Flags of a lookup that waits until there is a block, which may come to be
+/// through a symlink. It ends with ENOENT at a commit that does not bring it.
+pub const WAIT: i32 = kvs_flags::WAITCREATE | kvs_flags::WATCH | kvs_flags::WATCH_FULL;
 
 lua_functions! { lua_tostring => tostring; }
 lua_waiting_functions! {

@@ -21,10 +21,11 @@ fn reactor(state: State<'_>) -> Result<Integer> {
         _ => return Err(Error::failure("flux_reactor: Invalid argument")),
     };
     let ended = handle.run_reactor(mode)?;
+    let reason = handle.take_reason();
     if handle.push_raised(state) {
         return Err(Error::RaiseTop);
     }
-    match (ended, handle.take_reason()) {
+    match (ended, reason) {
         (Ok(active), _) => Ok(Integer(active.into())),
         (Err(_), Some(reason)) => Err(Error::failure(reason)),
         (Err(error), None) => Err(error.into()),

@@ -60,6 +60,11 @@ impl Gate {
         gate.ok_or_else(|| Error::Raise("the module is not open in this Lua state".to_owned()))
     }
 
+    /// How many calls run, one within the other.
+    pub fn depth(&self) -> c_int {
+        self.0.depth.get()
+    }
+
     /// A number that no other object of this Lua state has.
     pub fn next_id(&self) -> i64 {
         self.0.last_id.set(self.0.last_id.get() + 1);
