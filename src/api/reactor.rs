@@ -92,7 +92,8 @@ fn timer(state: State<'_>) -> Result<NewWatcher> {
         return Err(Error::argument(2, message));
     };
     watcher::check_handler(state, field + 1)?;
-    let oneshot = state.kind(field + 2) == Kind::Nil || state.boolean(field + 2);
+    // Without time between them there is nothing to repeat.
+    let oneshot = state.kind(field + 2) == Kind::Nil || state.boolean(field + 2) || timeout == 0.0;
     let timer = Watcher::new(
         handle,
         &Traits {
@@ -123,7 +124,7 @@ fn set_id(state: State<'_>, watcher: &Watcher) -> Result<()> {
     Ok(())
 }
 
-/// `f:fdwatcher{ fd = n, handler = f(w), events = { "r", "w" } }`
+/// `f:fdwatcher{ fd = n, handler = f(w, events), events = "r" | "w" | "rw" }`
 fn fdwatcher(state: State<'_>) -> Result<NewWatcher> {
     let handle = handle::check(state)?;
     let field = watcher::fields(state, &[c"fd", c"handler", c"events"])?;

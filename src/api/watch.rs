@@ -22,10 +22,20 @@ pub fn watch(state: State<'_>) -> Result<Step<Value>> {
     let key = dir.key_at(&arguments::key(state, 2)?);
     let backend = dir.handle().backend()?;
     if state.is_none_or_nil(3) {
-        let first = backend.lookup(None, kvs_flags::WAITCREATE, &key)?;
-        return Step::wait(first, |_, first| Ok(Step::Done(Value::of(first)?)));
+        return until_created(dir, key);
     }
     until_differs(backend.lookup(None, WATCH, &key)?)
+}
+
+/// A watch that waits for a key's creation ends with the first commit after
+/// which the key is not there still; so it is begun again.
+fn until_created(dir: Dir, key: String) -> Result<Step<Value>> {
+    let flags = WATCH | kvs_flags::WAITCREATE;
+    let first = dir.handle().backend()?.lookup(None, flags, &key)?;
+    Step::wait(first, move |_, first| match first.payload() {
+        Err(error) if error.errnum == libc::ENOENT => until_created(dir, key),
+        _ => Ok(Step::Done(Value::of(first)?)),
+    })
 }
 
 fn until_differs(changes: Box<dyn Future>) -> Result<Step<Value>> {
