@@ -3,11 +3,14 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
-/* As every Lua has them; its headers need not be there. */
+/* As every Lua has them; its headers need not be there. (Some return the
+ * string, which is not looked at.)
+ */
 typedef struct lua_State lua_State;
 extern void lua_pushnil (lua_State *L);
-extern const char *lua_pushfstring (lua_State *L, const char *fmt, ...);
+extern void lua_pushlstring (lua_State *L, const char *s, size_t len);
 
 /* What does not fit this is cut. */
 enum { MAX_TEXT = 32 * 1024 };
@@ -17,12 +20,12 @@ int flux_lua_pusherror (lua_State *L, char *fmt, ...)
 {
     char text[MAX_TEXT];
     va_list ap;
-    int length;
 
     va_start (ap, fmt);
-    length = vsnprintf (text, sizeof (text), fmt, ap);
+    if (vsnprintf (text, sizeof (text), fmt, ap) < 0)
+        strcpy (text, "vsnprintf error");
     va_end (ap);
     lua_pushnil (L);
-    lua_pushfstring (L, "%s", length < 0 ? "vsnprintf error" : text);
+    lua_pushlstring (L, text, strlen (text));
     return 2;
 }
