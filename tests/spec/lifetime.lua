@@ -477,7 +477,12 @@ test("a finalizer may call all that a script may", function()
     f:close()
     collectgarbage()
   end)
-  collect()
+  -- LuaJIT finds it on the stack for a while.
+  for _ = 1, 100 do
+    if count == 0 then
+      collect()
+    end
+  end
   equal(count, 2)
 end)
 

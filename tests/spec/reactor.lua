@@ -244,7 +244,7 @@ test("another value that a handler raises is raised as it is", function()
   local f = support.open()
   for _, value in ipairs { {}, setmetatable({}, { __tostring = error }), 42, false, print, f } do
     soon(f, function()
-      error(value)
+      error(value, 0)
     end)
     spec.ok(rawequal(raised(f), value), "another value was raised")
   end
@@ -278,6 +278,28 @@ test("an error in each mode is raised", function()
     equal(value, err)
   end
   still_runs(f)
+end)
+
+test("code that is compiled goes on after errors of the reactor", function()
+  local f = support.open()
+  local value = {}
+  for round = 1, 200 do
+    soon(f, function()
+      error(value)
+    end)
+    equal(raised(f), value)
+    local sum = 0
+    for n = 1, 1000 do
+      sum = sum + (n % 7 == 3 and #tostring(n) or n)
+    end
+    for n = 1, 100 do
+      if n > 90 + round % 10 then
+        sum = sum .. "x"
+        sum = 0
+      end
+    end
+    equal(sum, 0)
+  end
 end)
 
 test("a handler that is a callable table is called", function()
