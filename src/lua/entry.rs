@@ -74,12 +74,24 @@ fn run<R: Push>(state: State<'_>, body: impl FnOnce(State<'_>) -> Result<R>) -> 
     match outcome {
         Ok(mut results) => give(state, &mut results),
         Err(Error::Failure(mut failure)) => give::<Failure>(state, &mut failure),
-        Err(Error::RaiseTop) => End::Raise,
+        Err(Error::RaiseTop) => {
+            come_back(state);
+            End::Raise
+        }
         Err(Error::Raise(message)) => raise(state, &message),
         Err(Error::Argument { index, message }) => match push_text(state, message.as_bytes()) {
             End::Return(_) => End::RaiseArgument(index),
             failed => failed,
         },
+    }
+}
+
+/// Handlers run on threads of their own. LuaJIT before 2022-10 takes the thread
+/// that was called last for the one that runs when an error ends a call: have
+/// that be the caller's. A return does so itself, and other errors' texts.
+fn come_back(state: State<'_>) {
+    if cfg!(feature = "luajit") {
+        let _ = state.protect(0, |_| 0);
     }
 }
 
