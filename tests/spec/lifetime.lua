@@ -537,6 +537,7 @@ test("objects used after remove and close give clear errors, or nothing", functi
     w:remove()
     equal(w.note, name)
   end
+  local fields = { timeout = 1, pattern = "*", path = "/", fd = 0, key = "a", sigmask = { 10 }, handler = print }
   for _, name in ipairs {
     "timer",
     "msghandler",
@@ -546,7 +547,7 @@ test("objects used after remove and close give clear errors, or nothing", functi
     "sighandler",
     "kvswatcher",
   } do
-    raises("closed", f[name], f, { timeout = 1, pattern = "*", handler = print, path = "/", fd = 0, key = "a", sigmask = { 10 } })
+    raises("closed", f[name], f, fields)
   end
   raises("closed", f.kz_open, f, "key")
 end)

@@ -93,7 +93,8 @@ test("a request is handled and answered", function()
     spec.returns({ 0 }, msg:respond { n = 2 * msg.data.n })
   end)
   for n = 1, 3 do
-    spec.same(call(f, service .. ".double", { n = n }), { errnum = 0, data = { n = 2 * n }, text = ('{"n":%d}'):format(2 * n) })
+    local answer = call(f, service .. ".double", { n = n })
+    spec.same(answer, { errnum = 0, data = { n = 2 * n }, text = ('{"n":%d}'):format(2 * n) })
   end
   spec.same(types, { "request", "request", "request" })
 end)
@@ -229,7 +230,8 @@ test("a pattern has *, ? and [...] as the shell's", function()
     support.run(f)
     for topic, matches in pairs(glob) do
       if topic ~= 1 then
-        equal(pattern .. " " .. topic .. " " .. tostring(seen[topic] or false), pattern .. " " .. topic .. " " .. tostring(matches))
+        local pair = pattern .. " " .. topic .. " "
+        equal(pair .. tostring(seen[topic] or false), pair .. tostring(matches))
       end
     end
     mh:remove()
@@ -815,9 +817,10 @@ end)
 
 test("a field of a wrong kind is an error that names it", function()
   local f = support.open()
-  for _, wrong in ipairs { {}, true, print, "a\0b" } do
-    spec.matches(spec.refuses(f.msghandler, f, { pattern = wrong, handler = print }), wrong == "a\0b" and "." or "pattern")
+  for _, wrong in ipairs { {}, true, print } do
+    spec.matches(spec.refuses(f.msghandler, f, { pattern = wrong, handler = print }), "pattern")
   end
+  spec.refuses(f.msghandler, f, { pattern = "a\0b", handler = print })
   for _, wrong in ipairs { "text", 42, true } do
     spec.matches(spec.refuses(f.msghandler, f, { pattern = "*", handler = wrong }), "handler")
   end
