@@ -456,11 +456,10 @@ fn index(state: State<'_>) -> Result<Field> {
 /// The method named by argument 2, or nil, on top of the stack.
 fn method(state: State<'_>) -> Result<Field> {
     // A closed handle has its methods still: they say that it is closed.
-    if state.object::<Handle>(1).is_none() || !state.push_metatable(1) {
+    if state.object::<Handle>(1).is_none() {
         return Err(Error::expected(state, 1, "flux handle"));
     }
-    state.push_value(2);
-    state.raw_get(state.top() - 1);
+    state.push_method(1, 2);
     Ok(Field::Top)
 }
 

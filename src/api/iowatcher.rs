@@ -13,7 +13,7 @@ use super::handle;
 use super::kz::{self, Kz, Mode, NewKz};
 use super::reactor::descriptor;
 use super::watcher::{self, NewWatcher, Traits, Watcher};
-use crate::backend::reactor::{Callback, Continuation, Source, poll};
+use crate::backend::reactor::{Continuation, Source, poll};
 use crate::backend::{self, Future};
 use crate::lua::{Error, Kind, Push, Result, State, lua_CFunction};
 use crate::lua_functions;
@@ -35,10 +35,7 @@ fn iowatcher(state: State<'_>) -> Result<NewWatcher> {
         return Ok(NewWatcher::new(watcher));
     }
     if state.kind(field + 1) != Kind::Nil {
-        let key = state
-            .bytes(field + 1)
-            .and_then(|key| std::str::from_utf8(key).ok())
-            .ok_or_else(|| Error::argument(2, "field 'key': a string expected"))?;
+        let key = watcher::text_field(state, field + 1, "key")?;
         let nofollow = nofollow(state, field + 3)?;
         let kz = Kz::new(handle.clone(), key, Mode::Read);
         let watcher = Watcher::new(handle, &traits);
@@ -66,13 +63,7 @@ fn watch_fd(watcher: &Watcher, fd: c_int) -> Result<()> {
         fd: lines.file.as_raw_fd(),
         events: poll::IN,
     };
-    let weak = watcher.downgrade();
-    let callback: Callback = Rc::new(move |_| {
-        if let Some(watcher) = weak.upgrade() {
-            lines.readable(&watcher);
-        }
-    });
-    watcher.wait_for(watcher.handle().backend()?.watch(source, callback)?);
+    watcher.wait_for(watcher.listen(source, move |watcher, _| lines.readable(watcher))?);
     Ok(())
 }
 

@@ -154,11 +154,8 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
 /// Push the method named by argument 2, if there is one of that name.
 fn method(state: State<'_>) -> bool {
     // Names of metamethods are no names of methods.
-    if state.bytes(2).is_none_or(|name| name.starts_with(b"__")) || !state.push_metatable(1) {
-        return false;
-    }
-    state.push_value(2);
-    state.raw_get(state.top() - 1) == Kind::Function
+    let is_name = state.bytes(2).is_some_and(|name| !name.starts_with(b"__"));
+    is_name && state.push_method(1, 2) == Kind::Function
 }
 
 /// `dir.name = value`: on the handle's pending transaction.

@@ -12,7 +12,7 @@ use super::watcher::{self, NewWatcher, Traits, Watcher};
 use crate::backend::reactor::Continuation;
 use crate::backend::{self, Future, kvs_flags};
 use crate::json::Scratch;
-use crate::lua::{Error, Kind, Push, Result, State, lua_CFunction};
+use crate::lua::{Kind, Push, Result, State, lua_CFunction};
 
 /// Changes that come through a parent directory or a symlink count too.
 const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL | kvs_flags::WATCH_UNIQ;
@@ -26,11 +26,7 @@ fn kvswatcher(state: State<'_>) -> Result<Step<NewWatcher>> {
     if state.kind(field) == Kind::Nil {
         return Err(watcher::missing("key"));
     }
-    let key = state
-        .bytes(field)
-        .and_then(|key| std::str::from_utf8(key).ok())
-        .ok_or_else(|| Error::argument(2, "field 'key': a string expected"))?
-        .to_owned();
+    let key = watcher::text_field(state, field, "key")?.to_owned();
     watcher::check_handler(state, field + 1)?;
     let readdir = if state.boolean(field + 2) {
         kvs_flags::READDIR

@@ -192,12 +192,7 @@ fn data(state: State<'_>, message: Message) -> Part {
 
 /// The method named by argument 2, or nil, on top of the stack.
 fn method(state: State<'_>) -> Part {
-    if !state.push_metatable(1) {
-        state.push_nil();
-        return Part::Top;
-    }
-    state.push_value(2);
-    state.raw_get(state.top() - 1);
+    state.push_method(1, 2);
     Part::Top
 }
 

@@ -2,13 +2,12 @@
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
-use std::rc::Rc;
 
 use super::handle;
 use super::message::Message;
 use super::watcher::{self, NewWatcher, Traits, Watcher};
 use crate::backend::msgtype;
-use crate::backend::reactor::{Callback, Event, ROLE_OWNER, Source};
+use crate::backend::reactor::{Event, ROLE_OWNER, Source};
 use crate::lua::{Error, Kind, Result, State, lua_CFunction};
 use crate::lua_functions;
 
@@ -20,10 +19,7 @@ fn msghandler(state: State<'_>) -> Result<NewWatcher> {
     if state.kind(field) == Kind::Nil {
         return Err(watcher::missing("pattern"));
     }
-    let pattern = state
-        .bytes(field)
-        .and_then(|pattern| std::str::from_utf8(pattern).ok())
-        .ok_or_else(|| Error::argument(2, "field 'pattern': a string expected"))?;
+    let pattern = watcher::text_field(state, field, "pattern")?;
     watcher::check_handler(state, field + 1)?;
     let typemask = typemask(state, field + 2)?;
     let rolemask = rolemask(state, field + 3)?;
@@ -35,20 +31,16 @@ fn msghandler(state: State<'_>) -> Result<NewWatcher> {
             removed: false,
         },
     );
-    let weak = watcher.downgrade();
-    let callback: Callback = Rc::new(move |event| {
-        if let (Some(watcher), Event::Message(message)) = (weak.upgrade(), event) {
-            fire(&watcher, message);
-        }
-    });
     let source = Source::Message {
         typemask,
         topic_glob: Some(pattern),
         rolemask,
     };
-    let started = watcher.handle().backend()?.watch(source, callback)?;
-    watcher.wait_for(started);
-    Ok(NewWatcher::new(watcher))
+    watcher.start(source, |watcher, event| {
+        if let Event::Message(message) = event {
+            fire(watcher, message);
+        }
+    })
 }
 
 fn fire(watcher: &Watcher, message: Box<dyn crate::backend::Message>) {

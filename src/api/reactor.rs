@@ -3,11 +3,10 @@
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
-use std::rc::Rc;
 
 use super::handle;
 use super::watcher::{self, NewWatcher, Objects, Traits, Watcher};
-use crate::backend::reactor::{Callback, Event, RunMode, Source, poll};
+use crate::backend::reactor::{Event, RunMode, Source, poll};
 use crate::lua::{Error, Integer, Kind, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
 
@@ -53,23 +52,6 @@ fn reactor_stop_error(state: State<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Begin to wait for `source`; `fired` is called with each of its events.
-fn start(
-    watcher: Watcher,
-    source: Source<'_>,
-    fired: impl Fn(&Watcher, Event) + 'static,
-) -> Result<NewWatcher> {
-    let weak = watcher.downgrade();
-    let callback: Callback = Rc::new(move |event| {
-        if let Some(watcher) = weak.upgrade() {
-            fired(&watcher, event);
-        }
-    });
-    let started = watcher.handle().backend()?.watch(source, callback)?;
-    watcher.wait_for(started);
-    Ok(NewWatcher::new(watcher))
-}
-
 /// Handlers of messages and timers get the handle first.
 fn push_handle_and_watcher(writer: &Writer<'_>, objects: Objects) -> c_int {
     writer.state().push_value(objects.handle);
@@ -105,7 +87,7 @@ fn timer(state: State<'_>) -> Result<NewWatcher> {
     set_id(state, &timer)?;
     let after = timeout / 1000.0;
     let repeat = if oneshot { 0.0 } else { after };
-    start(timer, Source::Timer { after, repeat }, move |timer, _| {
+    timer.start(Source::Timer { after, repeat }, move |timer, _| {
         timer.fire(push_handle_and_watcher);
         if oneshot {
             timer.end();
@@ -139,7 +121,7 @@ fn fdwatcher(state: State<'_>) -> Result<NewWatcher> {
             removed: true,
         },
     );
-    start(watcher, Source::Fd { fd, events }, |watcher, event| {
+    watcher.start(Source::Fd { fd, events }, |watcher, event| {
         let Event::Fd(events) = event else { return };
         watcher.fire(|writer, objects| {
             writer.state().push_value(objects.watcher);
@@ -192,10 +174,7 @@ fn statwatcher(state: State<'_>) -> Result<NewWatcher> {
     if state.kind(field) == Kind::Nil {
         return Err(Error::failure("Mandatory argument 'path' missing"));
     }
-    let path = state
-        .bytes(field)
-        .and_then(|path| std::str::from_utf8(path).ok())
-        .ok_or_else(|| Error::argument(2, "field 'path': a string expected"))?;
+    let path = watcher::text_field(state, field, "path")?;
     watcher::check_handler(state, field + 1)?;
     let interval = match state.kind(field + 2) {
         Kind::Nil => Some(0.0),
@@ -217,21 +196,17 @@ fn statwatcher(state: State<'_>) -> Result<NewWatcher> {
             removed: true,
         },
     );
-    start(
-        watcher,
-        Source::Stat { path, interval },
-        |watcher, event| {
-            let Event::Stat { now, before } = event else {
-                return;
-            };
-            watcher.fire(|writer, objects| {
-                writer.state().push_value(objects.watcher);
-                push_stat(writer, &now);
-                push_stat(writer, &before);
-                3
-            });
-        },
-    )
+    watcher.start(Source::Stat { path, interval }, |watcher, event| {
+        let Event::Stat { now, before } = event else {
+            return;
+        };
+        watcher.fire(|writer, objects| {
+            writer.state().push_value(objects.watcher);
+            push_stat(writer, &now);
+            push_stat(writer, &before);
+            3
+        });
+    })
 }
 
 // The fields' widths differ from machine to machine.
@@ -274,16 +249,10 @@ fn sighandler(state: State<'_>) -> Result<NewWatcher> {
             removed: false,
         },
     );
-    let backend = watcher.handle().backend()?;
     let mut started = Vec::with_capacity(signals.len());
     for signum in signals {
-        let weak = watcher.downgrade();
-        let callback: Callback = Rc::new(move |_| {
-            if let Some(watcher) = weak.upgrade() {
-                fire_signal(&watcher, signum);
-            }
-        });
-        started.push(backend.watch(Source::Signal(signum), callback)?);
+        let source = Source::Signal(signum);
+        started.push(watcher.listen(source, move |watcher, _| fire_signal(watcher, signum))?);
     }
     watcher.wait_for(Box::new(Several(started)));
     Ok(NewWatcher::new(watcher))

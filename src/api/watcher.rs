@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 
 use super::handle::{self, Handle};
 use crate::backend;
+use crate::backend::reactor::{Callback, Event, Source};
 use crate::lua::{
     Class, ClassInfo, Error, Key, Kind, OnTop, Push, Raised, Result, State, Text, Writer,
     lua_CFunction,
@@ -111,6 +112,32 @@ impl Watcher {
             return None;
         }
         self.0.source.replace(Some(source))
+    }
+
+    /// Have the reactor call `fired` with each event of `source`, until what is
+    /// returned is dropped.
+    pub fn listen(
+        &self,
+        source: Source<'_>,
+        fired: impl Fn(&Watcher, Event) + 'static,
+    ) -> Result<Box<dyn backend::reactor::Watcher>> {
+        let weak = self.downgrade();
+        let callback: Callback = Rc::new(move |event| {
+            if let Some(watcher) = weak.upgrade() {
+                fired(&watcher, event);
+            }
+        });
+        Ok(self.handle().backend()?.watch(source, callback)?)
+    }
+
+    /// Wait for `source` alone.
+    pub fn start(
+        self,
+        source: Source<'_>,
+        fired: impl Fn(&Watcher, Event) + 'static,
+    ) -> Result<NewWatcher> {
+        self.wait_for(self.listen(source, fired)?);
+        Ok(NewWatcher::new(self))
     }
 
     /// Wait no more, and let the collector have it.
@@ -266,6 +293,14 @@ pub fn missing(name: &str) -> Error {
     Error::failure(format!("Mandatory table argument '{name}' missing"))
 }
 
+/// The field `name`, which is on the stack at `index` and must be a string.
+pub fn text_field<'a>(state: State<'a>, index: c_int, name: &str) -> Result<&'a str> {
+    state
+        .bytes(index)
+        .and_then(|text| std::str::from_utf8(text).ok())
+        .ok_or_else(|| Error::argument(2, format!("field '{name}': a string expected")))
+}
+
 /// The handler must be there, and be something to call.
 pub fn check_handler(state: State<'_>, index: c_int) -> Result<()> {
     match state.kind(index) {
@@ -281,11 +316,8 @@ pub fn check_handler(state: State<'_>, index: c_int) -> Result<()> {
 /// `w.key`: the methods first, then the table it was made of.
 fn index(state: State<'_>) -> Result<OnTop> {
     state.check_object::<Reference>(1)?;
-    if state.push_metatable(1) {
-        state.push_value(2);
-        if state.raw_get(state.top() - 1) != Kind::Nil {
-            return Ok(OnTop);
-        }
+    if state.push_method(1, 2) != Kind::Nil {
+        return Ok(OnTop);
     }
     if !state.object_table::<Reference>(1) {
         state.push_nil();

@@ -267,6 +267,17 @@ impl<'a> State<'a> {
         unsafe { sys::lua_getmetatable(self.raw, index) != 0 }
     }
 
+    /// Push what the metatable of the value at `index` has under the key at
+    /// `key`: a class's method, or nil.
+    pub fn push_method(self, index: c_int, key: c_int) -> Kind {
+        if !self.push_metatable(index) {
+            self.push_nil();
+            return Kind::Nil;
+        }
+        self.push_value(key);
+        self.raw_get(self.top() - 1)
+    }
+
     pub fn raw_equal(self, a: c_int, b: c_int) -> bool {
         // SAFETY: as in `kind`.
         unsafe { sys::lua_rawequal(self.raw, a, b) != 0 }
