@@ -14,6 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::process;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -83,7 +84,7 @@ struct Count {
     /// Whether the event that says so has come round. Events before it are older.
     announced: bool,
     /// Who waits, by id.
-    waiting: HashMap<String, Box<dyn Message>>,
+    waiting: HashMap<String, Rc<dyn Message>>,
 }
 
 /// Where a counting service is.
@@ -191,7 +192,7 @@ impl Barrier {
         future.payload().map(|_| ())
     }
 
-    fn take(&self, message: Box<dyn Message>) -> Result<()> {
+    fn take(&self, message: Rc<dyn Message>) -> Result<()> {
         match message.msgtype() {
             msgtype::EVENT => self.take_event(&*message),
             msgtype::REQUEST => self.take_request(message),
@@ -229,13 +230,13 @@ impl Barrier {
     }
 
     /// Those who wait are told; one that is gone needs no answer.
-    fn turn_away(&self, waiting: impl Iterator<Item = Box<dyn Message>>, errnum: i32) {
+    fn turn_away(&self, waiting: impl Iterator<Item = Rc<dyn Message>>, errnum: i32) {
         for request in waiting {
             let _ = self.link.respond_error(&*request, errnum, None);
         }
     }
 
-    fn take_request(&self, request: Box<dyn Message>) -> Result<()> {
+    fn take_request(&self, request: Rc<dyn Message>) -> Result<()> {
         let topic = String::from_utf8_lossy(request.topic().unwrap_or_default()).into_owned();
         let (service, method) = topic.rsplit_once('.').unwrap_or((&topic, ""));
         let mut role = self.role.borrow_mut();
@@ -306,7 +307,7 @@ impl Barrier {
     }
 
     /// One that had entered died: nobody can wait for it any more.
-    fn abort(&self, waiting: HashMap<String, Box<dyn Message>>) -> Result<()> {
+    fn abort(&self, waiting: HashMap<String, Rc<dyn Message>>) -> Result<()> {
         self.write(|transaction| transaction.unlink(&self.topic))?;
         self.turn_away(waiting.into_values(), libc::ECONNABORTED);
         Err(aborted())

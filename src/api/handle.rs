@@ -8,15 +8,16 @@ use std::os::raw::{c_int, c_void};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::watcher::{self, Watcher};
+use super::watcher::Watcher;
 use super::{
     arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
 };
+use crate::backend::ids::IdMap;
 use crate::backend::reactor::RunMode;
 use crate::backend::{self, Transaction};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Gate, Integer, Key, Kind, Push, Result, State, Text, Writer,
-    lua_CFunction,
+    self, Class, ClassInfo, Error, Gate, Integer, Key, Kind, Member, Push, Result, State, Text,
+    Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -37,9 +38,9 @@ struct Inner {
     /// The way back into Lua.
     gate: Gate,
     /// By which what a handler raised is found again.
-    id: i64,
+    id: u64,
     /// The reactor objects that are alive, by id.
-    watchers: RefCell<HashMap<i64, Watcher>>,
+    watchers: RefCell<IdMap<Watcher>>,
     /// How many `f:reactor()` run, one within the other. None when it is C
     /// code that runs the reactor.
     running: Cell<u32>,
@@ -130,36 +131,38 @@ impl Handle {
     }
 
     /// A reactor object begins, or ends: those alive are ended with the handle.
-    pub fn adopt(&self, id: i64, watcher: Watcher) {
+    pub fn adopt(&self, id: u64, watcher: Watcher) {
         self.0.watchers.borrow_mut().insert(id, watcher);
     }
 
     /// A reactor object, while it is alive.
-    pub fn watcher(&self, id: i64) -> Option<Watcher> {
+    pub fn watcher(&self, id: u64) -> Option<Watcher> {
         self.0.watchers.borrow().get(&id).cloned()
     }
 
     /// Nothing of the reactor object is kept any more.
-    pub fn forget(&self, id: i64) {
+    pub fn forget(&self, id: u64) {
         let _watcher = self.0.watchers.borrow_mut().remove(&id);
-        self.0.gate.protect(|writer| {
-            watcher::unlist(writer, id);
-            if push_handle(writer, self.0.id) && writer.state().object_table::<Handle>(-1) {
-                writer.integer(id);
-                writer.nil();
-                writer.raw_set(-3);
+        self.0.gate.with_state(|state| {
+            if self.push_objects(state) {
+                state.raw_clear_index(-1, id as i64);
             }
-            0
         });
         self.let_go();
+    }
+
+    /// Push the handle's userdata and, above it, its table: the userdata of its
+    /// reactor objects, by id. False where there is none.
+    pub fn push_objects(&self, state: State<'_>) -> bool {
+        push_handle(state, self.0.id) && state.object_table::<Handle>(-1)
     }
 
     /// A handle of C code's holds what scripts put there, and they need not
     /// keep a reference to it: it is kept while there is something on it.
     fn hold(&self) -> Result<()> {
         let held = self.0.gate.protect(|writer| {
-            if self.0.is_external && push_handle(writer, self.0.id) {
-                anchor(writer, writer.state().top());
+            if self.0.is_external && push_handle(writer.state(), self.0.id) {
+                self.anchor(writer, writer.state().top());
             }
             0
         });
@@ -169,16 +172,27 @@ impl Handle {
         }
     }
 
+    /// Keep this handle's userdata, at `index`, if it is C code's, until nothing
+    /// is on it.
+    pub fn anchor(&self, writer: &Writer<'_>, index: c_int) {
+        if !self.0.is_external {
+            return;
+        }
+        let state = writer.state();
+        state.registry(&ANCHORS);
+        state.push_integer(self.0.id as i64);
+        state.push_value(index);
+        writer.raw_set(-3);
+        state.pop(1);
+    }
+
     /// The opposite, when nothing is left.
     fn let_go(&self) {
         let is_idle = || self.0.pending.borrow().is_none() && self.0.watchers.borrow().is_empty();
         if self.0.is_external && is_idle() {
-            self.0.gate.protect(|writer| {
-                writer.state().registry(&ANCHORS);
-                writer.integer(self.0.id);
-                writer.nil();
-                writer.raw_set(-3);
-                0
+            self.0.gate.with_state(|state| {
+                state.registry(&ANCHORS);
+                state.raw_clear_index(-1, self.0.id as i64);
             });
         }
     }
@@ -227,7 +241,7 @@ impl Handle {
         if !self.0.raised.replace(true) {
             let kept = state.protect(1, |writer| {
                 writer.state().registry(&RAISED);
-                writer.integer(self.0.id);
+                writer.integer(self.0.id as i64);
                 writer.state().push_value(1);
                 writer.raw_set(-3);
                 0
@@ -256,7 +270,7 @@ impl Handle {
             return false;
         }
         state.registry(&RAISED);
-        if state.raw_get_index(-1, self.0.id) == Kind::Nil {
+        if state.raw_get_index(-1, self.0.id as i64) == Kind::Nil {
             // There was no memory to keep it.
             return state
                 .protect(0, |writer| {
@@ -265,12 +279,9 @@ impl Handle {
                 })
                 .is_ok();
         }
-        self.0.gate.protect(|writer| {
-            writer.state().registry(&RAISED);
-            writer.integer(self.0.id);
-            writer.nil();
-            writer.raw_set(-3);
-            0
+        self.0.gate.with_state(|state| {
+            state.registry(&RAISED);
+            state.raw_clear_index(-1, self.0.id as i64);
         });
         true
     }
@@ -313,23 +324,9 @@ const MAX_NESTED: c_int = 100;
 const LOG_ERR: i32 = 3;
 
 /// Push the userdata of a handle, if it is alive.
-fn push_handle(writer: &Writer<'_>, id: i64) -> bool {
-    writer.state().registry(&HANDLES);
-    writer.state().raw_get_index(-1, id) == Kind::Userdata
-}
-
-/// Keep the handle at `index`, if it is C code's, until nothing is on it.
-pub fn anchor(writer: &Writer<'_>, index: c_int) {
-    let state = writer.state();
-    let id = match state.object::<Handle>(index) {
-        Some(Some(handle)) if handle.0.is_external => handle.0.id,
-        _ => return,
-    };
-    state.registry(&ANCHORS);
-    state.push_integer(id);
-    state.push_value(index);
-    writer.raw_set(-3);
-    state.pop(1);
+fn push_handle(state: State<'_>, id: u64) -> bool {
+    state.registry(&HANDLES);
+    state.raw_get_index(-1, id as i64) == Kind::Userdata
 }
 
 /// A fresh handle, pushed as userdata.
@@ -343,7 +340,7 @@ impl Push for NewHandle {
         writer.new_object(&mut self.0);
         let handle = writer.state().top();
         writer.state().registry(&HANDLES);
-        writer.integer(id);
+        writer.integer(id as i64);
         writer.state().push_value(handle);
         writer.raw_set(-3);
         writer.state().set_top(handle);
@@ -427,40 +424,52 @@ fn tostring(state: State<'_>) -> Result<Text> {
     }
 }
 
-/// A field's value, or the method that the stack holds.
+/// The fields beside the methods.
+#[derive(Clone, Copy)]
 enum Field {
-    Integer(i64),
-    Top,
+    Rank,
+    Size,
+    Arity,
 }
 
-impl Push for Field {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        match self {
-            Field::Integer(n) => Integer(*n).push(writer),
-            Field::Top => 1,
-        }
-    }
-}
+const FIELDS: &[(&CStr, Field)] = &[
+    (c"rank", Field::Rank),
+    (c"size", Field::Size),
+    (c"arity", Field::Arity),
+];
 
 /// `f.rank`, `f.size`, `f.arity`, and the methods.
-fn index(state: State<'_>) -> Result<Field> {
-    let number = match state.bytes(2) {
-        Some(b"rank") => check(state)?.backend()?.rank()?.into(),
-        Some(b"size") => check(state)?.backend()?.size()?.into(),
-        Some(b"arity") => arity(&*check(state)?.backend()?)?,
-        _ => return method(state),
-    };
-    Ok(Field::Integer(number))
-}
-
-/// The method named by argument 2, or nil, on top of the stack.
-fn method(state: State<'_>) -> Result<Field> {
+fn index(state: State<'_>) -> Result<Option<Indexed>> {
     // A closed handle has its methods still: they say that it is closed.
-    if state.object::<Handle>(1).is_none() {
+    if !state.is_object::<Handle>(1) {
         return Err(Error::expected(state, 1, "flux handle"));
     }
-    state.push_method(1, 2);
-    Ok(Field::Top)
+    let field = match state.member(2, FIELDS) {
+        Member::OnTop => return Ok(Some(Indexed::OnTop)),
+        Member::None => return Ok(None),
+        Member::Field(field) => field,
+    };
+    let backend = check(state)?.backend()?;
+    Ok(Some(Indexed::Integer(match field {
+        Field::Rank => backend.rank()?.into(),
+        Field::Size => backend.size()?.into(),
+        Field::Arity => arity(&*backend)?,
+    })))
+}
+
+/// A field's value, or the method that the stack holds.
+enum Indexed {
+    Integer(i64),
+    OnTop,
+}
+
+impl Push for Indexed {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        if let Indexed::Integer(n) = self {
+            writer.integer(*n);
+        }
+        1
+    }
 }
 
 /// Brokers before 0.53 have it as an attribute; later ones name their tree's
@@ -534,7 +543,7 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
 ];
 
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Handle>(METHODS);
+    writer.new_class_with_fields::<Handle, Field>(METHODS, FIELDS);
     let class = writer.state().top();
     for methods in [
         rpc::METHODS,

@@ -10,21 +10,21 @@ use super::{arguments, payload};
 use crate::backend::{self, msgtype};
 use crate::json::{self, Scratch};
 use crate::lua::{
-    Class, ClassInfo, Error, Integer, Key, Kind, Push, Result, State, Text, Writer, lua_CFunction,
+    Class, ClassInfo, Error, Integer, Key, Kind, Member, Push, Result, State, Text, Writer,
+    lua_CFunction,
 };
 use crate::lua_functions;
 
 /// A message, and what it is responded to with.
 #[derive(Clone)]
-pub struct Message(Rc<Inner>);
-
-struct Inner {
-    message: Box<dyn backend::Message>,
+pub struct Message {
+    message: Rc<dyn backend::Message>,
     /// One [`msgtype`] bit: the message's own, unless C code calls it another.
     msgtype: i32,
     origin: Origin,
 }
 
+#[derive(Clone)]
 enum Origin {
     /// It came over this handle.
     Handle(Handle),
@@ -52,12 +52,12 @@ impl Class for Message {
 
 impl Message {
     /// A message that came over `handle`.
-    pub fn new(handle: Handle, message: Box<dyn backend::Message>) -> Message {
-        Message(Rc::new(Inner {
+    pub fn new(handle: Handle, message: Rc<dyn backend::Message>) -> Message {
+        Message {
             msgtype: message.msgtype(),
             message,
             origin: Origin::Handle(handle),
-        }))
+        }
     }
 }
 
@@ -65,21 +65,21 @@ impl Message {
 pub struct NewMessage(Option<Message>);
 
 impl NewMessage {
-    pub fn new(handle: Handle, message: Box<dyn backend::Message>) -> NewMessage {
+    pub fn new(handle: Handle, message: Rc<dyn backend::Message>) -> NewMessage {
         NewMessage(Some(Message::new(handle, message)))
     }
 
     /// A message that C code made, which calls its type `msgtype`.
     pub fn with_responder(
-        message: Box<dyn backend::Message>,
+        message: Rc<dyn backend::Message>,
         msgtype: i32,
         responder: Rc<dyn Responder>,
     ) -> NewMessage {
-        NewMessage(Some(Message(Rc::new(Inner {
+        NewMessage(Some(Message {
             message,
             msgtype,
             origin: Origin::Code(responder),
-        }))))
+        }))
     }
 }
 
@@ -101,6 +101,58 @@ fn type_name(msgtype: i32) -> &'static str {
     }
 }
 
+/// The parts of a message.
+#[derive(Clone, Copy)]
+enum Field {
+    Type,
+    Tag,
+    Data,
+    Payload,
+    Errnum,
+    Matchtag,
+    Nodeid,
+    Userid,
+    Rolemask,
+    Streaming,
+}
+
+const FIELDS: &[(&CStr, Field)] = &[
+    (c"type", Field::Type),
+    (c"tag", Field::Tag),
+    (c"data", Field::Data),
+    (c"payload", Field::Payload),
+    (c"errnum", Field::Errnum),
+    (c"matchtag", Field::Matchtag),
+    (c"nodeid", Field::Nodeid),
+    (c"userid", Field::Userid),
+    (c"rolemask", Field::Rolemask),
+    (c"streaming", Field::Streaming),
+];
+
+/// `msg.type`, `msg.data`, …, and the methods.
+fn index(state: State<'_>) -> Result<Option<Part>> {
+    let message: Message = state.check_object(1)?;
+    let field = match state.member(2, FIELDS) {
+        Member::OnTop => return Ok(Some(Part::OnTop)),
+        Member::None => return Ok(None),
+        Member::Field(field) => field,
+    };
+    let of = &*message.message;
+    Ok(Some(match field {
+        Field::Type => Part::Name(type_name(message.msgtype)),
+        Field::Tag => Part::Topic(message),
+        Field::Data if state.object_table::<Message>(1) => Part::OnTop,
+        Field::Data => Part::Data(message, Scratch::default()),
+        Field::Payload => Part::Payload(message),
+        Field::Errnum => Part::Integer(errnum(&message)?),
+        Field::Matchtag => Part::Integer(of.matchtag()?.into()),
+        Field::Nodeid => Part::Integer(of.nodeid()?.into()),
+        Field::Userid => Part::Integer(of.userid()?.into()),
+        Field::Rolemask => Part::Integer(of.rolemask()?.into()),
+        Field::Streaming => Part::Boolean(of.is_streaming()),
+    }))
+}
+
 /// A part of a message, pushed.
 enum Part {
     Integer(i64),
@@ -108,14 +160,11 @@ enum Part {
     Name(&'static str),
     Topic(Message),
     Payload(Message),
-    /// Decoded the first time, kept in the userdata's table from then on.
+    /// Decoded the first time: the userdata keeps the table from then on.
     Data(Message, Scratch),
-    /// A method, or nil, that the stack holds.
-    Top,
+    /// On the stack already.
+    OnTop,
 }
-
-/// Where an object's table keeps the decoded payload.
-const DATA: c_int = 1;
 
 impl Push for Part {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
@@ -123,12 +172,22 @@ impl Push for Part {
             Part::Integer(n) => writer.integer(*n),
             Part::Boolean(value) => writer.boolean(*value),
             Part::Name(name) => writer.bytes(name.as_bytes()),
-            Part::Topic(message) => push_bytes(writer, message.0.message.topic()),
-            Part::Payload(message) => push_bytes(writer, message.0.message.payload()),
+            Part::Topic(message) => push_bytes(writer, message.message.topic()),
+            Part::Payload(message) => push_bytes(writer, message.message.payload()),
             Part::Data(message, scratch) => return push_data(writer, message, scratch),
-            Part::Top => {}
+            Part::OnTop => {}
         }
         1
+    }
+
+    fn push_at_once(&mut self, state: State<'_>) -> Option<c_int> {
+        match self {
+            Part::Integer(n) => state.push_integer(*n),
+            Part::Boolean(value) => state.push_boolean(*value),
+            Part::OnTop => {}
+            Part::Name(_) | Part::Topic(_) | Part::Payload(_) | Part::Data(..) => return None,
+        }
+        Some(1)
     }
 }
 
@@ -140,70 +199,34 @@ fn push_bytes(writer: &Writer<'_>, bytes: Option<&[u8]>) {
 }
 
 fn push_data(writer: &Writer<'_>, message: &Message, scratch: &mut Scratch) -> c_int {
-    let Some(text) = message.0.message.payload() else {
+    let Some(text) = message.message.payload() else {
         writer.nil();
         return 1;
     };
-    writer.object_table::<Message>(1);
     if let Err(error) = json::decode(writer, text, json::Options::default(), scratch) {
         return payload::push_malformed(writer, error);
     }
-    writer.state().push_value(-1);
-    writer.raw_set_index(-3, DATA);
+    if writer.state().kind(-1) == Kind::Table {
+        writer.state().push_value(-1);
+        writer.set_object_table::<Message>(1);
+    }
     1
 }
 
-/// `msg.type`, `msg.data`, …, and the methods.
-fn index(state: State<'_>) -> Result<Part> {
-    let message: Message = state.check_object(1)?;
-    let of = &*message.0.message;
-    Ok(match state.bytes(2) {
-        Some(b"type") => Part::Name(type_name(message.0.msgtype)),
-        Some(b"tag") => Part::Topic(message),
-        Some(b"data") => data(state, message),
-        Some(b"payload") => Part::Payload(message),
-        Some(b"errnum") => Part::Integer(errnum(&message)?),
-        Some(b"matchtag") => Part::Integer(of.matchtag()?.into()),
-        Some(b"nodeid") => Part::Integer(of.nodeid()?.into()),
-        Some(b"userid") => Part::Integer(of.userid()?.into()),
-        Some(b"rolemask") => Part::Integer(of.rolemask()?.into()),
-        Some(b"streaming") => Part::Boolean(of.is_streaming()),
-        _ => method(state),
-    })
-}
-
 fn errnum(message: &Message) -> Result<i64> {
-    if message.0.msgtype & msgtype::RESPONSE == 0 {
+    if message.msgtype & msgtype::RESPONSE == 0 {
         return Err(Error::failure(
             "zmsg: errnum requested for non-response msg",
         ));
     }
-    Ok(message.0.message.errnum()?.into())
-}
-
-fn data(state: State<'_>, message: Message) -> Part {
-    if state.object_table::<Message>(1)
-        && state.raw_get_index(state.top(), DATA.into()) != Kind::Nil
-    {
-        return Part::Top;
-    }
-    Part::Data(message, Scratch::default())
-}
-
-/// The method named by argument 2, or nil, on top of the stack.
-fn method(state: State<'_>) -> Part {
-    state.push_method(1, 2);
-    Part::Top
+    Ok(message.message.errnum()?.into())
 }
 
 fn tostring(state: State<'_>) -> Result<Text> {
     let message: Message = state.check_object(1)?;
-    let of = &*message.0.message;
+    let of = &*message.message;
     let topic = String::from_utf8_lossy(of.topic().unwrap_or(b"(no topic)"));
-    Ok(Text(format!(
-        "flux {} {topic}",
-        type_name(message.0.msgtype)
-    )))
+    Ok(Text(format!("flux {} {topic}", type_name(message.msgtype))))
 }
 
 /// What `msg:respond` returns.
@@ -237,10 +260,11 @@ const NO_RESPONDER: &str = "zmsg_info_respond: Not implemented";
 /// `msg:respond(table)`
 fn respond(state: State<'_>) -> Result<Responded> {
     let message: Message = state.check_object(1)?;
-    let handle = match &message.0.origin {
+    let handle = match &message.origin {
         Origin::Handle(handle) => request(&message).map(|()| handle)?,
         Origin::Code(responder) => {
-            let payload = payload::read(state, 2)?.unwrap_or_default();
+            let payload = payload::read(state, 2)?;
+            let payload = payload.as_deref().unwrap_or_default();
             let payload = CString::new(payload).unwrap_or_default();
             if payload.is_empty() {
                 return Err(Error::failure("JSON conversion error"));
@@ -250,14 +274,14 @@ fn respond(state: State<'_>) -> Result<Responded> {
     };
     let payload = payload::read(state, 2)?;
     let backend = handle.backend()?;
-    backend.respond(&*message.0.message, payload.as_deref())?;
+    backend.respond(&*message.message, payload.as_deref())?;
     Ok(Responded::Sent)
 }
 
 /// `msg:respond_error(errnum[, text])`
 fn respond_error(state: State<'_>) -> Result<Integer> {
     let message: Message = state.check_object(1)?;
-    let Origin::Handle(handle) = &message.0.origin else {
+    let Origin::Handle(handle) = &message.origin else {
         return Err(Error::failure(NO_RESPONDER));
     };
     request(&message)?;
@@ -267,13 +291,13 @@ fn respond_error(state: State<'_>) -> Result<Integer> {
         _ => Some(arguments::text(state, 3)?),
     };
     let backend = handle.backend()?;
-    backend.respond_error(&*message.0.message, errnum, text)?;
+    backend.respond_error(&*message.message, errnum, text)?;
     Ok(Integer(0))
 }
 
 /// That the message is a request.
 fn request(message: &Message) -> Result<()> {
-    match message.0.msgtype {
+    match message.msgtype {
         msgtype::REQUEST => Ok(()),
         other => Err(backend::Error::with_detail(
             libc::EINVAL,
@@ -288,14 +312,14 @@ fn request(message: &Message) -> Result<()> {
 
 /// What `recv` and `recv_event` return: the payload as a table, then the topic.
 pub struct Received {
-    message: Box<dyn backend::Message>,
+    message: Rc<dyn backend::Message>,
     /// Of a response: 0, or the errno.
     errnum: i32,
     scratch: Scratch,
 }
 
 impl Received {
-    pub fn of(message: Box<dyn backend::Message>) -> Result<Received> {
+    pub fn of(message: Rc<dyn backend::Message>) -> Result<Received> {
         let errnum = match message.msgtype() {
             msgtype::RESPONSE => message.errnum()?,
             _ => 0,
@@ -356,6 +380,6 @@ pub fn push_class(state: State<'_>) {
 }
 
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Message>(METHODS);
+    writer.new_class_with_fields::<Message, Field>(METHODS, FIELDS);
     writer.state().pop(1);
 }

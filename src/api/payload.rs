@@ -1,14 +1,51 @@
 //! JSON payloads between the Lua stack and messages.
 
+use std::cell::Cell;
+use std::ops::Deref;
 use std::os::raw::c_int;
 
 use crate::backend::{self, Future};
 use crate::json::{self, Scratch};
 use crate::lua::{Error, Push, Result, State, Writer};
 
+/// JSON text, in memory that the thread keeps for the next one.
+pub struct Encoded(Vec<u8>);
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A longer text's memory is not kept.
+const MAX_KEPT: usize = 1 << 20;
+
+impl Encoded {
+    fn new() -> Encoded {
+        // On a thread that is ending there is none.
+        Encoded(BUFFER.try_with(Cell::take).unwrap_or_default())
+    }
+}
+
+impl Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        let mut text = std::mem::take(&mut self.0);
+        if text.capacity() <= MAX_KEPT {
+            text.clear();
+            let _ = BUFFER.try_with(|buffer| buffer.set(text));
+        }
+    }
+}
+
 /// The JSON text of the table at `index`, for a request or an event; none when
 /// it is absent or nil. A Flux payload is an object: an array is EINVAL.
-pub fn read(state: State<'_>, index: c_int) -> Result<Option<Vec<u8>>> {
+pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
     if state.is_none_or_nil(index) {
         return Ok(None);
     }
@@ -16,12 +53,12 @@ pub fn read(state: State<'_>, index: c_int) -> Result<Option<Vec<u8>>> {
 }
 
 /// The same of a table that must be there.
-pub fn read_object(state: State<'_>, index: c_int) -> Result<Vec<u8>> {
+pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
     if state.kind(index) != crate::lua::Kind::Table {
         return Err(Error::expected(state, index, "table"));
     }
-    let mut text = Vec::with_capacity(128);
-    match json::encode_object(state, index, &mut text) {
+    let mut text = Encoded::new();
+    match json::encode_object(state, index, &mut text.0) {
         Ok(()) => Ok(text),
         Err(json::EncodeError::NotAnObject) => Err(backend::Error::with_detail(
             libc::EINVAL,

@@ -84,7 +84,6 @@ fn timer(state: State<'_>) -> Result<NewWatcher> {
             removed: true,
         },
     );
-    set_id(state, &timer)?;
     let after = timeout / 1000.0;
     let repeat = if oneshot { 0.0 } else { after };
     timer.start(Source::Timer { after, repeat }, move |timer, _| {
@@ -93,17 +92,6 @@ fn timer(state: State<'_>) -> Result<NewWatcher> {
             timer.end();
         }
     })
-}
-
-/// Timers of old had a number, under which scripts knew them.
-fn set_id(state: State<'_>, watcher: &Watcher) -> Result<()> {
-    state.push_value(2);
-    state.protect(1, |writer| {
-        writer.integer(watcher.id());
-        writer.set_field(1, c"id");
-        0
-    })?;
-    Ok(())
 }
 
 /// `f:fdwatcher{ fd = n, handler = f(w, events), events = "r" | "w" | "rw" }`

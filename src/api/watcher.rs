@@ -7,11 +7,11 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::{Rc, Weak};
 
-use super::handle::{self, Handle};
+use super::handle::Handle;
 use crate::backend;
 use crate::backend::reactor::{Callback, Event, Source};
 use crate::lua::{
-    Class, ClassInfo, Error, Key, Kind, OnTop, Push, Raised, Result, State, Text, Writer,
+    Class, ClassInfo, Error, Key, Kind, Member, Push, Raised, Result, State, Text, Writer,
     lua_CFunction,
 };
 use crate::lua_functions;
@@ -25,7 +25,7 @@ pub struct Watcher(Rc<Inner>);
 /// finalizer. What is made and dropped by the thousand would else pile up.
 #[derive(Clone, Copy)]
 struct Reference {
-    id: i64,
+    id: u64,
     kind: &'static str,
     /// What `remove` returns.
     removed: bool,
@@ -55,9 +55,6 @@ impl Class for Reference {
         &INFO
     }
 }
-
-/// In the registry: the userdata of all that are alive, by id; it keeps none.
-static LIVE: Key = Key::unique();
 
 /// Where a watcher's own table keeps what it was made of, and its handle.
 const FIELDS: c_int = 1;
@@ -98,7 +95,7 @@ impl Watcher {
         &self.0.handle
     }
 
-    pub fn id(&self) -> i64 {
+    pub fn id(&self) -> u64 {
         self.0.reference.id
     }
 
@@ -157,7 +154,7 @@ impl Watcher {
         let gate = self.0.handle.gate().clone();
         gate.call(
             |writer| {
-                let objects = push_objects(writer, self.id())?;
+                let objects = self.push_objects(writer.state())?;
                 writer.field(objects.fields, c"handler");
                 Some(arguments(writer, objects))
             },
@@ -166,6 +163,25 @@ impl Watcher {
                 Err(Raised) => self.0.handle.handler_raised(state),
             },
         );
+    }
+
+    /// Push what is the watcher's; none where its userdata is not to be had.
+    fn push_objects(&self, state: State<'_>) -> Option<Objects> {
+        if !self.0.handle.push_objects(state) {
+            return None;
+        }
+        let handle = state.top() - 1;
+        if state.raw_get_index(-1, self.id() as i64) != Kind::Userdata
+            || !state.object_table::<Reference>(-1)
+        {
+            return None;
+        }
+        state.raw_get_index(-1, FIELDS.into());
+        Some(Objects {
+            handle,
+            watcher: handle + 2,
+            fields: handle + 4,
+        })
     }
 
     fn check_result(&self, state: State<'_>) {
@@ -187,35 +203,6 @@ pub struct Objects {
     pub watcher: c_int,
     pub handle: c_int,
     fields: c_int,
-}
-
-/// No callback is to find the userdata any more.
-pub fn unlist(writer: &Writer<'_>, id: i64) {
-    writer.state().registry(&LIVE);
-    writer.integer(id);
-    writer.nil();
-    writer.raw_set(-3);
-}
-
-/// Push a live watcher's objects.
-fn push_objects(writer: &Writer<'_>, id: i64) -> Option<Objects> {
-    let state = writer.state();
-    let base = state.top();
-    state.registry(&LIVE);
-    if state.raw_get_index(-1, id) != Kind::Userdata {
-        return None;
-    }
-    let watcher = base + 2;
-    if !state.object_table::<Reference>(watcher) {
-        return None;
-    }
-    state.raw_get_index(base + 3, FIELDS.into());
-    state.raw_get_index(base + 3, HANDLE.into());
-    Some(Objects {
-        watcher,
-        fields: base + 4,
-        handle: base + 5,
-    })
 }
 
 /// A watcher to be pushed as userdata, made of the table that is argument 2 of
@@ -250,19 +237,16 @@ impl Push for NewWatcher {
         let state = writer.state();
         writer.new_object(&mut Some(self.watcher.0.reference));
         let watcher = state.top();
-        writer.object_table::<Reference>(watcher);
+        writer.table(2, 0);
         state.push_value(2);
         writer.raw_set_index(-2, FIELDS);
         state.push_value(1);
         writer.raw_set_index(-2, HANDLE);
-        state.registry(&LIVE);
-        state.push_integer(id);
-        state.push_value(watcher);
-        writer.raw_set(-3);
+        writer.set_object_table::<Reference>(watcher);
         // The handle keeps it from now on.
-        handle::anchor(writer, 1);
+        self.watcher.handle().anchor(writer, 1);
         writer.object_table::<Handle>(1);
-        state.push_integer(id);
+        state.push_integer(id as i64);
         state.push_value(watcher);
         writer.raw_set(-3);
         state.set_top(watcher);
@@ -313,21 +297,48 @@ pub fn check_handler(state: State<'_>, index: c_int) -> Result<()> {
     }
 }
 
-/// `w.key`: the methods first, then the table it was made of.
-fn index(state: State<'_>) -> Result<OnTop> {
-    state.check_object::<Reference>(1)?;
-    if state.push_method(1, 2) != Kind::Nil {
-        return Ok(OnTop);
+/// What a script may ask for beside the methods and its own fields.
+#[derive(Clone, Copy)]
+enum Field {
+    Id,
+}
+
+const FIELDS_OF_ALL: &[(&CStr, Field)] = &[(c"id", Field::Id)];
+
+/// `w.key`: the methods first, then the table it was made of. Timers of old had
+/// a number, under which scripts knew them.
+fn index(state: State<'_>) -> Result<Option<Indexed>> {
+    let reference: Reference = state.check_object(1)?;
+    let member = state.member(2, FIELDS_OF_ALL);
+    if let Member::OnTop = member {
+        return Ok(Some(Indexed::OnTop));
     }
-    if !state.object_table::<Reference>(1) {
-        state.push_nil();
-        return Ok(OnTop);
+    if state.object_table::<Reference>(1) {
+        state.raw_get_index(-1, FIELDS.into());
+        state.push_value(2);
+        if state.raw_get(state.top() - 1) != Kind::Nil {
+            return Ok(Some(Indexed::OnTop));
+        }
     }
-    state.raw_get_index(-1, FIELDS.into());
-    let fields = state.top();
-    state.push_value(2);
-    state.raw_get(fields);
-    Ok(OnTop)
+    Ok(match member {
+        Member::Field(Field::Id) => Some(Indexed::Id(reference.id)),
+        _ => None,
+    })
+}
+
+/// The value that the stack holds, or the watcher's number.
+enum Indexed {
+    OnTop,
+    Id(u64),
+}
+
+impl Push for Indexed {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        if let Indexed::Id(id) = self {
+            writer.integer(*id as i64);
+        }
+        1
+    }
 }
 
 /// `w.key = value`
@@ -405,8 +416,6 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
 ];
 
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Reference>(METHODS);
-    writer.weak_values();
-    writer.set_registry(&LIVE);
+    writer.new_class_with_fields::<Reference, Field>(METHODS, FIELDS_OF_ALL);
     writer.state().pop(1);
 }

@@ -3,11 +3,13 @@
 //! `embedded` (a broker in this process). Knows no Lua.
 
 use std::any::Any;
+use std::rc::Rc;
 use std::time::Duration;
 
 pub mod base64;
 pub mod embedded;
 mod error;
+pub mod ids;
 pub mod libflux;
 pub mod reactor;
 mod system;
@@ -168,7 +170,7 @@ pub trait Handle {
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()>;
     /// Block until a message matches; restarts on EINTR. `ETIMEDOUT` when
     /// `timeout` passes first, so zero asks only for what has arrived.
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Box<dyn Message>>;
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn Message>>;
     /// Respond to a request that this handle (or, in the same back end,
     /// another) received. A request that wants no response gets none.
     fn respond(&self, request: &dyn Message, payload: Option<&[u8]>) -> Result<()>;

@@ -60,7 +60,7 @@ pub enum Event {
         now: Box<libc::stat>,
         before: Box<libc::stat>,
     },
-    Message(Box<dyn Message>),
+    Message(Rc<dyn Message>),
 }
 
 /// Called in the reactor. It may do all that a script may: run the reactor

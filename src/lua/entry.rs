@@ -104,6 +104,9 @@ fn give<P: Push>(state: State<'_>, results: &mut P) -> End {
         let writer = unsafe { Writer::new(state.raw()) };
         return End::Return(results.push(&writer));
     }
+    if let Some(count) = results.push_at_once(state) {
+        return End::Return(count);
+    }
     let mut count = 0;
     let given = state.protect(state.top(), |writer| {
         count = results.push(writer);

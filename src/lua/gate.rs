@@ -17,7 +17,7 @@ struct Inner {
     /// on, one for each call that runs within another.
     base: *mut lua_State,
     depth: Cell<c_int>,
-    last_id: Cell<i64>,
+    last_id: Cell<u64>,
 }
 
 impl Class for Gate {
@@ -66,7 +66,7 @@ impl Gate {
     }
 
     /// A number that no other object of this Lua state has.
-    pub fn next_id(&self) -> i64 {
+    pub fn next_id(&self) -> u64 {
         self.0.last_id.set(self.0.last_id.get() + 1);
         self.0.last_id.get()
     }
@@ -140,16 +140,23 @@ impl Gate {
         Some(unsafe { sys::lua_tothread(self.0.base, slot) })
     }
 
+    /// Work that cannot raise and calls no handlers, on a stack of the module's
+    /// own. `None` without memory for that.
+    pub fn with_state<R>(&self, work: impl FnOnce(State<'_>) -> R) -> Option<R> {
+        // SAFETY: as in `enter`.
+        let base = unsafe { State::new(self.0.base) };
+        let top = base.top();
+        let done = base.reserve(8).then(|| work(base));
+        base.set_top(top);
+        done
+    }
+
     /// Run a job that may raise and calls no handlers; whether it was done.
     pub fn protect<F>(&self, body: F) -> bool
     where
         F: FnMut(&Writer<'_>) -> c_int,
     {
-        // SAFETY: as in `enter`.
-        let base = unsafe { State::new(self.0.base) };
-        let top = base.top();
-        let done = base.reserve(8) && base.protect(0, body).is_ok();
-        base.set_top(top);
-        done
+        self.with_state(|base| base.protect(0, body).is_ok())
+            .unwrap_or(false)
     }
 }

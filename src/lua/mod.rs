@@ -35,5 +35,5 @@ pub use imports::check_host;
 pub use push::{Bytes, Integer, Nil, OnTop, Push, Text};
 pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};
-pub use userdata::{Class, ClassInfo};
+pub use userdata::{Class, ClassInfo, Member};
 pub use writer::Writer;

@@ -2,7 +2,7 @@
 
 use std::os::raw::c_int;
 
-use super::Writer;
+use super::{State, Writer};
 
 /// A result of an entry point.
 pub trait Push {
@@ -10,6 +10,12 @@ pub trait Push {
     /// body keeps nothing that has a destructor in its own frame: that is in
     /// `self`, which outlives the jump.
     fn push(&mut self, writer: &Writer<'_>) -> c_int;
+
+    /// Push what cannot raise, and so needs no protection: `None` where this
+    /// may, and has pushed nothing.
+    fn push_at_once(&mut self, _: State<'_>) -> Option<c_int> {
+        None
+    }
 }
 
 /// The topmost value, already on the stack.
@@ -94,6 +100,16 @@ impl<P: Push> Push for Option<P> {
         match self {
             Some(value) => value.push(writer),
             None => Nil.push(writer),
+        }
+    }
+
+    fn push_at_once(&mut self, state: State<'_>) -> Option<c_int> {
+        match self {
+            Some(value) => value.push_at_once(state),
+            None => {
+                state.push_nil();
+                Some(1)
+            }
         }
     }
 }

@@ -132,7 +132,9 @@ impl<'a> State<'a> {
 
     /// Drop the topmost `n` values.
     pub fn pop(self, n: c_int) {
-        self.set_top(self.top() - n);
+        debug_assert!(n <= self.top());
+        // SAFETY: as for `set_top`.
+        unsafe { sys::lua_settop(self.raw, -n - 1) }
     }
 
     pub fn kind(self, index: c_int) -> Kind {
@@ -227,6 +229,11 @@ impl<'a> State<'a> {
         unsafe { sys::lua_pushvalue(self.raw, index) }
     }
 
+    pub fn push_boolean(self, value: bool) {
+        // SAFETY: there is a free slot.
+        unsafe { sys::lua_pushboolean(self.raw, value.into()) }
+    }
+
     pub fn push_integer(self, n: i64) {
         // SAFETY: there is a free slot.
         unsafe { compat::pushinteger(self.raw, n) }
@@ -244,6 +251,20 @@ impl<'a> State<'a> {
         debug_assert_eq!(self.kind(table), Kind::Table);
         // SAFETY: the value is a table, and reading one raises for no key.
         Kind::of(unsafe { compat::rawget(self.raw, table) })
+    }
+
+    /// Take `table[n]` away, without metamethods. What is there already is
+    /// changed without an allocation, so this does not raise.
+    pub fn raw_clear_index(self, table: c_int, n: i64) {
+        let table = self.absolute(table);
+        let is_there = self.raw_get_index(table, n) != Kind::Nil;
+        self.pop(1);
+        if is_there {
+            self.push_integer(n);
+            self.push_nil();
+            // SAFETY: the value is a table, and the key is in it.
+            unsafe { sys::lua_rawset(self.raw, table) }
+        }
     }
 
     /// Push what the module keeps in the registry under `key`.
@@ -265,17 +286,6 @@ impl<'a> State<'a> {
     pub fn push_metatable(self, index: c_int) -> bool {
         // SAFETY: there is a free slot.
         unsafe { sys::lua_getmetatable(self.raw, index) != 0 }
-    }
-
-    /// Push what the metatable of the value at `index` has under the key at
-    /// `key`: a class's method, or nil.
-    pub fn push_method(self, index: c_int, key: c_int) -> Kind {
-        if !self.push_metatable(index) {
-            self.push_nil();
-            return Kind::Nil;
-        }
-        self.push_value(key);
-        self.raw_get(self.top() - 1)
     }
 
     pub fn raw_equal(self, a: c_int, b: c_int) -> bool {
@@ -313,8 +323,10 @@ impl<'a> State<'a> {
         if !self.push_protected() {
             return Err(Error::Raise("not enough memory".to_owned()));
         }
-        // SAFETY: there is a free slot, and the function goes below its arguments.
-        unsafe { compat::insert(self.raw, -(args + 1)) };
+        if args > 0 {
+            // SAFETY: there is a free slot, and the function goes below its arguments.
+            unsafe { compat::insert(self.raw, -(args + 1)) };
+        }
         let job: &mut dyn FnMut(&Writer<'_>) -> c_int = &mut body;
         // SAFETY: only the lifetime is erased: the pointer is taken out again
         // before the call below returns, while `body` is alive.

@@ -2,12 +2,13 @@
 //! under its own class, and is dropped once, by the collector or earlier.
 
 use std::ffi::CStr;
+use std::hash::{BuildHasher, RandomState};
 use std::os::raw::{c_int, c_void};
+use std::sync::OnceLock;
 
-use super::{Error, Key, Kind, Result, State, Writer, compat, lua_CFunction};
+use super::{Error, Key, Kind, Result, State, Writer, compat, lua_CFunction, upvalue_index};
 
-/// What makes a class itself: the address identifies it, in the registry and
-/// in each block.
+/// What makes a class itself: the address identifies it.
 pub struct ClassInfo {
     pub key: Key,
     /// As the C bindings called its metatable ("FLUX.handle").
@@ -29,7 +30,7 @@ pub trait Class: Clone + 'static {
 /// What a userdata's block holds.
 #[repr(C)]
 struct Block<T> {
-    class: *const ClassInfo,
+    seal: Seal,
     /// None once it was closed or collected.
     value: Option<T>,
     /// Whether it was given a table of its own. Lua 5.1's userdata are born
@@ -37,27 +38,89 @@ struct Block<T> {
     has_table: bool,
 }
 
+/// What tells a class's blocks from all others: a word that nobody can guess,
+/// as a script may have ways to write what it likes into a userdata; and the
+/// metatable that the block was born with, as that word may be left over in
+/// memory that was a block's.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq)]
+struct Seal {
+    word: usize,
+    metatable: *const c_void,
+}
+
+impl ClassInfo {
+    fn word(&self) -> usize {
+        static SECRET: OnceLock<usize> = OnceLock::new();
+        let secret = SECRET.get_or_init(|| RandomState::new().hash_one(0) as usize);
+        secret ^ std::ptr::from_ref(self).addr()
+    }
+}
+
+/// What an object has under a name.
+pub enum Member<F> {
+    /// What the metatable has there, on top of the stack.
+    OnTop,
+    Field(F),
+    None,
+}
+
 impl<'a> State<'a> {
-    /// The block at `index`, if it is one of `T`'s: by its metatable, its
-    /// size and its own word, as the debug library can forge the first.
+    /// The block at `index`, if it is one of `T`'s.
     fn block<T: Class>(self, index: c_int) -> Option<*mut Block<T>> {
-        if self.kind(index) != Kind::Userdata || self.raw_len(index) < size_of::<Block<T>>() {
-            return None;
-        }
-        if !self.push_metatable(index) {
-            return None;
-        }
-        self.registry(&T::info().key);
-        let is_class = self.raw_equal(-1, -2);
-        self.pop(2);
-        if !is_class {
-            return None;
-        }
         let block: *mut Block<T> = self.userdata(index)?.as_ptr().cast();
-        // SAFETY: the block is large enough, and aligned as Lua aligns all;
-        // blocks that have our metatable were filled by `new_object`.
-        let class = unsafe { (*block).class };
-        std::ptr::eq(class, T::info()).then_some(block)
+        // A light userdata has no length.
+        if self.raw_len(index) < size_of::<Block<T>>() || !self.push_metatable(index) {
+            return None;
+        }
+        let metatable = self.identity(-1);
+        self.pop(1);
+        let word = T::info().word();
+        // SAFETY: a full userdata, large enough, and aligned as Lua aligns all;
+        // any bytes make a seal.
+        let seal = unsafe { (&raw const (*block).seal).read() };
+        (seal == Seal { word, metatable }).then_some(block)
+    }
+
+    /// What the object at 1 has under the key at `key`. Only for a class's
+    /// `__index`, with the fields that the class was made with.
+    pub fn member<F: Copy>(self, key: c_int, fields: &[(&CStr, F)]) -> Member<F> {
+        match self.upvalue_at(METATABLE, key) {
+            Kind::Nil => self.pop(1),
+            _ => return Member::OnTop,
+        }
+        if fields.is_empty() {
+            return Member::None;
+        }
+        let position = match self.upvalue_at(FIELDS, key) {
+            Kind::Number => self.integer(-1).and_then(|n| usize::try_from(n).ok()),
+            _ => None,
+        };
+        self.pop(1);
+        match position.and_then(|position| fields.get(position)) {
+            Some(&(_, field)) => Member::Field(field),
+            None => Member::None,
+        }
+    }
+
+    /// Push what the table that is an upvalue has under the key at `key`.
+    fn upvalue_at(self, upvalue: c_int, key: c_int) -> Kind {
+        self.push_value(key);
+        let table = upvalue_index(upvalue);
+        // The debug library can put anything in its place.
+        match self.kind(table) {
+            Kind::Table => self.raw_get(table),
+            _ => {
+                self.pop(1);
+                self.push_nil();
+                Kind::Nil
+            }
+        }
+    }
+
+    /// Whether an object of this class is at `index`, open or not.
+    pub fn is_object<T: Class>(self, index: c_int) -> bool {
+        self.block::<T>(index).is_some()
     }
 
     /// The object at `index`, whether it is still open or not.
@@ -115,16 +178,20 @@ impl Writer<'_> {
             assert!(align_of::<T>() <= align_of::<*const c_void>());
         }
         let block: *mut Block<T> = self.userdata(size_of::<Block<T>>()).cast();
+        self.state().registry(&T::info().key);
+        let seal = Seal {
+            word: T::info().word(),
+            metatable: self.state().identity(-1),
+        };
         // SAFETY: the block is fresh and large enough; nothing here raises, so
         // that no finalizer ever sees it half made.
         unsafe {
             block.write(Block {
-                class: T::info(),
+                seal,
                 value: make(),
                 has_table: false,
             });
         }
-        self.state().registry(&T::info().key);
         self.set_metatable(-2);
     }
 
@@ -134,11 +201,22 @@ impl Writer<'_> {
         if self.state().object_table::<T>(index) {
             return true;
         }
-        let Some(block) = self.state().block::<T>(index) else {
-            return false;
-        };
         self.table(0, 1);
         self.state().push_value(-1);
+        let is_object = self.set_object_table::<T>(index);
+        if !is_object {
+            self.state().pop(1);
+        }
+        is_object
+    }
+
+    /// Have the object at the absolute `index` keep the table on top, which
+    /// goes; false for another value.
+    pub fn set_object_table<T: Class>(&self, index: c_int) -> bool {
+        let Some(block) = self.state().block::<T>(index) else {
+            self.state().pop(1);
+            return false;
+        };
         // SAFETY: a userdata is at `index` and a table on top.
         unsafe { compat::setuservalue(self.raw(), index) };
         // SAFETY: a block of this class; the borrow ends here.
@@ -147,8 +225,18 @@ impl Writer<'_> {
     }
 
     /// Make the class's metatable and leave it on the stack; `__name`, `__gc`
-    /// where the value needs it, and the metamethods given are in it.
+    /// where the value needs it, and the functions given are in it.
     pub fn new_class<T: Class>(&self, functions: &[(&CStr, lua_CFunction)]) {
+        self.new_class_with_fields::<T, ()>(functions, &[]);
+    }
+
+    /// The same of a class whose objects have fields. Its `__index` finds them,
+    /// and the functions, with [`State::member`].
+    pub fn new_class_with_fields<T: Class, F>(
+        &self,
+        functions: &[(&CStr, lua_CFunction)],
+        fields: &[(&CStr, F)],
+    ) {
         // Where memory ran short it is there, and so may objects be that have it.
         if self.state().registry(&T::info().key) != Kind::Table {
             self.state().pop(1);
@@ -157,8 +245,11 @@ impl Writer<'_> {
             self.set_registry(&T::info().key);
         }
         let metatable = self.state().top();
-        for (name, function) in functions {
-            self.function(*function);
+        for &(name, function) in functions {
+            match name == c"__index" {
+                true => self.index_closure(function, metatable, fields),
+                false => self.function(function),
+            }
             self.set_field(metatable, name);
         }
         // Without a finalizer a userdata, and all that hangs on it, is taken
@@ -173,7 +264,22 @@ impl Writer<'_> {
         self.state().push_value(metatable);
         self.set_field(compat::REGISTRYINDEX, T::info().name);
     }
+
+    fn index_closure<F>(&self, function: lua_CFunction, metatable: c_int, fields: &[(&CStr, F)]) {
+        self.state().push_value(metatable);
+        self.table(0, fields.len());
+        for (position, (name, _)) in fields.iter().enumerate() {
+            self.integer(position as i64);
+            self.set_field(-2, name);
+        }
+        self.closure(function, 2);
+    }
 }
+
+/// The upvalues of a class's `__index`: the metatable, where its methods are,
+/// and its fields' positions by name.
+const METATABLE: c_int = 1;
+const FIELDS: c_int = 2;
 
 unsafe extern "C-unwind" fn collect<T: Class>(raw: *mut super::lua_State) -> c_int {
     // SAFETY: Lua calls with a live state; the frame owns nothing.

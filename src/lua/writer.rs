@@ -56,8 +56,7 @@ impl<'a> Writer<'a> {
 
     /// Does not raise.
     pub fn boolean(&self, value: bool) {
-        // SAFETY: as said, and so throughout.
-        unsafe { sys::lua_pushboolean(self.raw, value.into()) }
+        self.state().push_boolean(value);
     }
 
     /// Does not raise.
@@ -67,6 +66,7 @@ impl<'a> Writer<'a> {
 
     /// Does not raise.
     pub fn number(&self, value: f64) {
+        // SAFETY: as said, and so throughout.
         unsafe { sys::lua_pushnumber(self.raw, value) }
     }
 

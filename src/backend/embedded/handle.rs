@@ -18,6 +18,7 @@ use super::future::{Decode, Response, Tags};
 use super::kvs::{self, watch_flags};
 use super::message::{
     self, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, ROLE_LOCAL, ROLE_OWNER, Route,
+    Topics, carried,
 };
 use super::queue::Queue;
 use super::reactor::Reactor;
@@ -33,6 +34,7 @@ pub(super) struct Embedded {
     rank: u32,
     queue: Arc<Queue>,
     tags: Tags,
+    topics: Topics,
     reactor: Rc<Reactor>,
 }
 
@@ -48,6 +50,7 @@ impl Embedded {
             rank,
             queue,
             tags: Tags::new(),
+            topics: Topics::default(),
         }
     }
 
@@ -58,7 +61,13 @@ impl Embedded {
         nodeid: u32,
         flags: i32,
     ) -> Result<u32> {
-        let mut request = new_request(topic, payload, nodeid, flags, ROLE_OWNER | ROLE_LOCAL)?;
+        let mut request = new_request(
+            self.topics.get(topic)?,
+            payload,
+            nodeid,
+            flags,
+            ROLE_OWNER | ROLE_LOCAL,
+        )?;
         request.route = Some(Route {
             queue: Arc::downgrade(&self.queue),
             sender: Some(self.id),
@@ -94,7 +103,7 @@ impl Embedded {
 
 /// A request without its way back. `flags`: [`rpc_flags`].
 pub(super) fn new_request(
-    topic: &str,
+    topic: Arc<[u8]>,
     payload: Option<&[u8]>,
     nodeid: u32,
     flags: i32,
@@ -103,7 +112,7 @@ pub(super) fn new_request(
     if flags & !(rpc_flags::NORESPONSE | rpc_flags::STREAMING) != 0 {
         return Err(Error::with_detail(libc::EINVAL, "unknown RPC flags"));
     }
-    let mut request = Message::request(carried(topic)?, payload, rolemask);
+    let mut request = Message::request(topic, payload, rolemask);
     request.nodeid = nodeid;
     for (wanted, flag) in [
         (flags & rpc_flags::NORESPONSE != 0, FLAG_NORESPONSE),
@@ -115,14 +124,6 @@ pub(super) fn new_request(
         }
     }
     Ok(request)
-}
-
-/// A text as a message can carry it: without a NUL.
-pub(super) fn carried(text: &str) -> Result<&[u8]> {
-    match text.contains('\0') {
-        true => Err(Error::with_detail(libc::EINVAL, "the text holds a NUL")),
-        false => Ok(text.as_bytes()),
-    }
 }
 
 pub(super) fn namespace_or_default(namespace: Option<&str>) -> Result<String> {
@@ -186,14 +187,14 @@ impl Handle for Embedded {
     }
 
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()> {
-        let event = Message::event(carried(topic)?, payload, ROLE_OWNER | ROLE_LOCAL);
+        let event = Message::event(self.topics.get(topic)?, payload, ROLE_OWNER | ROLE_LOCAL);
         self.instance.lock().publish(self.rank, &event);
         Ok(())
     }
 
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Box<dyn backend::Message>> {
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn backend::Message>> {
         let message = self.queue.recv(wanted, timeout)?;
-        Ok(Box::new(message))
+        Ok(Rc::new(message))
     }
 
     fn respond(&self, request: &dyn backend::Message, payload: Option<&[u8]>) -> Result<()> {

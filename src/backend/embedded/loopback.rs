@@ -10,9 +10,11 @@ use super::super::{
     self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, Result, Transaction,
 };
 use super::future::{Decode, Response, Tags};
-use super::handle::{LOG_ERR, carried, new_request};
+use super::handle::{LOG_ERR, new_request};
 use super::kvs;
-use super::message::{self, FLAG_NORESPONSE, FLAG_UPSTREAM, Message, ROLE_OWNER, Route};
+use super::message::{
+    self, FLAG_NORESPONSE, FLAG_UPSTREAM, Message, ROLE_OWNER, Route, Topics, carried,
+};
 use super::queue::{Queue, Senders};
 use super::reactor::Reactor;
 use super::services;
@@ -23,6 +25,7 @@ const SIZE: u32 = 1;
 pub(super) struct Loopback {
     queue: Arc<Queue>,
     tags: Tags,
+    topics: Topics,
     reactor: Rc<Reactor>,
 }
 
@@ -34,6 +37,7 @@ impl Loopback {
             reactor: Reactor::new(Arc::clone(&queue), move |text| log(&own, LOG_ERR, text)),
             queue,
             tags: Tags::new(),
+            topics: Topics::default(),
         }
     }
 
@@ -44,7 +48,7 @@ impl Loopback {
         nodeid: u32,
         flags: i32,
     ) -> Result<u32> {
-        let mut request = new_request(topic, payload, nodeid, flags, ROLE_OWNER)?;
+        let mut request = new_request(self.topics.get(topic)?, payload, nodeid, flags, ROLE_OWNER)?;
         request.route = Some(Route {
             queue: Arc::downgrade(&self.queue),
             sender: None,
@@ -69,9 +73,10 @@ fn unanswered(topic: &str) -> Error {
 
 /// To a broker, a log line is a request that wants no answer.
 fn log(queue: &Queue, level: i32, text: &str) {
+    let topic: Arc<[u8]> = Arc::from(&b"log.append"[..]);
     for line in services::log_lines(RANK, level, text) {
         let line = Some(line.as_bytes());
-        queue.deliver(Message::request(b"log.append", line, ROLE_OWNER));
+        queue.deliver(Message::request(topic.clone(), line, ROLE_OWNER));
     }
 }
 
@@ -102,13 +107,13 @@ impl Handle for Loopback {
 
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()> {
         self.queue
-            .deliver(Message::event(carried(topic)?, payload, ROLE_OWNER));
+            .deliver(Message::event(self.topics.get(topic)?, payload, ROLE_OWNER));
         Ok(())
     }
 
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Box<dyn backend::Message>> {
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn backend::Message>> {
         let message = self.queue.recv(wanted, timeout)?;
-        Ok(Box::new(message))
+        Ok(Rc::new(message))
     }
 
     fn respond(&self, request: &dyn backend::Message, payload: Option<&[u8]>) -> Result<()> {

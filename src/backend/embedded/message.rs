@@ -2,6 +2,7 @@
 //! with the way back to its sender. Knows no service.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::super::{self as backend, Error, Result, msgtype};
@@ -15,6 +16,30 @@ pub(super) const ROLE_LOCAL: u32 = 4;
 pub(super) const FLAG_NORESPONSE: u8 = 0x04;
 pub(super) const FLAG_UPSTREAM: u8 = 0x10;
 pub(super) const FLAG_STREAMING: u8 = 0x40;
+
+/// A handle's topics, of which the last is kept: the next message's is often
+/// the same, and messages share it.
+#[derive(Default)]
+pub(super) struct Topics(RefCell<Arc<[u8]>>);
+
+impl Topics {
+    /// EINVAL for a text that holds a NUL.
+    pub fn get(&self, topic: &str) -> Result<Arc<[u8]>> {
+        let mut last = self.0.borrow_mut();
+        if **last != *topic.as_bytes() {
+            *last = carried(topic)?.into();
+        }
+        Ok(Arc::clone(&last))
+    }
+}
+
+/// A text as a message can carry it: without a NUL.
+pub(super) fn carried(text: &str) -> Result<&[u8]> {
+    match text.contains('\0') {
+        true => Err(Error::with_detail(libc::EINVAL, "the text holds a NUL")),
+        false => Ok(text.as_bytes()),
+    }
+}
 
 /// The way back to a request's sender.
 #[derive(Clone)]
@@ -41,10 +66,10 @@ pub(super) struct Message {
 }
 
 impl Message {
-    fn new(msgtype: i32, topic: &[u8], payload: Option<&[u8]>, rolemask: u32) -> Message {
+    fn new(msgtype: i32, topic: Arc<[u8]>, payload: Option<&[u8]>, rolemask: u32) -> Message {
         Message {
             msgtype,
-            topic: topic.into(),
+            topic,
             payload: payload.map(Arc::from),
             errnum: 0,
             matchtag: backend::MATCHTAG_NONE,
@@ -56,11 +81,11 @@ impl Message {
         }
     }
 
-    pub fn request(topic: &[u8], payload: Option<&[u8]>, rolemask: u32) -> Message {
+    pub fn request(topic: Arc<[u8]>, payload: Option<&[u8]>, rolemask: u32) -> Message {
         Message::new(msgtype::REQUEST, topic, payload, rolemask)
     }
 
-    pub fn event(topic: &[u8], payload: Option<&[u8]>, rolemask: u32) -> Message {
+    pub fn event(topic: Arc<[u8]>, payload: Option<&[u8]>, rolemask: u32) -> Message {
         Message::new(msgtype::EVENT, topic, payload, rolemask)
     }
 

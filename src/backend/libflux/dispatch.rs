@@ -327,7 +327,7 @@ impl Handler {
 
     fn call(&self, msg: FluxMessage) {
         self.connection.runs.handle();
-        (self.callback)(Event::Message(Box::new(msg)));
+        (self.callback)(Event::Message(Rc::new(msg)));
     }
 }
 

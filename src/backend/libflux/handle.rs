@@ -140,9 +140,9 @@ impl Handle for FluxHandle {
         self.connection.send(&event)
     }
 
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Box<dyn Message>> {
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn Message>> {
         let msg = self.connection.recv(wanted, timeout)?;
-        Ok(Box::new(msg))
+        Ok(Rc::new(msg))
     }
 
     fn respond(&self, request: &dyn Message, payload: Option<&[u8]>) -> Result<()> {

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::super::super::ids::IdMap;
 use super::super::super::reactor::Continuation;
 use super::super::future::Response;
 use super::super::message::Message;
 
 #[derive(Default)]
 pub(super) struct Futures {
-    futures: HashMap<u64, Continued>,
+    futures: IdMap<Continued>,
     /// Whose next response has which matchtag.
     tags: HashMap<u32, u64>,
     /// The fulfilled, in the order in which they were.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::super::super::ids::IdMap;
 use super::super::super::reactor::{Callback, ROLE_OWNER};
 use super::super::super::{Error, Result, msgtype};
 use super::super::message::Message;
@@ -10,7 +11,7 @@ use super::glob;
 
 #[derive(Default)]
 pub(super) struct Handlers {
-    handlers: HashMap<u64, Handler>,
+    handlers: IdMap<Handler>,
     /// Of requests alone, for one topic: they come before all others.
     methods: Topics,
     /// Of other types, for one topic.
@@ -65,29 +66,44 @@ impl Handlers {
         self.handlers.len()
     }
 
-    /// Whom a message is for, newest first: all for an event, else one at most.
-    pub fn matching(&self, message: &Message) -> Vec<u64> {
+    /// Whom a message that is no event is for: the newest whose it is.
+    pub fn newest(&self, message: &Message) -> Option<u64> {
         if message.msgtype == msgtype::REQUEST {
             let method = self.methods.get(&message.topic[..]);
             if let Some(&newest) = method.and_then(BTreeSet::last) {
-                return vec![newest];
+                return Some(newest);
             }
         }
-        let none = BTreeSet::new();
-        let plain = self.plain.get(&message.topic[..]).unwrap_or(&none);
-        let matches = |id: &&u64| {
-            let handler = self.handlers.get(id);
-            handler.is_some_and(|handler| handler.matches(message))
-        };
-        let mut plain = plain.iter().rev().filter(matches).copied();
-        let mut patterns = self.patterns.iter().rev().filter(matches).copied();
-        if message.msgtype != msgtype::EVENT {
-            let newest = plain.next().max(patterns.next());
-            return newest.into_iter().collect();
-        }
-        let mut all: Vec<u64> = plain.chain(patterns).collect();
+        self.plain(message)
+            .next()
+            .max(self.patterns(message).next())
+    }
+
+    /// Whom an event is for, newest first.
+    pub fn all(&self, event: &Message) -> Vec<u64> {
+        let mut all: Vec<u64> = self.plain(event).chain(self.patterns(event)).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));
         all
+    }
+
+    fn plain(&self, message: &Message) -> impl Iterator<Item = u64> {
+        let same_topic = self.plain.get(&message.topic[..]).into_iter().flatten();
+        self.matching(same_topic.rev(), message)
+    }
+
+    fn patterns(&self, message: &Message) -> impl Iterator<Item = u64> {
+        self.matching(self.patterns.iter().rev(), message)
+    }
+
+    fn matching<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a u64>,
+        message: &Message,
+    ) -> impl Iterator<Item = u64> {
+        ids.copied().filter(|id| {
+            let handler = self.handlers.get(id);
+            handler.is_some_and(|handler| handler.matches(message))
+        })
     }
 
     /// The callback to give the message to, or why its sender may not have it.

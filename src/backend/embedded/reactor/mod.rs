@@ -15,8 +15,7 @@ use super::super::reactor::{Callback, Continuation, Event, RunMode, Source, Watc
 use super::super::system::{self, poll_entry};
 use super::super::{self as backend, Error, Result, msgtype};
 use super::future::Response;
-use super::handle::carried;
-use super::message::Message;
+use super::message::{Message, carried};
 use super::queue::Queue;
 use super::services::unknown_method;
 
@@ -268,21 +267,30 @@ impl Reactor {
         {
             return true;
         }
-        let handlers = self.sources.borrow().handlers.matching(&message);
-        if handlers.is_empty() && message.msgtype == msgtype::REQUEST {
-            message.respond_error(&unknown_method(&message));
+        let message = Rc::new(message);
+        if message.msgtype == msgtype::EVENT {
+            let handlers = self.sources.borrow().handlers.all(&message);
+            for id in handlers {
+                self.call_handler(id, &message);
+            }
+            return true;
         }
-        for id in handlers {
-            self.call_handler(id, &message);
+        let handler = self.sources.borrow().handlers.newest(&message);
+        match handler {
+            Some(id) => self.call_handler(id, &message),
+            None if message.msgtype == msgtype::REQUEST => {
+                message.respond_error(&unknown_method(&message));
+            }
+            None => {}
         }
         true
     }
 
-    fn call_handler(&self, id: u64, message: &Message) {
+    fn call_handler(&self, id: u64, message: &Rc<Message>) {
         let found = self.sources.borrow().handlers.call(id, message);
         match found {
             Some(Ok(callback)) => {
-                let message = Box::new(message.clone());
+                let message = Rc::clone(message);
                 self.call(move || callback(Event::Message(message)));
             }
             Some(Err(refused)) if message.msgtype == msgtype::REQUEST => {

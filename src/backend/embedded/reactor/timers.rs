@@ -1,9 +1,10 @@
 //! Timers, and what is done at a timer's pace: comparing a path's status.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::super::super::Result;
+use super::super::super::ids::IdMap;
 use super::super::super::reactor::{Callback, Event};
 use super::seconds;
 use super::stat::Stat;
@@ -15,7 +16,7 @@ const MIN_STAT_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 pub(super) struct Timers {
-    watchers: HashMap<u64, Timer>,
+    watchers: IdMap<Timer>,
     /// Those that will expire, next first; of the same time, older first.
     running: BTreeSet<(Instant, u64)>,
 }

@@ -28,7 +28,7 @@ pub(super) fn publish(state: &mut State, rank: u32, request: &Message) -> Result
         None => Vec::new(),
     };
     let payload = (!payload.is_empty()).then(|| payload.strip_suffix(b"\0").unwrap_or(&payload));
-    let event = Message::event(topic.as_bytes(), payload, request.rolemask);
+    let event = Message::event(topic.as_bytes().into(), payload, request.rolemask);
     let seq = state.publish(0, &event);
     done(&json!({ "seq": seq }))
 }

@@ -229,6 +229,6 @@ fn publish(state: &mut State, name: &str, what: &str, payload: impl FnOnce() -> 
     let payload = state
         .has_subscriber(&topic)
         .then(|| payload().to_string().into_bytes());
-    let event = Message::event(topic.as_bytes(), payload.as_deref(), ROLE_OWNER);
+    let event = Message::event(topic.as_bytes().into(), payload.as_deref(), ROLE_OWNER);
     state.publish(0, &event);
 }

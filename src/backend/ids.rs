@@ -1,0 +1,28 @@
+//! Maps by a number that this process gave out, which nobody can choose so
+//! that they collide: their hash is a multiplication.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+pub type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
+
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    /// The table takes high and low bits of the hash: each id moves both.
+    fn write_u64(&mut self, id: u64) {
+        let product = u128::from(id) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
