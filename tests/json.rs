@@ -3,7 +3,7 @@
 
 use std::os::raw::c_int;
 
-use flux::json::{self, EncodeError, Options, Scratch};
+use flux::json::{self, EncodeError, Options};
 use flux::lua::Host;
 
 #[path = "json/documents.rs"]
@@ -55,13 +55,12 @@ fn run(script: &str) {
 
 /// Push the value of `text`.
 fn decode(host: &Host, text: &[u8], keep_null: bool) -> Result<(), json::DecodeError> {
-    let mut scratch = Scratch::default();
     let mut decoded = Ok(());
     let done = host.state().protect(0, |writer| {
         let top = writer.state().top();
         writer.light_userdata(std::ptr::null());
         let null = keep_null.then_some(top + 1);
-        decoded = json::decode(writer, text, Options { null }, &mut scratch);
+        decoded = json::decode(writer, text, Options { null });
         assert_eq!(writer.state().top(), top + 1 + c_int::from(decoded.is_ok()));
         c_int::from(decoded.is_ok())
     });

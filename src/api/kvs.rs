@@ -9,7 +9,7 @@ use super::kvsdir::NewDir;
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, handle};
 use crate::backend::{Future, kvs_flags, treeobj};
-use crate::json::{self, Scratch};
+use crate::json;
 use crate::lua::{Error, Kind, Push, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
 
@@ -17,31 +17,27 @@ use crate::lua_functions;
 /// that it is.
 pub struct Value {
     future: Box<dyn Future>,
-    scratch: Scratch,
 }
 
 impl Value {
     /// The lookup's error, if it failed.
     pub fn of(future: Box<dyn Future>) -> Result<Value> {
         future.payload()?;
-        Ok(Value {
-            future,
-            scratch: Scratch::default(),
-        })
+        Ok(Value { future })
     }
 }
 
 impl Push for Value {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let stored = self.future.payload().ok().flatten().unwrap_or_default();
-        push_stored(writer, stored, &mut self.scratch);
+        push_stored(writer, stored);
         1
     }
 }
 
 /// Push a stored value: JSON decoded, anything else as a string.
-pub fn push_stored(writer: &Writer<'_>, stored: &[u8], scratch: &mut Scratch) {
-    if json::decode(writer, stored, json::Options::default(), scratch).is_err() {
+pub fn push_stored(writer: &Writer<'_>, stored: &[u8]) {
+    if json::decode(writer, stored, json::Options::default()).is_err() {
         writer.bytes(stored);
     }
 }

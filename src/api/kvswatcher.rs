@@ -11,7 +11,6 @@ use super::wait::{Step, lua_waiting_functions};
 use super::watcher::{self, NewWatcher, Traits, Watcher};
 use crate::backend::reactor::Continuation;
 use crate::backend::{self, Future, kvs_flags};
-use crate::json::Scratch;
 use crate::lua::{Kind, Push, Result, State, lua_CFunction};
 
 /// Changes that come through a parent directory or a symlink count too.
@@ -112,11 +111,10 @@ fn fire(watcher: &Watcher, stream: &Stream, change: &dyn Future) {
         fire_dir(watcher, stream, change);
         return;
     }
-    let mut scratch = Scratch::default();
     watcher.fire(|writer, objects| {
         writer.state().push_value(objects.watcher);
         let stored = change.payload().ok().flatten().unwrap_or_default();
-        push_stored(writer, stored, &mut scratch);
+        push_stored(writer, stored);
         2
     });
 }

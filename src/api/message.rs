@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::handle::Handle;
 use super::{arguments, payload};
 use crate::backend::{self, msgtype};
-use crate::json::{self, Scratch};
+use crate::json;
 use crate::lua::{
     Class, ClassInfo, Error, Integer, Key, Kind, Member, Push, Result, State, Text, Writer,
     lua_CFunction,
@@ -142,7 +142,7 @@ fn index(state: State<'_>) -> Result<Option<Part>> {
         Field::Type => Part::Name(type_name(message.msgtype)),
         Field::Tag => Part::Topic(message),
         Field::Data if state.object_table::<Message>(1) => Part::OnTop,
-        Field::Data => Part::Data(message, Scratch::default()),
+        Field::Data => Part::Data(message),
         Field::Payload => Part::Payload(message),
         Field::Errnum => Part::Integer(errnum(&message)?),
         Field::Matchtag => Part::Integer(of.matchtag()?.into()),
@@ -161,7 +161,7 @@ enum Part {
     Topic(Message),
     Payload(Message),
     /// Decoded the first time: the userdata keeps the table from then on.
-    Data(Message, Scratch),
+    Data(Message),
     /// On the stack already.
     OnTop,
 }
@@ -174,7 +174,7 @@ impl Push for Part {
             Part::Name(name) => writer.bytes(name.as_bytes()),
             Part::Topic(message) => push_bytes(writer, message.message.topic()),
             Part::Payload(message) => push_bytes(writer, message.message.payload()),
-            Part::Data(message, scratch) => return push_data(writer, message, scratch),
+            Part::Data(message) => return push_data(writer, message),
             Part::OnTop => {}
         }
         1
@@ -185,7 +185,7 @@ impl Push for Part {
             Part::Integer(n) => state.push_integer(*n),
             Part::Boolean(value) => state.push_boolean(*value),
             Part::OnTop => {}
-            Part::Name(_) | Part::Topic(_) | Part::Payload(_) | Part::Data(..) => return None,
+            Part::Name(_) | Part::Topic(_) | Part::Payload(_) | Part::Data(_) => return None,
         }
         Some(1)
     }
@@ -198,12 +198,12 @@ fn push_bytes(writer: &Writer<'_>, bytes: Option<&[u8]>) {
     }
 }
 
-fn push_data(writer: &Writer<'_>, message: &Message, scratch: &mut Scratch) -> c_int {
+fn push_data(writer: &Writer<'_>, message: &Message) -> c_int {
     let Some(text) = message.message.payload() else {
         writer.nil();
         return 1;
     };
-    if let Err(error) = json::decode(writer, text, json::Options::default(), scratch) {
+    if let Err(error) = json::decode(writer, text, json::Options::default()) {
         return payload::push_malformed(writer, error);
     }
     if writer.state().kind(-1) == Kind::Table {
@@ -315,7 +315,6 @@ pub struct Received {
     message: Rc<dyn backend::Message>,
     /// Of a response: 0, or the errno.
     errnum: i32,
-    scratch: Scratch,
 }
 
 impl Received {
@@ -324,11 +323,7 @@ impl Received {
             msgtype::RESPONSE => message.errnum()?,
             _ => 0,
         };
-        Ok(Received {
-            message,
-            errnum,
-            scratch: Scratch::default(),
-        })
+        Ok(Received { message, errnum })
     }
 }
 
@@ -336,7 +331,7 @@ impl Push for Received {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let text = self.message.payload();
         let pushed = match self.errnum {
-            0 => payload::push(writer, text, &mut self.scratch),
+            0 => payload::push(writer, text),
             errnum => push_error(writer, errnum, text),
         };
         if pushed != 1 {

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::os::raw::c_int;
 
 use crate::backend::{self, Future};
-use crate::json::{self, Scratch};
+use crate::json;
 use crate::lua::{Error, Push, Result, State, Writer};
 
 /// JSON text, in memory that the thread keeps for the next one.
@@ -71,12 +71,12 @@ pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
 
 /// Push a payload's table: `{}` where there is none. Malformed, it is
 /// `nil, "Protocol error", EPROTO, why`.
-pub fn push(writer: &Writer<'_>, payload: Option<&[u8]>, scratch: &mut Scratch) -> c_int {
+pub fn push(writer: &Writer<'_>, payload: Option<&[u8]>) -> c_int {
     let Some(text) = payload.filter(|text| !text.is_empty()) else {
         writer.table(0, 0);
         return 1;
     };
-    match json::decode(writer, text, json::Options::default(), scratch) {
+    match json::decode(writer, text, json::Options::default()) {
         Ok(()) => 1,
         Err(error) => push_malformed(writer, error),
     }
@@ -94,23 +94,19 @@ pub fn push_malformed(writer: &Writer<'_>, error: json::DecodeError) -> c_int {
 /// An RPC's response, fulfilled, to be pushed as a table.
 pub struct Response {
     future: Box<dyn Future>,
-    scratch: Scratch,
 }
 
 impl Response {
     /// The service's error, if it answered with one.
     pub fn of(future: Box<dyn Future>) -> Result<Response> {
         future.payload()?;
-        Ok(Response {
-            future,
-            scratch: Scratch::default(),
-        })
+        Ok(Response { future })
     }
 }
 
 impl Push for Response {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let payload = self.future.payload().ok().flatten();
-        push(writer, payload, &mut self.scratch)
+        push(writer, payload)
     }
 }

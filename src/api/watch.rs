@@ -8,7 +8,6 @@ use super::kvs::{Value, push_stored};
 use super::kvsdir::Dir;
 use super::wait::Step;
 use crate::backend::{Future, kvs_flags};
-use crate::json::Scratch;
 use crate::lua::{Integer, Kind, Result, State};
 
 /// Changes that come through a parent directory or a symlink count too.
@@ -52,9 +51,8 @@ fn until_differs(changes: Box<dyn Future>) -> Result<Step<Value>> {
 /// Whether a stored value is the one that argument 3 holds.
 fn is_last(state: State<'_>, stored: &[u8]) -> Result<bool> {
     let top = state.top();
-    let mut scratch = Scratch::default();
     state.protect(0, |writer| {
-        push_stored(writer, stored, &mut scratch);
+        push_stored(writer, stored);
         1
     })?;
     let same = same_value(state, 3, top + 1);

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int};
 
 use super::jansson::{self, Api, Json, Type, json_t};
 use super::{Count, enter, set_errno};
-use crate::json::{self, MAX_DEPTH, Scratch};
+use crate::json::{self, MAX_DEPTH};
 use crate::lua::{Kind, Push, Result, State, Writer, lua_State};
 
 /// Push `flux.NULL`.
@@ -109,10 +109,9 @@ fn failed(errnum: c_int) -> Count {
 }
 
 fn decode(state: State<'_>, text: &[u8]) -> Result<Count> {
-    let mut scratch = Scratch::default();
     let mut decoded = Ok(());
     state.protect(0, |writer| {
-        decoded = json::decode(writer, text, json::Options::default(), &mut scratch);
+        decoded = json::decode(writer, text, json::Options::default());
         decoded.is_ok().into()
     })?;
     match decoded {

@@ -1,21 +1,15 @@
 //! From JSON text to a Lua value on the stack, in one pass. Runs where any
 //! allocation of Lua's may raise, so that it owns nothing.
 
+use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 
 use super::error::{DecodeError, Reason};
 use super::number::{self, Number, NumberError};
 use super::text::plain_run;
+use super::unescape::{Unescaped, Unfinished, raw_length};
 use super::{MAX_DEPTH, mark_array};
 use crate::lua::{Kind, Writer, compat};
-
-/// What a decode needs beside its text. Owned above the protected call, and
-/// used again from decode to decode.
-#[derive(Default)]
-pub struct Scratch {
-    /// A string without its escapes.
-    unescaped: Vec<u8>,
-}
 
 /// How to decode what Lua has no value for.
 #[derive(Clone, Copy, Default)]
@@ -27,24 +21,20 @@ pub struct Options {
 
 /// Push the value that `text` is; on an error of the text the stack is as it
 /// was. Needs 4 free stack slots, and reserves more.
-pub fn decode(
-    writer: &Writer<'_>,
-    text: &[u8],
-    options: Options,
-    scratch: &mut Scratch,
-) -> Result<(), DecodeError> {
+pub fn decode(writer: &Writer<'_>, text: &[u8], options: Options) -> Result<(), DecodeError> {
     let text = std::str::from_utf8(text).map_err(|error| DecodeError {
         reason: Reason::NotUtf8,
         offset: error.valid_up_to(),
     })?;
     let top = writer.state().top();
+    let mut room = [MaybeUninit::uninit(); ROOM];
     let mut decoder = Decoder {
         writer,
         text,
         bytes: text.as_bytes(),
         at: 0,
         null: options.null,
-        unescaped: &mut scratch.unescaped,
+        room: &mut room,
         reserved: top,
         likely_size: 0,
     };
@@ -56,6 +46,9 @@ pub fn decode(
 }
 
 type Outcome<T = ()> = Result<T, DecodeError>;
+
+/// A string that has escapes is gathered on the C stack up to this length.
+const ROOM: usize = 4096;
 
 /// A table is made when its size is known: until then so many items, or
 /// names and values, wait on the stack.
@@ -74,7 +67,8 @@ struct Decoder<'t> {
     bytes: &'t [u8],
     at: usize,
     null: Option<c_int>,
-    unescaped: &'t mut Vec<u8>,
+    /// For strings that have escapes.
+    room: &'t mut [MaybeUninit<u8>; ROOM],
     /// The stack has room up to this slot.
     reserved: c_int,
     /// The size of the table to come, or 0: in an array, that of the table
@@ -353,84 +347,44 @@ impl Decoder<'_> {
             self.at += 1;
             return Ok(());
         }
-        self.unescape(start)?;
-        self.writer.bytes(self.unescaped);
-        Ok(())
+        self.unescape(start)
     }
 
-    /// Gather a string that has escapes, the first being here.
+    /// Push the string from `start` on, which has escapes.
     fn unescape(&mut self, start: usize) -> Outcome {
-        self.unescaped.clear();
-        let mut run = start;
-        loop {
-            self.unescaped.extend_from_slice(&self.bytes[run..self.at]);
-            match self.peek() {
-                b'"' => break,
-                b'\\' => self.escape()?,
-                _ => return Err(self.error(Reason::Control)),
+        let mut unescaped = Unescaped::new(self.room);
+        match unescaped.gather(self.bytes, start) {
+            Ok(end) => {
+                self.at = end;
+                self.writer.bytes(unescaped.bytes());
+                Ok(())
             }
-            run = self.at;
-            self.at += plain_run(self.bytes, run);
+            Err(Unfinished::Wrong(error)) => Err(error),
+            Err(Unfinished::Full) => self.unescape_long(start),
         }
-        self.at += 1;
-        Ok(())
     }
 
-    /// Take one escape.
-    fn escape(&mut self) -> Outcome {
-        let start = self.at;
-        self.at += 1;
-        let byte = match self.peek() {
-            byte @ (b'"' | b'\\' | b'/') => byte,
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => return self.unicode_escape(start),
-            _ if self.at == self.bytes.len() => return Err(self.error(Reason::End)),
-            _ => return Err(error_at(Reason::Escape, start)),
-        };
-        self.at += 1;
-        self.unescaped.push(byte);
-        Ok(())
-    }
-
-    /// Take what `\u` stands for, with the other half of a surrogate pair.
-    fn unicode_escape(&mut self, start: usize) -> Outcome {
-        let mut code = self.code_unit(start)?;
-        if (0xd800..0xdc00).contains(&code) && self.bytes[self.at..].starts_with(b"\\u") {
-            self.at += 1;
-            let low = self.code_unit(self.at - 1)?;
-            if !(0xdc00..0xe000).contains(&low) {
-                return Err(error_at(Reason::Surrogate, start));
+    /// The same of one that is too long for the C stack: a userdata, below the
+    /// string while that is made, has room for it.
+    #[cold]
+    fn unescape_long(&mut self, start: usize) -> Outcome {
+        let state = self.writer.state();
+        let size = raw_length(self.bytes, start);
+        let room = self.writer.userdata(size).cast();
+        // SAFETY: the block is as large, and lives while it is on the stack.
+        let room = unsafe { std::slice::from_raw_parts_mut(room, size) };
+        let mut unescaped = Unescaped::new(room);
+        match unescaped.gather(self.bytes, start) {
+            Ok(end) => {
+                self.at = end;
+                self.writer.bytes(unescaped.bytes());
+                self.move_below(state.top() - 1);
+                state.pop(1);
+                Ok(())
             }
-            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+            Err(Unfinished::Wrong(error)) => Err(error),
+            Err(Unfinished::Full) => Err(error_at(Reason::End, start)),
         }
-        let Some(character) = char::from_u32(code) else {
-            return Err(error_at(Reason::Surrogate, start));
-        };
-        let mut utf8 = [0; 4];
-        let utf8 = character.encode_utf8(&mut utf8);
-        self.unescaped.extend_from_slice(utf8.as_bytes());
-        Ok(())
-    }
-
-    /// Take `u` and four hexadecimal digits, of the escape from `start` on.
-    fn code_unit(&mut self, start: usize) -> Outcome<u32> {
-        let mut code = 0;
-        for _ in 0..4 {
-            self.at += 1;
-            let Some(digit) = char::from(self.peek()).to_digit(16) else {
-                return Err(match self.at < self.bytes.len() {
-                    true => error_at(Reason::Escape, start),
-                    false => self.error(Reason::End),
-                });
-            };
-            code = code << 4 | digit;
-        }
-        self.at += 1;
-        Ok(code)
     }
 
     /// The byte here; NUL, which starts nothing, at the end.

@@ -7,12 +7,13 @@ mod encode;
 mod error;
 mod number;
 mod text;
+mod unescape;
 
 use std::cell::{Cell, RefCell};
 use std::os::raw::c_int;
 use std::ptr::NonNull;
 
-pub use decode::{Options, Scratch, decode};
+pub use decode::{Options, decode};
 pub use encode::{array_len, encode, encode_object, number_name};
 pub use error::{DecodeError, EncodeError, Reason};
 pub use number::integral;
@@ -83,12 +84,21 @@ lua_functions! {
     json_array => array;
 }
 
-thread_local! {
-    /// Where `flux.json.encode` writes, kept from call to call.
-    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// Where `flux.json.encode` writes, kept from call to call.
+struct Kept {
+    text: RefCell<Vec<u8>>,
     /// Whether that is being pushed. Some Luas collect garbage first, and a
     /// finalizer may encode. An error while pushing leaves it set, for good.
-    static IS_PUSHING: Cell<bool> = const { Cell::new(false) };
+    is_pushing: Cell<bool>,
+}
+
+thread_local! {
+    static KEPT: Kept = const {
+        Kept {
+            text: RefCell::new(Vec::new()),
+            is_pushing: Cell::new(false),
+        }
+    };
 }
 
 /// A longer text's memory is not kept.
@@ -97,18 +107,20 @@ const MAX_KEPT: usize = 1 << 20;
 /// A text that owns nothing, so that pushing it takes no protected call.
 enum Written {
     /// The one that this thread wrote last.
-    Kept(NonNull<[u8]>),
+    Kept(NonNull<Kept>),
     OnTop,
 }
 
 impl Push for Written {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        if let Written::Kept(text) = self {
-            IS_PUSHING.set(true);
-            // SAFETY: it is in this thread's `TEXT`, where nobody wrote since,
-            // and nobody writes while it is being pushed.
-            writer.bytes(unsafe { text.as_ref() });
-            IS_PUSHING.set(false);
+        if let Written::Kept(kept) = self {
+            // SAFETY: it is this thread's, which runs.
+            let kept = unsafe { kept.as_ref() };
+            kept.is_pushing.set(true);
+            // SAFETY: nobody wrote there since, and nobody does while it is
+            // being pushed.
+            writer.bytes(unsafe { &*kept.text.as_ptr() });
+            kept.is_pushing.set(false);
         }
         1
     }
@@ -119,11 +131,9 @@ fn encode_value(state: State<'_>) -> Result<Written> {
     if state.kind(1) == Kind::None {
         return Err(Error::expected(state, 1, "value"));
     }
-    if !IS_PUSHING.get() {
-        // On a thread that is ending there is none.
-        if let Ok(written) = TEXT.try_with(|text| write_kept(state, &mut text.borrow_mut())) {
-            return written;
-        }
+    // On a thread that is ending there is none.
+    if let Ok(Some(written)) = KEPT.try_with(|kept| write_kept(state, kept)) {
+        return written;
     }
     let mut text = Vec::new();
     encode(state, 1, &mut text).map_err(raised)?;
@@ -134,19 +144,47 @@ fn encode_value(state: State<'_>) -> Result<Written> {
     Ok(Written::OnTop)
 }
 
-fn write_kept(state: State<'_>, text: &mut Vec<u8>) -> Result<Written> {
+/// None while what was written last is being pushed.
+fn write_kept(state: State<'_>, kept: &Kept) -> Option<Result<Written>> {
+    if kept.is_pushing.get() {
+        return None;
+    }
+    let mut text = kept.text.borrow_mut();
     text.clear();
     text.shrink_to(MAX_KEPT);
-    encode(state, 1, text).map_err(raised)?;
-    Ok(Written::Kept(NonNull::from(&text[..])))
+    let encoded = encode(state, 1, &mut text).map_err(raised);
+    Some(encoded.map(|()| Written::Kept(NonNull::from(kept))))
 }
 
 fn raised(error: EncodeError) -> Error {
     Error::Raise(error.to_string())
 }
 
+/// A text, borrowed from argument 1, to be decoded as the options that are
+/// argument 2 say, if there are any.
+struct Encoded<'t> {
+    text: &'t [u8],
+    has_options: bool,
+}
+
+impl Push for Encoded<'_> {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let options = Options {
+            null: self.has_options.then(|| null_option(writer)).flatten(),
+        };
+        match decode(writer, self.text, options) {
+            Ok(()) => 1,
+            Err(error) => {
+                writer.nil();
+                writer.text(format_args!("{error}"));
+                2
+            }
+        }
+    }
+}
+
 /// `flux.json.decode(text[, {null = value}])` → value, or `nil, err`.
-fn decode_text(state: State<'_>) -> Result<OnTop> {
+fn decode_text(state: State<'_>) -> Result<Encoded<'_>> {
     let Some(text) = state.bytes(1) else {
         return Err(Error::expected(state, 1, "string"));
     };
@@ -154,28 +192,13 @@ fn decode_text(state: State<'_>) -> Result<OnTop> {
     if has_options && state.kind(2) != Kind::Table {
         return Err(Error::expected(state, 2, "table"));
     }
-    let mut scratch = Scratch::default();
-    let mut decoded = Ok(());
-    if has_options {
-        state.push_value(2);
-    }
-    state.protect(c_int::from(has_options), |writer| {
-        let options = Options {
-            null: has_options.then(|| null_option(writer)).flatten(),
-        };
-        decoded = decode(writer, text, options, &mut scratch);
-        decoded.is_ok().into()
-    })?;
-    match decoded {
-        Ok(()) => Ok(OnTop),
-        Err(error) => Err(Error::failure(error.to_string())),
-    }
+    Ok(Encoded { text, has_options })
 }
 
-/// Push the field `null` of the options at 1, and say where it is if it is there.
+/// Push the field `null` of the options at 2, and say where it is if it is there.
 fn null_option(writer: &Writer<'_>) -> Option<c_int> {
     writer.bytes(b"null");
-    match writer.state().raw_get(1) {
+    match writer.state().raw_get(2) {
         Kind::Nil => None,
         _ => Some(writer.state().top()),
     }

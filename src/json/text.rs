@@ -34,39 +34,42 @@ pub fn plain_run(bytes: &[u8], start: usize) -> usize {
     at - start
 }
 
-/// Whether all of it is ASCII that needs no escape.
-fn is_plain_ascii(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk::<8>() else {
-        return is_plain_word(short_word(bytes));
-    };
+/// Whether all of it, eight bytes or more, is ASCII that needs no escape.
+fn is_plain_ascii(first: &[u8; 8], bytes: &[u8], last: &[u8; 8]) -> bool {
+    let mut seen = plain_or_else(u64::from_le_bytes(*last));
+    if bytes.len() <= 16 {
+        return seen | plain_or_else(u64::from_le_bytes(*first)) == 0;
+    }
     let mut rest = bytes;
     while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
-        if !is_plain_word(u64::from_le_bytes(*chunk)) {
+        seen |= plain_or_else(u64::from_le_bytes(*chunk));
+        if seen != 0 {
             return false;
         }
         rest = after;
     }
-    is_plain_word(u64::from_le_bytes(*last))
+    true
 }
 
-fn is_plain_word(word: u64) -> bool {
-    specials(word) | (word & HIGHS) == 0
+/// 0 for eight bytes of ASCII that need no escape.
+fn plain_or_else(word: u64) -> u64 {
+    specials(word) | (word & HIGHS)
 }
 
-/// A word that holds each of less than eight bytes, and else what is plain.
+/// Less than eight bytes as a word, the first lowest, the others 0.
 fn short_word(bytes: &[u8]) -> u64 {
-    const FILL: u64 = ONES * b'_' as u64;
+    let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let high = u64::from(u32::from_le_bytes(*last)) << 32;
+        let high = u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
         return high | u64::from(u32::from_le_bytes(*first));
     }
     match *bytes {
         [a, .., b] => {
-            let middle = bytes[bytes.len() / 2];
-            FILL & !0xff_ffff | u64::from(a) | u64::from(middle) << 8 | u64::from(b) << 16
+            let middle = u64::from(bytes[len / 2]) << (8 * (len / 2));
+            u64::from(a) | middle | u64::from(b) << (8 * (len - 1))
         }
-        [a] => FILL & !0xff | u64::from(a),
-        [] => FILL,
+        [a] => u64::from(a),
+        [] => 0,
     }
 }
 
@@ -76,19 +79,12 @@ pub struct NotUtf8(pub usize);
 
 /// Append `bytes` as a JSON string.
 pub fn write_string(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), NotUtf8> {
-    if is_plain_ascii(bytes) {
-        write_plain(out, bytes);
-        return Ok(());
+    let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else {
+        return write_short(out, bytes);
+    };
+    if !is_plain_ascii(first, bytes, last) {
+        return write_escaped(out, bytes);
     }
-    out.reserve(bytes.len() + 2);
-    out.push(b'"');
-    write_escaped(out, bytes)?;
-    out.push(b'"');
-    Ok(())
-}
-
-/// Append what needs no escape, between quotes.
-fn write_plain(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.reserve(bytes.len() + 2);
     // SAFETY: there is room for the text and its quotes, which are written
@@ -100,41 +96,62 @@ fn write_plain(out: &mut Vec<u8>, bytes: &[u8]) {
         to.add(1 + bytes.len()).write(b'"');
         out.set_len(start + bytes.len() + 2);
     }
+    Ok(())
 }
 
-/// Copy what is most often a few bytes: names and words.
+/// The same of less than eight bytes, as most names are: one word.
+fn write_short(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), NotUtf8> {
+    const FILL: u64 = ONES * b'_' as u64;
+    let word = short_word(bytes);
+    if plain_or_else(word | FILL << (8 * bytes.len())) != 0 {
+        return write_escaped(out, bytes);
+    }
+    let start = out.len();
+    out.reserve(size_of::<u64>() + 2);
+    // SAFETY: there is room for the whole word and two quotes; of it the text
+    // is written before it counts as the vector's.
+    unsafe {
+        let to = out.as_mut_ptr().add(start);
+        to.write(b'"');
+        to.add(1)
+            .cast::<[u8; 8]>()
+            .write_unaligned(word.to_le_bytes());
+        to.add(1 + bytes.len()).write(b'"');
+        out.set_len(start + bytes.len() + 2);
+    }
+    Ok(())
+}
+
+/// Copy what is most often a few bytes.
 ///
 /// # Safety
 /// At `to` is room for as many bytes.
-unsafe fn copy_short(bytes: &[u8], to: *mut u8) {
-    // SAFETY: by the contract; a word that overlaps the one before it is in
-    // both as a whole.
+pub unsafe fn copy_short(bytes: &[u8], to: *mut u8) {
+    let len = bytes.len();
+    // SAFETY: by the contract; of two words that overlap, both have the bytes
+    // that they share.
     unsafe {
         match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-            (Some(first), Some(last)) if bytes.len() <= 16 => {
+            (Some(first), Some(last)) if len <= 16 => {
                 to.cast::<[u8; 8]>().write_unaligned(*first);
-                to.add(bytes.len() - 8)
-                    .cast::<[u8; 8]>()
-                    .write_unaligned(*last);
+                to.add(len - 8).cast::<[u8; 8]>().write_unaligned(*last);
             }
-            (Some(_), _) => bytes.as_ptr().copy_to_nonoverlapping(to, bytes.len()),
-            _ => {
-                for (at, byte) in bytes.iter().enumerate() {
-                    to.add(at).write(*byte);
-                }
-            }
+            _ => bytes.as_ptr().copy_to_nonoverlapping(to, len),
         }
     }
 }
 
 fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), NotUtf8> {
     std::str::from_utf8(bytes).map_err(|error| NotUtf8(error.valid_up_to()))?;
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
     let mut at = 0;
     loop {
         let run = plain_run(bytes, at);
         out.extend_from_slice(&bytes[at..at + run]);
         at += run;
         let Some(&byte) = bytes.get(at) else {
+            out.push(b'"');
             return Ok(());
         };
         write_escape(out, byte);

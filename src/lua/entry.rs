@@ -31,14 +31,15 @@ enum End {
     RaiseArgument(c_int),
 }
 
-/// Run an entry point's body and give its results, or its error, to Lua.
+/// Run an entry point's body and give its results, or its error, to Lua. `'a`
+/// is the call: what is borrowed for it ends with this function.
 ///
 /// # Safety
 /// Lua called, with `raw`, a C function whose frame owns nothing.
-pub unsafe fn enter<R, F>(raw: *mut lua_State, body: F) -> c_int
+pub unsafe fn enter<'a, R, F>(raw: *mut lua_State, body: F) -> c_int
 where
     R: Push,
-    F: FnOnce(State<'_>) -> Result<R>,
+    F: FnOnce(State<'a>) -> Result<R>,
 {
     // SAFETY: the state is live during the call.
     let state = unsafe { State::new(raw) };
@@ -68,7 +69,7 @@ pub unsafe fn finalize(raw: *mut lua_State, body: fn(State<'_>)) -> c_int {
 }
 
 /// All that owns something happens in here; it returns with nothing owned.
-fn run<R: Push>(state: State<'_>, body: impl FnOnce(State<'_>) -> Result<R>) -> End {
+fn run<'a, R: Push>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> End {
     let outcome = catch_unwind(AssertUnwindSafe(|| body(state)))
         .unwrap_or_else(|panic| Err(Error::Raise(format!("internal error: {}", said(&*panic)))));
     match outcome {
