@@ -1,10 +1,11 @@
 //! JSON payloads between the Lua stack and messages.
 
+use std::fmt;
 use std::os::raw::c_int;
 
 use crate::backend::{self, Future};
 use crate::json::{self, Scratch};
-use crate::lua::{Error, Push, Result, State, Writer};
+use crate::lua::{Error, Kind, Push, Result, State, Writer};
 
 /// The JSON text of the table at `index`, for a request or an event; none when
 /// it is absent or nil. A Flux payload is an object: an array is EINVAL.
@@ -17,7 +18,7 @@ pub fn read(state: State<'_>, index: c_int) -> Result<Option<Vec<u8>>> {
 
 /// The same of a table that must be there.
 pub fn read_object(state: State<'_>, index: c_int) -> Result<Vec<u8>> {
-    if state.kind(index) != crate::lua::Kind::Table {
+    if state.kind(index) != Kind::Table {
         return Err(Error::expected(state, index, "table"));
     }
     let mut text = Vec::with_capacity(128);
@@ -32,25 +33,31 @@ pub fn read_object(state: State<'_>, index: c_int) -> Result<Vec<u8>> {
     }
 }
 
-/// Push a payload's table: `{}` where there is none. Malformed, it is
-/// `nil, "Protocol error", EPROTO, why`.
+/// Push a payload's table: `{}` where there is none. Malformed, or no object
+/// and no array, it is `nil, "Protocol error", EPROTO, why`.
 pub fn push(writer: &Writer<'_>, payload: Option<&[u8]>, scratch: &mut Scratch) -> c_int {
     let Some(text) = payload.filter(|text| !text.is_empty()) else {
         writer.table(0, 0);
         return 1;
     };
     match json::decode(writer, text, json::Options::default(), scratch) {
-        Ok(()) => 1,
+        Ok(()) if writer.state().kind(-1) == Kind::Table => 1,
+        // Above all null, of which a script would learn nothing.
+        Ok(()) => push_protocol_error(writer, format_args!("the payload is not an object")),
         Err(error) => push_malformed(writer, error),
     }
 }
 
 pub fn push_malformed(writer: &Writer<'_>, error: json::DecodeError) -> c_int {
+    push_protocol_error(writer, format_args!("the payload is not JSON: {error}"))
+}
+
+fn push_protocol_error(writer: &Writer<'_>, why: fmt::Arguments<'_>) -> c_int {
     writer.nil();
     // The errno's text, on the stack: nothing may be owned here.
     writer.bytes(b"Protocol error");
     writer.integer(libc::EPROTO.into());
-    writer.text(format_args!("the payload is not JSON: {error}"));
+    writer.text(why);
     4
 }
 
