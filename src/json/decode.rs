@@ -47,6 +47,7 @@ pub fn decode(
         unescaped: &mut scratch.unescaped,
         reserved: top,
         likely_size: 0,
+        is_likely_array: false,
     };
     let done = decoder.document(top + 1);
     if done.is_err() {
@@ -80,6 +81,9 @@ struct Decoder<'t> {
     /// The size of the table to come, or 0: in an array, that of the table
     /// before it, as an array's items tend to be alike.
     likely_size: usize,
+    /// Whether that table was an array: a field takes more room than an item,
+    /// so that one kind's size must not reserve the other's.
+    is_likely_array: bool,
 }
 
 /// A table in the making.
@@ -168,7 +172,7 @@ impl Decoder<'_> {
             mark_array(self.writer, slot);
             return Ok(());
         }
-        self.make_likely(&mut table, |writer, size| writer.table(size, 0));
+        self.make_likely(&mut table, true, |writer, size| writer.table(size, 0));
         self.likely_size = 0;
         let mut count: c_int = 0;
         loop {
@@ -191,6 +195,7 @@ impl Decoder<'_> {
             }
         }
         self.likely_size = count as usize;
+        self.is_likely_array = true;
         if table.nils == self.likely_size {
             mark_array(self.writer, slot);
         }
@@ -216,7 +221,7 @@ impl Decoder<'_> {
             self.writer.table(0, 0);
             return Ok(());
         }
-        self.make_likely(&mut table, |writer, size| writer.table(0, size));
+        self.make_likely(&mut table, false, |writer, size| writer.table(0, size));
         let mut count = 0;
         loop {
             self.name()?;
@@ -239,6 +244,7 @@ impl Decoder<'_> {
             }
         }
         self.likely_size = count;
+        self.is_likely_array = false;
         Ok(())
     }
 
@@ -315,7 +321,10 @@ impl Decoder<'_> {
     }
 
     /// Make the table at once where its size can be told, or nothing may wait.
-    fn make_likely(&mut self, table: &mut Table, make: fn(&Writer<'_>, usize)) {
+    fn make_likely(&mut self, table: &mut Table, is_array: bool, make: fn(&Writer<'_>, usize)) {
+        if self.is_likely_array != is_array {
+            self.likely_size = 0;
+        }
         if self.likely_size > 0 || table.slot > MAX_WAITING_SLOT {
             make(self.writer, self.likely_size);
             table.is_made = true;
