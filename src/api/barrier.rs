@@ -17,8 +17,9 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::backend::object::Object;
 use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
 
 /// Where instances keep what they rendezvous at.
@@ -101,10 +102,10 @@ impl Place {
     }
 
     fn from_json(text: &[u8]) -> Option<Place> {
-        let value: Value = serde_json::from_slice(text).ok()?;
+        let place = Object::parse(text)?;
         Some(Place {
-            rank: value.get("rank")?.as_u64()?.try_into().ok()?,
-            service: value.get("service")?.as_str()?.to_owned(),
+            rank: place.number("rank")?,
+            service: place.text("service")?,
         })
     }
 }
@@ -271,11 +272,9 @@ impl Barrier {
 
     /// All who enter must mean the same number.
     fn check_size(&self, request: &dyn Message) -> Result<()> {
-        let asked: Option<Value> = request
-            .payload()
-            .and_then(|text| serde_json::from_slice(text).ok());
-        let nprocs = asked.as_ref().and_then(|asked| asked["nprocs"].as_u64());
-        if nprocs == Some(self.nprocs.into()) {
+        let asked = request.payload().and_then(Object::parse);
+        let nprocs = asked.and_then(|asked| asked.number("nprocs"));
+        if nprocs == Some(self.nprocs) {
             return Ok(());
         }
         let text = format!("this barrier waits for {} processes", self.nprocs);
@@ -355,11 +354,9 @@ fn aborted() -> Error {
 
 /// The id that a request to be counted carries; one without counts by itself.
 fn entrant_id(request: &dyn Message) -> String {
-    let asked: Option<Value> = request
-        .payload()
-        .and_then(|text| serde_json::from_slice(text).ok());
-    let id = asked.as_ref().and_then(|asked| asked["id"].as_str());
-    id.map_or_else(unique_id, str::to_owned)
+    let asked = request.payload().and_then(Object::parse);
+    let id = asked.and_then(|asked| asked.text("id"));
+    id.unwrap_or_else(unique_id)
 }
 
 /// A name that no other call of any process has. Its owner's user id stands

@@ -9,6 +9,7 @@ pub mod base64;
 pub mod embedded;
 mod error;
 pub mod libflux;
+pub mod object;
 pub mod reactor;
 mod system;
 pub mod treeobj;
