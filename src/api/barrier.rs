@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::backend::object::Object;
+use crate::backend::reactor::ROLE_OWNER;
 use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
 
 /// Where instances keep what they rendezvous at.
@@ -193,6 +194,12 @@ impl Barrier {
     }
 
     fn take(&self, message: Box<dyn Message>) -> Result<()> {
+        if is_strangers(&*message) {
+            return match message.msgtype() {
+                msgtype::REQUEST => self.link.respond_error(&*message, libc::EPERM, None),
+                _ => Ok(()),
+            };
+        }
         match message.msgtype() {
             msgtype::EVENT => self.take_event(&*message),
             msgtype::REQUEST => self.take_request(message),
@@ -345,6 +352,20 @@ impl Barrier {
     }
 }
 
+/// Whether it is a request or an event of somebody who is neither the
+/// instance's owner nor this process's user. Brokers pass on what guests send;
+/// who takes it has to look.
+fn is_strangers(message: &dyn Message) -> bool {
+    let is_owner = message.rolemask().unwrap_or(0) & ROLE_OWNER != 0;
+    let is_own = message.userid().is_ok_and(|userid| userid == own_userid());
+    message.msgtype() & (msgtype::REQUEST | msgtype::EVENT) != 0 && !is_owner && !is_own
+}
+
+fn own_userid() -> u32 {
+    // SAFETY: getuid has no preconditions and cannot fail.
+    unsafe { libc::getuid() }
+}
+
 fn aborted() -> Error {
     Error::with_detail(
         libc::ECONNABORTED,
@@ -367,8 +388,7 @@ fn unique_id() -> String {
     // A clock before 1970 still differs from call to call.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |since| since.as_nanos());
-    // SAFETY: getuid has no preconditions and cannot fail.
-    let uid = unsafe { libc::getuid() };
+    let uid = own_userid();
     format!(
         "{uid}-flux-lua-barrier-{:x}-{call:x}-{nanos:x}",
         process::id()
