@@ -17,7 +17,7 @@ use super::broker::Instance;
 use super::future::{Decode, Response, Tags};
 use super::kvs::{self, watch_flags};
 use super::message::{
-    self, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, ROLE_LOCAL, ROLE_OWNER, Route,
+    self, Credentials, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, Route,
 };
 use super::queue::Queue;
 use super::reactor::Reactor;
@@ -34,6 +34,7 @@ pub(super) struct Embedded {
     queue: Arc<Queue>,
     tags: Tags,
     reactor: Rc<Reactor>,
+    credentials: Credentials,
 }
 
 impl Embedded {
@@ -48,6 +49,7 @@ impl Embedded {
             rank,
             queue,
             tags: Tags::new(),
+            credentials: Credentials::of_environment(),
         }
     }
 
@@ -58,7 +60,8 @@ impl Embedded {
         nodeid: u32,
         flags: i32,
     ) -> Result<u32> {
-        let mut request = new_request(topic, payload, nodeid, flags, ROLE_OWNER | ROLE_LOCAL)?;
+        let mut request = new_request(topic, payload, nodeid, flags, self.credentials.rolemask)?;
+        request.userid = self.credentials.userid;
         request.route = Some(Route {
             queue: Arc::downgrade(&self.queue),
             sender: Some(self.id),
@@ -186,7 +189,8 @@ impl Handle for Embedded {
     }
 
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()> {
-        let event = Message::event(carried(topic)?, payload, ROLE_OWNER | ROLE_LOCAL);
+        let mut event = Message::event(carried(topic)?, payload, self.credentials.rolemask);
+        event.userid = self.credentials.userid;
         self.instance.lock().publish(self.rank, &event);
         Ok(())
     }
