@@ -29,8 +29,8 @@ use raw::Raw;
 
 const VICTIM: &[u8] = include_bytes!("hostile/victim.lua");
 const SERVICE: &str = "hostile";
-/// Seconds for one chapter. What takes longer hangs.
-const LIMIT: &str = "240";
+/// Seconds for all that runs in one instance. What takes longer hangs.
+const LIMIT: &str = "540";
 
 /// Each runs in a process of its own, whose memory is then that chapter's.
 const CHAPTERS: &[&str] = &[
@@ -89,6 +89,9 @@ impl Counts {
         }
     }
 }
+
+/// The roles that this program has inside an instance.
+const WITHIN: &[&str] = &["real", "impostor"];
 
 fn drive() -> io::Result<bool> {
     let started = Instant::now();
@@ -182,7 +185,15 @@ fn run(name: &str, mut command: Command) -> io::Result<Counts> {
         println!("not ok {name}: it ended with {}", said.status);
         counts.0[1] += 1;
     }
-    print!("{output}");
+    // A driver within an instance tells all to the one outside, which tells
+    // what was measured, skipped or failed.
+    let role = env::args().nth(1).unwrap_or_default();
+    let is_outermost = !WITHIN.contains(&&*role);
+    let told = |line: &&str| !is_outermost || !line.starts_with("ok ") || line.ends_with(')');
+    output
+        .lines()
+        .filter(told)
+        .for_each(|line| println!("{line}"));
     println!("# {name}: {:.1} s", started.elapsed().as_secs_f64());
     io::stdout().flush()?;
     Ok(counts)
@@ -190,13 +201,13 @@ fn run(name: &str, mut command: Command) -> io::Result<Counts> {
 
 /// Inside an instance: be the peer of one victim after the other.
 fn real() -> io::Result<bool> {
-    let peer = Raw::open(SERVICE);
+    let peer = Raw::open(&[SERVICE]);
     serve_and_run(move || peer::serve(&peer), "real", CHAPTERS)
 }
 
 /// Inside an instance without a KVS: be its KVS.
 fn impostor() -> io::Result<bool> {
-    let peer = Raw::open("kvs");
+    let peer = Raw::open(&["kvs", "kvs-watch"]);
     serve_and_run(move || impostor::serve(&peer), "impostor", &["impostor"])
 }
 

@@ -1,5 +1,5 @@
 //! A KVS service that answers lookups with what no KVS holds. The key of a
-//! lookup names the answer: `NAME.N`.
+//! lookup names the answer: `NAME.N`. A watch gets a broken directory.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use super::raw::Raw;
 
 pub fn serve(peer: &Raw) {
     while let Some((request, topic)) = peer.next() {
-        if topic != "kvs.lookup" {
+        let is_watch = topic == "kvs-watch.lookup";
+        if topic != "kvs.lookup" && !is_watch {
             if !topic.ends_with("disconnect") {
                 peer.respond(&request, Header::default(), Some(b"{}"));
             }
@@ -19,8 +20,15 @@ pub fn serve(peer: &Raw) {
         let key = asked["key"].as_str().unwrap_or_default();
         let (name, n) = key.split_once('.').unwrap_or((key, "0"));
         // libflux takes for JSON only what ends with a NUL.
-        let answer = answer(name, n.parse().unwrap_or(0)) + "\0";
-        peer.respond(&request, Header::default(), Some(answer.as_bytes()));
+        let answer = match is_watch {
+            true => answer("entry", 0),
+            false => answer(name, n.parse().unwrap_or(0)),
+        } + "\0";
+        let header = Header {
+            streaming: is_watch,
+            ..Header::default()
+        };
+        peer.respond(&request, header, Some(answer.as_bytes()));
     }
 }
 

@@ -137,8 +137,8 @@ impl Message<'_> {
 }
 
 impl Raw {
-    /// Connect, and register the service.
-    pub fn open(service: &str) -> Raw {
+    /// Connect, and register the services.
+    pub fn open(services: &[&str]) -> Raw {
         // It is in the process by its name: the back end has opened it.
         assert!(flux::backend::libflux::version().is_some(), "libflux-core");
         let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD;
@@ -146,15 +146,18 @@ impl Raw {
         let library = unsafe { libc::dlopen(c"libflux-core.so.2".as_ptr(), flags) };
         // SAFETY: the library has libflux-core's name.
         let api = unsafe { Api::load(library) };
-        let name = CString::new(service).expect("a name");
-        // SAFETY: null stands for FLUX_URI's; the name is terminated.
-        let (h, added) = unsafe {
-            let h = (api.flux_open)(ptr::null(), 0);
-            assert!(!h.is_null(), "the peer cannot connect");
-            let future = (api.flux_service_register)(h, name.as_ptr());
-            (h, (api.flux_future_get)(future, ptr::null_mut()))
-        };
-        assert_eq!(added, 0, "the service's name is free");
+        // SAFETY: null stands for FLUX_URI's.
+        let h = unsafe { (api.flux_open)(ptr::null(), 0) };
+        assert!(!h.is_null(), "the peer cannot connect");
+        for service in services {
+            let name = CString::new(*service).expect("a name");
+            // SAFETY: a valid handle, and a terminated name.
+            let added = unsafe {
+                let future = (api.flux_service_register)(h, name.as_ptr());
+                (api.flux_future_get)(future, ptr::null_mut())
+            };
+            assert_eq!(added, 0, "the service's name is free");
+        }
         Raw { api, h }
     }
 

@@ -575,7 +575,7 @@ chapters["kvs"] = function()
       end)
     end)
     test("a key of a hundred thousand names is a key", function()
-      return bounded(400 * MIB, 30, function()
+      return bounded(400 * MIB, 60, function()
         local key = victim .. ".deep" .. (".a"):rep(100000)
         local done, err = commit(key, { type = "val", ver = 1, data = "MQ==" })
         check(done or type(err) == "string", "no reason", err)
@@ -789,6 +789,24 @@ chapters["impostor"] = function()
       end
       equal(count, wanted, key)
     end
+  end)
+  test("a watch of a directory that comes to be none ends with an error", function()
+    local values = {}
+    local w = assert(f:kvswatcher {
+      key = "dots.0",
+      isdir = true,
+      handler = function(_, value, errnum)
+        values[#values + 1] = { value, errnum }
+        f:reactor_stop()
+      end,
+    })
+    local timer = f:timer { timeout = 10000, handler = function() f:reactor_stop() end }
+    f:reactor()
+    timer:remove()
+    w:remove()
+    equal(#values, 1)
+    equal(values[1][1], nil)
+    equal(values[1][2], 71)
   end)
   test("a directory of 300,000 names takes memory like its text", function()
     return bounded(13 * MIB * 40, 60, function()
