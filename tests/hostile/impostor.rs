@@ -1,5 +1,5 @@
 //! A KVS service that answers lookups with what no KVS holds. The key of a
-//! lookup names the answer: `NAME.N`. A watch gets a broken directory.
+//! lookup names the answer: `NAME.N`. A watch gets a value.
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ pub fn serve(peer: &Raw) {
         let (name, n) = key.split_once('.').unwrap_or((key, "0"));
         // libflux takes for JSON only what ends with a NUL.
         let answer = match is_watch {
-            true => answer("entry", 0),
+            true => answer("good", 0),
             false => answer(name, n.parse().unwrap_or(0)),
         } + "\0";
         let header = Header {
