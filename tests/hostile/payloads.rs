@@ -44,7 +44,7 @@ pub fn make(name: &str, n: usize) -> Option<Vec<u8>> {
         "keys" => keys(n, |i| format!("key{i}")),
         "long-keys" => keys(n, |i| format!("{}{i:08}{0}", "x".repeat(60))),
         // Of 256 characters those from the fourth to the eighth are skipped by
-        // the hashes of Lua 5.1 to 5.3, and by LuaJIT's first.
+        // the hashes of Lua 5.1 to 5.3, and by the first of LuaJIT's two.
         "equal-hash" => keys(n, |i| format!("xxxx{i:04x}{}", "x".repeat(248))),
         _ => format!(r#"{{"error":"there is no payload {name}"}}"#).into_bytes(),
     })

@@ -11,6 +11,8 @@ local f = assert(flux.new())
 local victim = ("victim-%s"):format(tostring({}):match "0x(%x+)")
 
 local MIB = 1024 * 1024
+-- Whether this Lua hashes some of a long name's characters only.
+local samples = not jit and tonumber(_VERSION:match "%d+%.%d+") < 5.4
 local failed = 0
 
 -- A failed check, with what was there.
@@ -697,16 +699,17 @@ chapters["many names"] = function()
 end
 
 chapters["long names"] = function()
-  large("100,000 long names that begin alike", "long-keys", 100000, 14 * MIB, 20, 60, function(value, err)
+  -- Where some characters count for a name's hash, these have few of them.
+  local n = samples and 10000 or 100000
+  large(n .. " long names that begin alike", "long-keys", n, n * 140, 20, 60, function(value, err)
     check(value, "refused", err)
     local x = ("x"):rep(60)
-    equal(value[x .. "00099999" .. x], 99999)
+    equal(value[("%s%08d%s"):format(x, n - 1, x)], n - 1)
   end)
 end
 
--- Lua 5.1 to 5.3 and LuaJIT look at some of a long name's characters, so that
--- names which differ in others are compared one by one: that is theirs to bear,
--- within what a payload of this size can cost.
+-- Names that differ in no character that counts are compared one by one: that
+-- is Lua's to bear, within what a payload of this size can cost.
 chapters["names of equal hash"] = function()
   large("10,000 names of equal hash", "equal-hash", 10000, 3 * MIB, 30, 60, function(value, err)
     check(value, "refused", err)
