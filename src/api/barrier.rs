@@ -18,8 +18,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::backend::object::Object;
+use crate::backend::reactor::ROLE_OWNER;
 use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
 
 /// Where instances keep what they rendezvous at.
@@ -102,10 +104,10 @@ impl Place {
     }
 
     fn from_json(text: &[u8]) -> Option<Place> {
-        let value: Value = serde_json::from_slice(text).ok()?;
+        let place = Object::parse(text)?;
         Some(Place {
-            rank: value.get("rank")?.as_u64()?.try_into().ok()?,
-            service: value.get("service")?.as_str()?.to_owned(),
+            rank: place.number("rank")?,
+            service: place.text("service")?,
         })
     }
 }
@@ -193,6 +195,12 @@ impl Barrier {
     }
 
     fn take(&self, message: Rc<dyn Message>) -> Result<()> {
+        if is_strangers(&*message) {
+            return match message.msgtype() {
+                msgtype::REQUEST => self.link.respond_error(&*message, libc::EPERM, None),
+                _ => Ok(()),
+            };
+        }
         match message.msgtype() {
             msgtype::EVENT => self.take_event(&*message),
             msgtype::REQUEST => self.take_request(message),
@@ -272,11 +280,9 @@ impl Barrier {
 
     /// All who enter must mean the same number.
     fn check_size(&self, request: &dyn Message) -> Result<()> {
-        let asked: Option<Value> = request
-            .payload()
-            .and_then(|text| serde_json::from_slice(text).ok());
-        let nprocs = asked.as_ref().and_then(|asked| asked["nprocs"].as_u64());
-        if nprocs == Some(self.nprocs.into()) {
+        let asked = request.payload().and_then(Object::parse);
+        let nprocs = asked.and_then(|asked| asked.number("nprocs"));
+        if nprocs == Some(self.nprocs) {
             return Ok(());
         }
         let text = format!("this barrier waits for {} processes", self.nprocs);
@@ -347,6 +353,20 @@ impl Barrier {
     }
 }
 
+/// Whether it is a request or an event of somebody who is neither the
+/// instance's owner nor this process's user. Brokers pass on what guests send;
+/// who takes it has to look.
+fn is_strangers(message: &dyn Message) -> bool {
+    let is_owner = message.rolemask().unwrap_or(0) & ROLE_OWNER != 0;
+    let is_own = message.userid().is_ok_and(|userid| userid == own_userid());
+    message.msgtype() & (msgtype::REQUEST | msgtype::EVENT) != 0 && !is_owner && !is_own
+}
+
+fn own_userid() -> u32 {
+    // SAFETY: getuid has no preconditions and cannot fail.
+    unsafe { libc::getuid() }
+}
+
 fn aborted() -> Error {
     Error::with_detail(
         libc::ECONNABORTED,
@@ -356,11 +376,9 @@ fn aborted() -> Error {
 
 /// The id that a request to be counted carries; one without counts by itself.
 fn entrant_id(request: &dyn Message) -> String {
-    let asked: Option<Value> = request
-        .payload()
-        .and_then(|text| serde_json::from_slice(text).ok());
-    let id = asked.as_ref().and_then(|asked| asked["id"].as_str());
-    id.map_or_else(unique_id, str::to_owned)
+    let asked = request.payload().and_then(Object::parse);
+    let id = asked.and_then(|asked| asked.text("id"));
+    id.unwrap_or_else(unique_id)
 }
 
 /// A name that no other call of any process has. Its owner's user id stands
@@ -371,8 +389,7 @@ fn unique_id() -> String {
     // A clock before 1970 still differs from call to call.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |since| since.as_nanos());
-    // SAFETY: getuid has no preconditions and cannot fail.
-    let uid = unsafe { libc::getuid() };
+    let uid = own_userid();
     format!(
         "{uid}-flux-lua-barrier-{:x}-{call:x}-{nanos:x}",
         process::id()

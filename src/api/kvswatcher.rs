@@ -121,6 +121,9 @@ fn fire(watcher: &Watcher, stream: &Stream, change: &dyn Future) {
 
 fn fire_dir(watcher: &Watcher, stream: &Stream, change: &dyn Future) {
     let Ok(mut dir) = NewDir::of(watcher.handle().clone(), stream.key.clone(), change) else {
+        // What the stream holds is no directory, and nothing better follows.
+        fire_error(watcher, &backend::Error::new(libc::EPROTO));
+        watcher.end();
         return;
     };
     watcher.fire(|writer, objects| {

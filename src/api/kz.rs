@@ -8,11 +8,12 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::Rc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::handle::Handle;
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, handle};
+use crate::backend::object::Object;
 use crate::backend::{self, Future, base64, kvs_flags};
 use crate::lua::{
     Class, ClassInfo, Error, Integer, Key, Push, Result, State, Text, Writer, lua_CFunction,
@@ -65,11 +66,11 @@ impl Block {
 
     fn from_json(text: &[u8]) -> backend::Result<Block> {
         let malformed = || backend::Error::with_detail(libc::EPROTO, "malformed KVS stream block");
-        let value: Value = serde_json::from_slice(text).map_err(|_| malformed())?;
-        let data = value["data"].as_str().unwrap_or_default();
+        let block = Object::parse(text).ok_or_else(malformed)?;
+        let data = block.text("data").unwrap_or_default();
         Ok(Block {
             data: base64::decode(data.as_bytes()).ok_or_else(malformed)?,
-            eof: value["eof"].as_bool().ok_or_else(malformed)?,
+            eof: block.boolean("eof").ok_or_else(malformed)?,
         })
     }
 }

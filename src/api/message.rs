@@ -222,11 +222,22 @@ fn errnum(message: &Message) -> Result<i64> {
     Ok(message.message.errnum()?.into())
 }
 
+/// Of a longer topic, which a peer may send, `tostring` shows so many bytes.
+const SHOWN_TOPIC: usize = 255;
+
 fn tostring(state: State<'_>) -> Result<Text> {
     let message: Message = state.check_object(1)?;
     let of = &*message.message;
-    let topic = String::from_utf8_lossy(of.topic().unwrap_or(b"(no topic)"));
-    Ok(Text(format!("flux {} {topic}", type_name(message.msgtype))))
+    let topic = of.topic().unwrap_or(b"(no topic)");
+    let (shown, cut) = match topic.get(..SHOWN_TOPIC) {
+        Some(start) if topic.len() > SHOWN_TOPIC => (start, "…"),
+        _ => (topic, ""),
+    };
+    Ok(Text(format!(
+        "flux {} {}{cut}",
+        type_name(message.msgtype),
+        String::from_utf8_lossy(shown)
+    )))
 }
 
 /// What `msg:respond` returns.

@@ -1,12 +1,13 @@
 //! JSON payloads between the Lua stack and messages.
 
 use std::cell::Cell;
+use std::fmt;
 use std::ops::Deref;
 use std::os::raw::c_int;
 
 use crate::backend::{self, Future};
 use crate::json;
-use crate::lua::{Error, Push, Result, State, Writer};
+use crate::lua::{Error, Kind, Push, Result, State, Writer};
 
 /// JSON text, in memory that the thread keeps for the next one.
 pub struct Encoded(Vec<u8>);
@@ -54,7 +55,7 @@ pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
 
 /// The same of a table that must be there.
 pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
-    if state.kind(index) != crate::lua::Kind::Table {
+    if state.kind(index) != Kind::Table {
         return Err(Error::expected(state, index, "table"));
     }
     let mut text = Encoded::new();
@@ -69,25 +70,31 @@ pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
     }
 }
 
-/// Push a payload's table: `{}` where there is none. Malformed, it is
-/// `nil, "Protocol error", EPROTO, why`.
+/// Push a payload's table: `{}` where there is none. Malformed, or no object
+/// and no array, it is `nil, "Protocol error", EPROTO, why`.
 pub fn push(writer: &Writer<'_>, payload: Option<&[u8]>) -> c_int {
     let Some(text) = payload.filter(|text| !text.is_empty()) else {
         writer.table(0, 0);
         return 1;
     };
     match json::decode(writer, text, json::Options::default()) {
-        Ok(()) => 1,
+        Ok(()) if writer.state().kind(-1) == Kind::Table => 1,
+        // Above all null, of which a script would learn nothing.
+        Ok(()) => push_protocol_error(writer, format_args!("the payload is not an object")),
         Err(error) => push_malformed(writer, error),
     }
 }
 
 pub fn push_malformed(writer: &Writer<'_>, error: json::DecodeError) -> c_int {
+    push_protocol_error(writer, format_args!("the payload is not JSON: {error}"))
+}
+
+fn push_protocol_error(writer: &Writer<'_>, why: fmt::Arguments<'_>) -> c_int {
     writer.nil();
     // The errno's text, on the stack: nothing may be owned here.
     writer.bytes(b"Protocol error");
     writer.integer(libc::EPROTO.into());
-    writer.text(format_args!("the payload is not JSON: {error}"));
+    writer.text(why);
     4
 }
 

@@ -11,6 +11,7 @@ pub mod embedded;
 mod error;
 pub mod ids;
 pub mod libflux;
+pub mod object;
 pub mod reactor;
 mod system;
 pub mod treeobj;

@@ -1,8 +1,7 @@
 //! KVS tree objects (Flux RFC 11) as far as a client reads them: the names in
 //! a directory, the target of a symbolic link.
 
-use serde_json::Value;
-
+use super::object::Object;
 use super::{Error, Result};
 
 /// What a name in a KVS directory stands for.
@@ -16,30 +15,27 @@ pub enum EntryKind {
 /// The names of a directory object with their kinds, sorted by name.
 pub fn dir_entries(treeobj: &[u8]) -> Result<Vec<(String, EntryKind)>> {
     let object = parse(treeobj, "dir")?;
-    let Some(Value::Object(data)) = object.get("data") else {
+    let Some(data) = object.object("data") else {
         return Err(malformed("a directory without data"));
     };
-    let mut entries = data
-        .iter()
-        .map(|(name, entry)| Ok((name.clone(), kind(entry)?)))
-        .collect::<Result<Vec<_>>>()?;
-    entries.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(entries)
+    data.objects()
+        .map(|(name, entry)| Ok((name.to_owned(), kind(entry)?)))
+        .collect()
 }
 
 /// The target of a symlink object, and its namespace where the link names one.
 pub fn symlink_target(treeobj: &[u8]) -> Result<(Option<String>, String)> {
-    let object = parse(treeobj, "symlink")?;
-    let data = &object["data"];
-    let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
+    let data = parse(treeobj, "symlink")?.object("data");
+    let text = |name: &str| data.as_ref().and_then(|data| data.text(name));
     match text("target") {
         Some(target) => Ok((text("namespace"), target)),
         None => Err(malformed("a symlink without target")),
     }
 }
 
-fn kind(entry: &Value) -> Result<EntryKind> {
-    match entry.get("type").and_then(Value::as_str) {
+fn kind(entry: Option<Object<'_>>) -> Result<EntryKind> {
+    let kind = entry.and_then(|entry| entry.text("type"));
+    match kind.as_deref() {
         Some("dir" | "dirref") => Ok(EntryKind::Dir),
         Some("val" | "valref") => Ok(EntryKind::Value),
         Some("symlink") => Ok(EntryKind::Symlink),
@@ -47,10 +43,9 @@ fn kind(entry: &Value) -> Result<EntryKind> {
     }
 }
 
-fn parse(treeobj: &[u8], kind: &str) -> Result<Value> {
-    let object: Value =
-        serde_json::from_slice(treeobj).map_err(|e| malformed(&format!("not JSON: {e}")))?;
-    if object.get("type").and_then(Value::as_str) == Some(kind) {
+fn parse<'t>(treeobj: &'t [u8], kind: &str) -> Result<Object<'t>> {
+    let object = Object::parse(treeobj).ok_or_else(|| malformed("not a JSON object"))?;
+    if object.text("type").as_deref() == Some(kind) {
         Ok(object)
     } else {
         Err(malformed(&format!("not a {kind}")))

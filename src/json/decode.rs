@@ -37,6 +37,7 @@ pub fn decode(writer: &Writer<'_>, text: &[u8], options: Options) -> Result<(), 
         room: &mut room,
         reserved: top,
         likely_size: 0,
+        is_likely_array: false,
     };
     let done = decoder.document(top + 1);
     if done.is_err() {
@@ -74,6 +75,9 @@ struct Decoder<'t> {
     /// The size of the table to come, or 0: in an array, that of the table
     /// before it, as an array's items tend to be alike.
     likely_size: usize,
+    /// Whether that table was an array: a field takes more room than an item,
+    /// so that one kind's size must not reserve the other's.
+    is_likely_array: bool,
 }
 
 /// A table in the making.
@@ -162,7 +166,7 @@ impl Decoder<'_> {
             mark_array(self.writer, slot);
             return Ok(());
         }
-        self.make_likely(&mut table, |writer, size| writer.table(size, 0));
+        self.make_likely(&mut table, true, |writer, size| writer.table(size, 0));
         self.likely_size = 0;
         let mut count: c_int = 0;
         loop {
@@ -185,6 +189,7 @@ impl Decoder<'_> {
             }
         }
         self.likely_size = count as usize;
+        self.is_likely_array = true;
         if table.nils == self.likely_size {
             mark_array(self.writer, slot);
         }
@@ -210,7 +215,7 @@ impl Decoder<'_> {
             self.writer.table(0, 0);
             return Ok(());
         }
-        self.make_likely(&mut table, |writer, size| writer.table(0, size));
+        self.make_likely(&mut table, false, |writer, size| writer.table(0, size));
         let mut count = 0;
         loop {
             self.name()?;
@@ -233,6 +238,7 @@ impl Decoder<'_> {
             }
         }
         self.likely_size = count;
+        self.is_likely_array = false;
         Ok(())
     }
 
@@ -309,7 +315,10 @@ impl Decoder<'_> {
     }
 
     /// Make the table at once where its size can be told, or nothing may wait.
-    fn make_likely(&mut self, table: &mut Table, make: fn(&Writer<'_>, usize)) {
+    fn make_likely(&mut self, table: &mut Table, is_array: bool, make: fn(&Writer<'_>, usize)) {
+        if self.is_likely_array != is_array {
+            self.likely_size = 0;
+        }
         if self.likely_size > 0 || table.slot > MAX_WAITING_SLOT {
             make(self.writer, self.likely_size);
             table.is_made = true;

@@ -1,6 +1,7 @@
 //! That it stays fast and small: long runs, many keys, many ranks, many
 //! threads.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
@@ -76,6 +77,41 @@ fn a_directory_of_100_000_keys_takes_changes_as_fast_as_a_small_one() {
     let watched = put_range(0..5_000);
     assert!(watched < first * 8, "{first:?}, watched {watched:?}");
     drop(watch);
+}
+
+/// Names in ascending order whose hashes by a key that everybody knows ascend.
+fn names_for_a_deep_tree(count: u64) -> Vec<String> {
+    let hash = |name: &str| {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        hasher.finish()
+    };
+    let band = u64::MAX / count;
+    let ascending = |i: u64| {
+        let mut names = (0u64..).map(|suffix| format!("n{i:06}-{suffix}"));
+        names.find(|name| hash(name) / band == i)
+    };
+    (0..count).filter_map(ascending).collect()
+}
+
+#[test]
+fn names_chosen_against_a_directorys_hash_do_not_exhaust_the_stack() {
+    let names = names_for_a_deep_tree(1000);
+    assert_eq!(names.len(), 1000);
+    let committing = std::thread::Builder::new().stack_size(256 << 10);
+    let committed = committing.spawn(move || {
+        let f = open("embed://growth-chosen-names");
+        change(&*f, |t| {
+            names.iter().try_for_each(|name| t.put(0, name, b"1"))
+        })
+        .unwrap();
+        // Before all others: as deep as the tree is.
+        put(&*f, "a", "1");
+        let listing = f.lookup(None, READDIR, ".").unwrap();
+        let entries = flux::backend::treeobj::dir_entries(listing.payload().unwrap().unwrap());
+        entries.unwrap().len()
+    });
+    assert_eq!(committed.unwrap().join().unwrap(), 1001);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use super::broker::Instance;
 use super::future::{Decode, Response, Tags};
 use super::kvs::{self, watch_flags};
 use super::message::{
-    self, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, ROLE_LOCAL, ROLE_OWNER, Route,
-    Topics, carried,
+    self, Credentials, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, Route, Topics,
+    carried,
 };
 use super::queue::Queue;
 use super::reactor::Reactor;
@@ -36,6 +36,7 @@ pub(super) struct Embedded {
     tags: Tags,
     topics: Topics,
     reactor: Rc<Reactor>,
+    credentials: Credentials,
 }
 
 impl Embedded {
@@ -51,6 +52,7 @@ impl Embedded {
             queue,
             tags: Tags::new(),
             topics: Topics::default(),
+            credentials: Credentials::of_environment(),
         }
     }
 
@@ -66,8 +68,9 @@ impl Embedded {
             payload,
             nodeid,
             flags,
-            ROLE_OWNER | ROLE_LOCAL,
+            self.credentials.rolemask,
         )?;
+        request.userid = self.credentials.userid;
         request.route = Some(Route {
             queue: Arc::downgrade(&self.queue),
             sender: Some(self.id),
@@ -187,7 +190,9 @@ impl Handle for Embedded {
     }
 
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()> {
-        let event = Message::event(self.topics.get(topic)?, payload, ROLE_OWNER | ROLE_LOCAL);
+        let topic = self.topics.get(topic)?;
+        let mut event = Message::event(topic, payload, self.credentials.rolemask);
+        event.userid = self.credentials.userid;
         self.instance.lock().publish(self.rank, &event);
         Ok(())
     }

@@ -234,6 +234,34 @@ pub(super) fn respond_error(
     respond(request, errnum, text.map(str::as_bytes))
 }
 
+/// Whom a handle's messages are from.
+#[derive(Clone, Copy)]
+pub(super) struct Credentials {
+    pub userid: u32,
+    pub rolemask: u32,
+}
+
+impl Credentials {
+    /// The owner's, or those that the environment names to a test of access
+    /// control, as libflux's handles have them.
+    pub fn of_environment() -> Credentials {
+        let named = |name: &str| number(&std::env::var(name).ok()?);
+        Credentials {
+            userid: named("FLUX_HANDLE_USERID").unwrap_or_else(userid),
+            rolemask: named("FLUX_HANDLE_ROLEMASK")
+                .filter(|&roles| roles != 0)
+                .unwrap_or(ROLE_OWNER | ROLE_LOCAL),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
 /// The real user id, as the kernel tells it.
 pub(super) fn userid() -> u32 {
     static USERID: OnceLock<u32> = OnceLock::new();

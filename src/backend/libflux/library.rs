@@ -95,7 +95,8 @@ fn open(path: &Path, tried: &mut Vec<String>) -> Option<*mut c_void> {
     None
 }
 
-/// Where the library is if Flux is where the environment says.
+/// Where the library is if Flux is where the environment says. Never in a
+/// folder that is named from the current one, which may be anybody's.
 fn installed() -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     if let Some(prefix) = non_empty("FLUX_PREFIX") {
@@ -110,13 +111,15 @@ fn installed() -> Vec<PathBuf> {
     if let Some(prefix) = prefix_of_command() {
         dirs.extend(library_dirs(&prefix));
     }
-    dirs.iter().map(|dir| dir.join(SONAME)).collect()
+    let dirs = dirs.iter().filter(|dir| dir.is_absolute());
+    dirs.map(|dir| dir.join(SONAME)).collect()
 }
 
 /// The first `flux` on PATH is PREFIX/bin/flux.
 fn prefix_of_command() -> Option<PathBuf> {
     let path = non_empty("PATH")?;
     let command = env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
         .map(|dir| dir.join("flux"))
         .find(|command| command.is_file())?;
     let command = fs::canonicalize(command).ok()?;

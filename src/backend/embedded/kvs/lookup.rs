@@ -8,6 +8,9 @@ use super::value::Entry;
 
 /// How deep links may lead to links.
 const MAX_LINK_DEPTH: usize = 10;
+/// How many links a lookup may lead over in all: targets that name several
+/// links each would otherwise multiply at each depth. A broker has no limit.
+const MAX_LINKS: usize = 10_000;
 
 impl Namespaces {
     /// What a normalized key stands for, as the flags ask for it. `None` for
@@ -19,13 +22,21 @@ impl Namespaces {
                 _ => Ok(Some(Entry::Dir(root.clone()))),
             };
         }
-        match self.walk(root, flags, key, 0)? {
+        match self.walk(root, flags, key, 0, &mut 0)? {
             Some(entry) => check(&entry, flags).map(|()| Some(entry)),
             None => Ok(None),
         }
     }
 
-    fn walk(&self, root: &Dir, flags: i32, path: &str, depth: usize) -> Result<Option<Entry>> {
+    /// `links`: how many the lookup has led over by now.
+    fn walk(
+        &self,
+        root: &Dir,
+        flags: i32,
+        path: &str,
+        depth: usize,
+        links: &mut usize,
+    ) -> Result<Option<Entry>> {
         let follows_last = flags & (kvs_flags::READLINK | kvs_flags::TREEOBJ) == 0;
         let mut here = Entry::Dir(root.clone());
         let mut names = path.split('.').peekable();
@@ -42,7 +53,8 @@ impl Namespaces {
             };
             here = match &entry {
                 Entry::Symlink(link) if names.peek().is_some() || follows_last => {
-                    if depth == MAX_LINK_DEPTH {
+                    *links += 1;
+                    if depth == MAX_LINK_DEPTH || *links > MAX_LINKS {
                         return Err(Error::new(libc::ELOOP));
                     }
                     let root = match &link.namespace {
@@ -52,7 +64,7 @@ impl Namespaces {
                     if link.target == ROOT {
                         Entry::Dir(root.clone())
                     } else {
-                        match self.walk(root, flags, &link.target, depth + 1)? {
+                        match self.walk(root, flags, &link.target, depth + 1, links)? {
                             Some(entry) => entry,
                             None => return Ok(None),
                         }

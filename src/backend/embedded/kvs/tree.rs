@@ -3,8 +3,8 @@
 //! change to a directory of n names touches O(log n) of them.
 
 use std::cmp::Ordering;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
 
 use super::super::sha1::{self, Digest};
 use super::value::Entry;
@@ -165,10 +165,11 @@ fn split(digest: Option<&Digest>) -> (u128, u32) {
     (high, low)
 }
 
+/// By a key that is the process's own: who knew it could choose names that
+/// make the tree as deep as they are many.
 fn priority(name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    KEY.get_or_init(RandomState::new).hash_one(name)
 }
 
 fn insert(link: &Link, mut new: Node) -> Node {

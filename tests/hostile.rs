@@ -1,0 +1,282 @@
+//! What a hostile peer can send: a service that answers with anything at all,
+//! and a script that has to do with it, on the embedded broker and, where Flux
+//! is installed, on a real instance. What must hold is in hostile/victim.lua.
+
+mod installed;
+
+#[path = "hostile/impostor.rs"]
+mod impostor;
+#[path = "hostile/payloads.rs"]
+mod payloads;
+#[path = "hostile/peer.rs"]
+mod peer;
+#[path = "hostile/raw.rs"]
+mod raw;
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use flux::backend::{Handle, embedded};
+use flux::lua::Host;
+
+use installed::{Flux, skipped};
+use peer::{Embedded, GUEST};
+use raw::Raw;
+
+const VICTIM: &[u8] = include_bytes!("hostile/victim.lua");
+const SERVICE: &str = "hostile";
+/// Seconds for all that runs in one instance. What takes longer hangs.
+const LIMIT: &str = "540";
+
+/// Each runs in a process of its own, whose memory is then that chapter's.
+const CHAPTERS: &[&str] = &[
+    "payloads",
+    "errors",
+    "responses",
+    "events",
+    "requests",
+    "guests",
+    "kvs",
+    "large strings",
+    "large arrays",
+    "large nesting",
+    "large numbers",
+    "many names",
+    "long names",
+    "names of equal hash",
+    "small arrays",
+    "small objects",
+    "a table after a large one",
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["--list", ..] => return ExitCode::SUCCESS,
+        ["victim", back_end, chapter] => victim(back_end, chapter),
+        ["real"] => real(),
+        ["impostor"] => impostor(),
+        _ => drive(),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("hostile: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tests that passed, failed and were skipped.
+#[derive(Clone, Copy, Default)]
+struct Counts([usize; 3]);
+
+impl Counts {
+    fn of(output: &str) -> Counts {
+        let count = |word: &str| output.lines().filter(|line| line.starts_with(word)).count();
+        Counts([count("ok "), count("not ok "), count("skip ")])
+    }
+
+    fn add(&mut self, other: Counts) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
+        }
+    }
+}
+
+/// The roles that this program has inside an instance.
+const WITHIN: &[&str] = &["real", "impostor"];
+
+fn drive() -> io::Result<bool> {
+    let started = Instant::now();
+    let mut total = Counts::default();
+    for chapter in CHAPTERS {
+        let mut command = this()?;
+        command.args(["victim", "embedded", chapter]);
+        total.add(run(&format!("embedded, {chapter}"), command)?);
+    }
+    match Flux::find().and_then(|flux| flux.command()) {
+        Some(flux) => {
+            for (role, options) in [
+                ("real", &["--test-size=1"][..]),
+                // An instance without modules, so that its KVS is ours.
+                (
+                    "impostor",
+                    &["--test-size=1", "-Sbroker.rc1_path=", "-Sbroker.rc3_path="],
+                ),
+            ] {
+                let mut command = limited(&flux);
+                command.arg("start").args(options).arg(env::current_exe()?);
+                command.arg(role).env_remove("FLUX_URI");
+                total.add(run(&format!("flux start, {role}"), command)?);
+            }
+        }
+        None => skipped(
+            "no flux with headers is in FLUX_PREFIX, PATH or pkg-config, so no hostile peer ran \
+             on a real instance",
+        ),
+    }
+    total.add(library_in_the_current_folder()?);
+    let Counts([passed, failed, ignored]) = total;
+    println!(
+        "test result: {}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; \
+         0 filtered out; finished in {:.2}s",
+        if failed == 0 { "ok" } else { "FAILED" },
+        started.elapsed().as_secs_f64()
+    );
+    Ok(failed == 0)
+}
+
+/// libflux-core is not looked for where the current folder leads to, whatever
+/// `PATH` and other variables say: that folder may be anybody's.
+fn library_in_the_current_folder() -> io::Result<Counts> {
+    let name = "libflux-core is not looked for from the current folder";
+    let prefix = env::temp_dir().join(format!("hostile-{}", std::process::id()));
+    fs::create_dir_all(prefix.join("bin"))?;
+    fs::write(prefix.join("bin/flux"), "")?;
+    let script = "print(select(2, require 'flux'.new 'local:///nowhere'))";
+    let said = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
+        .args(["-e", script])
+        .current_dir(prefix.join("bin"))
+        .env("PATH", ":.")
+        .env("FLUX_PREFIX", "..")
+        .env("FLUX_CONNECTOR_PATH", "../lib/flux/connectors")
+        .output();
+    fs::remove_dir_all(&prefix)?;
+    let said = String::from_utf8_lossy(&said?.stdout).into_owned();
+    // Of all the places that were tried only the loader's own is left.
+    let line = match said.contains("tried libflux-core.so.2: ") {
+        true if said.contains("hostile-") || said.contains("../lib") => {
+            format!("not ok {name}: {said}")
+        }
+        true => format!("ok {name}"),
+        false => format!("skip {name}: it is where the loader looks"),
+    };
+    println!("{line}");
+    Ok(Counts::of(&line))
+}
+
+/// This program, for a time.
+fn this() -> io::Result<Command> {
+    Ok(limited(&env::current_exe()?))
+}
+
+fn limited(program: &std::path::Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", LIMIT]).arg(program);
+    command
+}
+
+/// Run a process that says what it tested. One that dies, or tests nothing, is
+/// a failed test.
+fn run(name: &str, mut command: Command) -> io::Result<Counts> {
+    let started = Instant::now();
+    let said = command.stderr(Stdio::inherit()).output()?;
+    let output = String::from_utf8_lossy(&said.stdout);
+    let mut counts = Counts::of(&output);
+    let is_told = said.status.success() == (counts.0[1] == 0);
+    if !is_told || counts.0.iter().sum::<usize>() == 0 {
+        println!("not ok {name}: it ended with {}", said.status);
+        counts.0[1] += 1;
+    }
+    // A driver within an instance tells all to the one outside, which tells
+    // what was measured, skipped or failed.
+    let role = env::args().nth(1).unwrap_or_default();
+    let is_outermost = !WITHIN.contains(&&*role);
+    let told = |line: &&str| !is_outermost || !line.starts_with("ok ") || line.ends_with(')');
+    output
+        .lines()
+        .filter(told)
+        .for_each(|line| println!("{line}"));
+    println!("# {name}: {:.1} s", started.elapsed().as_secs_f64());
+    io::stdout().flush()?;
+    Ok(counts)
+}
+
+/// Inside an instance: be the peer of one victim after the other.
+fn real() -> io::Result<bool> {
+    let peer = Raw::open(&[SERVICE]);
+    serve_and_run(move || peer::serve(&peer), "real", CHAPTERS)
+}
+
+/// Inside an instance without a KVS: be its KVS.
+fn impostor() -> io::Result<bool> {
+    let peer = Raw::open(&["kvs", "kvs-watch"]);
+    serve_and_run(move || impostor::serve(&peer), "impostor", &["impostor"])
+}
+
+fn serve_and_run(
+    serve: impl FnOnce() + Send + 'static,
+    back_end: &str,
+    chapters: &[&str],
+) -> io::Result<bool> {
+    thread::spawn(serve);
+    let mut total = Counts::default();
+    for chapter in chapters {
+        let mut command = this()?;
+        command.args(["victim", back_end, chapter]);
+        total.add(run(&format!("{back_end}, {chapter}"), command)?);
+    }
+    Ok(total.0[1] == 0)
+}
+
+/// Run one chapter of the script. Its peer is a thread of this process on the
+/// embedded broker, and else another process.
+fn victim(back_end: &str, chapter: &str) -> io::Result<bool> {
+    let keeper = (back_end == "embedded").then(|| start_embedded("embed://hostile"));
+    let argv = ["victim", back_end, chapter, SERVICE].map(|word| word.as_bytes().to_vec());
+    let played = play(&argv);
+    drop(keeper);
+    match played {
+        Ok(()) => Ok(true),
+        Err(message) => {
+            println!("not ok {chapter}: {message}");
+            Ok(false)
+        }
+    }
+}
+
+fn start_embedded(uri: &str) -> Box<dyn Handle> {
+    // SAFETY: no other thread runs yet.
+    unsafe {
+        env::set_var("FLUX_HANDLE_USERID", GUEST.userid.to_string());
+        env::set_var("FLUX_HANDLE_ROLEMASK", GUEST.rolemask.to_string());
+    }
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel();
+    let peers = uri.to_owned();
+    thread::spawn(move || {
+        let guest = embedded::open(&peers).expect("an embedded instance opens");
+        let _ = ready.send(());
+        let _ = may_go.recv();
+        let peer = Embedded::open(&peers, SERVICE, guest);
+        let _ = ready.send(());
+        peer::serve(&peer);
+    });
+    let _ = is_ready.recv();
+    // SAFETY: the other thread waits.
+    unsafe {
+        env::remove_var("FLUX_HANDLE_USERID");
+        env::remove_var("FLUX_HANDLE_ROLEMASK");
+        env::set_var("FLUX_URI", uri);
+    }
+    let keeper = embedded::open(uri).expect("an embedded instance opens");
+    let _ = go.send(());
+    let _ = is_ready.recv();
+    keeper
+}
+
+fn play(argv: &[Vec<u8>]) -> Result<(), String> {
+    let host = Host::new().ok_or("not enough memory")?;
+    host.preload(c"flux", Some(flux::luaopen_flux))?;
+    host.preload(c"kvs", Some(flux::luaopen_kvs))?;
+    host.set_arguments(argv)?;
+    host.load(VICTIM, "=victim.lua")?;
+    host.call(0).map(|_| ())
+}
