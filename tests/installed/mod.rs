@@ -37,6 +37,7 @@ impl Flux {
             .map(|prefix| Flux { prefix })
     }
 
+    #[allow(dead_code, reason = "not all of the tests compile C")]
     pub fn include(&self) -> PathBuf {
         self.prefix.join("include")
     }
@@ -84,6 +85,7 @@ pub fn find_in_path(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+#[allow(dead_code, reason = "not all of the tests compile C")]
 /// Run the C compiler; what it says, as an error if that is what it is.
 pub fn cc<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<(), String> {
     let said = Command::new("cc")

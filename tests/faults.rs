@@ -1,0 +1,25 @@
+//! Makes each failure happen that a Flux instance, or the system, can befall a
+//! script with, and looks: every call that waits ends with `nil, err` in time,
+//! and nothing is lost that was reported done.
+
+#[path = "faults/broker_gone.rs"]
+mod broker_gone;
+mod installed;
+#[path = "faults/instance.rs"]
+mod instance;
+#[path = "faults/script.rs"]
+mod script;
+
+use std::time::{Duration, Instant};
+
+/// How long after the fault a call may go on.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Times as much on a machine that has more to do than these tests.
+const LOADED: u32 = 3;
+
+/// What passed between the fault and its being noticed, if that is not too much.
+fn within(fault: Instant, noticed: Instant, what: &str) -> Duration {
+    let took = noticed.saturating_duration_since(fault);
+    assert!(took < LIMIT * LOADED, "{what}: it took {took:?}");
+    took
+}
