@@ -4,13 +4,19 @@
 
 #[path = "faults/broker_gone.rs"]
 mod broker_gone;
+#[path = "faults/host.rs"]
+mod host;
 mod installed;
 #[path = "faults/instance.rs"]
 mod instance;
 #[path = "faults/script.rs"]
 mod script;
+#[path = "faults/socket.rs"]
+mod socket;
 
 use std::time::{Duration, Instant};
+
+use script::Script;
 
 /// How long after the fault a call may go on.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -21,5 +27,19 @@ const LOADED: u32 = 3;
 fn within(fault: Instant, noticed: Instant, what: &str) -> Duration {
     let took = noticed.saturating_duration_since(fault);
     assert!(took < LIMIT * LOADED, "{what}: it took {took:?}");
+    took
+}
+
+/// The script learns of the fault in time, and whatever else it calls then
+/// fails at once, too.
+fn judge(mut script: Script, fault: Instant) -> Duration {
+    let (ended, error) = script.says("ended");
+    let took = within(fault, ended, &error);
+    let mut last = ended;
+    while let (at, Some(call)) = script.says_either("after", "closed") {
+        within(last, at, &call);
+        last = at;
+    }
+    script.finish();
     took
 }

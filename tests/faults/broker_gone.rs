@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::instance::{Instance, skipped};
+use crate::judge;
 use crate::script::Script;
-use crate::within;
 
 /// What a script is given to come from its last word to the call that waits.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -134,18 +134,4 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         Some(why) => why.clone(),
         None => "it panicked".to_owned(),
     })
-}
-
-/// It learns of the fault in time, and whatever else it calls then fails at
-/// once, too.
-fn judge(mut script: Script, killed: Instant) -> Duration {
-    let (ended, error) = script.says("ended");
-    let took = within(killed, ended, &error);
-    let mut last = ended;
-    while let (at, Some(call)) = script.says_either("after", "closed") {
-        within(last, at, &call);
-        last = at;
-    }
-    script.finish();
-    took
 }

@@ -58,7 +58,7 @@ pub fn interpreter() -> &'static PathBuf {
     })
 }
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")
 }
 
@@ -117,10 +117,11 @@ impl Script {
         self.child.id() as libc::pid_t
     }
 
-    /// Let it go on from where it reads a line.
-    pub fn go(&mut self) {
+    /// Let it go on from where it reads a line. When it was let.
+    pub fn go(&mut self) -> Instant {
         let stdin = self.stdin.as_mut().expect("a pipe");
         stdin.write_all(b"go\n").expect("a script that reads");
+        Instant::now()
     }
 
     /// The next line, which is to begin with this word: when it came, and what
@@ -185,6 +186,10 @@ impl Drop for Script {
 
 fn note(output: impl Read, to: &Sender<(Instant, String)>) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
+        // What this test program says as an interpreter.
+        if line.is_empty() || line.starts_with("running ") {
+            continue;
+        }
         if to.send((Instant::now(), line)).is_err() {
             return;
         }

@@ -1,0 +1,151 @@
+//! This very test program as a Lua interpreter, for faults that come from
+//! within the process: signals in the middle of anything, a socket that another
+//! part of the process shuts.
+
+use std::env;
+use std::ffi::CStr;
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::raw::c_int;
+use std::process::{Command, exit};
+use std::ptr;
+use std::thread;
+use std::time::Duration;
+
+use flux::lua::{self, Error, Host, State, Writer, lua_CFunction, lua_State};
+use flux::lua_functions;
+
+/// How often a signal comes that interrupts what waits.
+const ALARM: Duration = Duration::from_millis(1);
+
+/// Start a script in this program. With `alarms` a signal meets it a thousand
+/// times a second.
+pub fn command(script: &str, arguments: &[&str], alarms: bool) -> Command {
+    let mut command = Command::new(env::current_exe().expect("the path of this test"));
+    command
+        .args(["--exact", "host::the_script_that_another_test_starts"])
+        .args(["--ignored", "--nocapture", "--test-threads=2"])
+        .env("FAULT_SCRIPT", script)
+        .env("FAULT_ARGUMENTS", arguments.join(" "))
+        .env("FAULT_LUA", env!("CARGO_BIN_EXE_flux-lua"))
+        .env("FAULT_ALARMS", if alarms { "1" } else { "" });
+    command
+}
+
+#[test]
+#[ignore = "other tests run it, in a process of its own"]
+fn the_script_that_another_test_starts() {
+    let Ok(script) = env::var("FAULT_SCRIPT") else {
+        return;
+    };
+    if env::var("FAULT_ALARMS").is_ok_and(|alarms| !alarms.is_empty()) {
+        interrupt_this_thread();
+    }
+    let arguments = env::var("FAULT_ARGUMENTS").unwrap_or_default();
+    match run(&script, &arguments) {
+        Ok(()) => exit(0),
+        Err(why) => {
+            eprintln!("{why}");
+            exit(1);
+        }
+    }
+}
+
+fn run(script: &str, arguments: &str) -> Result<(), String> {
+    let host = Host::new().ok_or("no memory")?;
+    host.preload(c"flux", Some(flux::luaopen_flux))?;
+    host.preload(c"kvs", Some(flux::luaopen_kvs))?;
+    host.preload(c"system", Some(open))?;
+    let mut argv = vec![script.as_bytes().to_vec()];
+    argv.extend(arguments.split_whitespace().map(|a| a.as_bytes().to_vec()));
+    host.set_arguments(&argv)?;
+    let body = fs::read(script).map_err(|why| format!("{script}: {why}"))?;
+    host.load(b"arg[-1] = os.getenv 'FAULT_LUA'", "=host")?;
+    host.call(0)?;
+    host.load(&body, &format!("@{script}"))?;
+    host.call(0).map(|_| ())
+}
+
+/// From now on, for as long as the process lives.
+fn interrupt_this_thread() {
+    extern "C" fn nothing(_: c_int) {}
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zero is a value of every field: no flag, and so no SA_RESTART.
+    // The handler does nothing. A thread's own id is valid while it lives,
+    // which is as long as the process.
+    let script = unsafe {
+        action.assume_init_mut().sa_sigaction = nothing as extern "C" fn(c_int) as usize;
+        assert_eq!(
+            libc::sigaction(libc::SIGALRM, action.as_ptr(), ptr::null_mut()),
+            0
+        );
+        libc::pthread_self()
+    };
+    thread::spawn(move || {
+        loop {
+            thread::sleep(ALARM);
+            // SAFETY: as above.
+            unsafe { libc::pthread_kill(script, libc::SIGALRM) };
+        }
+    });
+}
+
+/// `system.harm(how, after)`: "shutdown" or "close" all sockets of this
+/// process, now or after so many milliseconds.
+fn harm(state: State<'_>) -> lua::Result<()> {
+    let harm: unsafe extern "C" fn(c_int) -> c_int = match state.bytes(1) {
+        Some(b"shutdown") => shutdown,
+        Some(b"close") => libc::close,
+        _ => return Err(Error::expected(state, 1, "shutdown or close")),
+    };
+    let sockets = sockets();
+    let after = state.integer(2).unwrap_or(0);
+    let act = move || {
+        for socket in sockets {
+            // SAFETY: neither takes a pointer. The number is a socket's, which
+            // libflux owns: to take it away is the fault.
+            unsafe { harm(socket) };
+        }
+    };
+    match u64::try_from(after) {
+        Ok(after) if after > 0 => {
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(after));
+                act();
+            });
+        }
+        _ => act(),
+    }
+    Ok(())
+}
+
+unsafe extern "C" fn shutdown(socket: c_int) -> c_int {
+    // SAFETY: the call takes no pointer.
+    unsafe { libc::shutdown(socket, libc::SHUT_RDWR) }
+}
+
+fn sockets() -> Vec<c_int> {
+    let descriptors = fs::read_dir("/proc/self/fd").expect("a /proc");
+    let is_socket = |entry: &fs::DirEntry| {
+        let file = fs::read_link(entry.path()).unwrap_or_default();
+        file.to_string_lossy().starts_with("socket:")
+    };
+    let number = |entry: fs::DirEntry| entry.file_name().to_string_lossy().parse().ok();
+    let sockets = descriptors.flatten().filter(is_socket);
+    sockets.filter_map(number).collect()
+}
+
+lua_functions! { lua_harm => harm; }
+
+const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"harm", Some(lua_harm))];
+
+unsafe extern "C-unwind" fn open(raw: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    let writer = unsafe { Writer::new(raw) };
+    writer.table(0, FUNCTIONS.len());
+    for (name, function) in FUNCTIONS {
+        writer.function(*function);
+        writer.set_field(-2, name);
+    }
+    1
+}

@@ -1,0 +1,46 @@
+//! The handle's socket is shut down under a call, or closed before one, by
+//! another part of the process.
+
+use crate::host;
+use crate::instance::Instance;
+use crate::script::Script;
+use crate::{judge, script};
+
+const CALLS: [&str; 9] = [
+    "rpc",
+    "send",
+    "recv",
+    "recv_event",
+    "kvs_watch",
+    "kvs_commit",
+    "reactor_with_a_msghandler",
+    "reactor_with_a_timer",
+    "reactor_with_an_iowatcher",
+];
+
+#[test]
+fn a_socket_that_is_shut_down_ends_each_call_that_waits() {
+    harm("shutdown");
+}
+
+#[test]
+fn a_socket_that_was_closed_fails_each_call() {
+    harm("close");
+}
+
+fn harm(how: &str) {
+    let Some(instance) = Instance::start(1, &[]) else {
+        return;
+    };
+    let path = script::folder().join("socket.lua");
+    let path = path.to_string_lossy();
+    for call in CALLS {
+        let mut command = host::command(&path, &[how, call], false);
+        command.env("FLUX_URI", instance.uri());
+        let mut script = Script::run(command, &format!("{how} {call}"));
+        script.says("ready");
+        let begun = script.go();
+        let took = judge(script, begun);
+        println!("{how} {call} ended after {took:?}");
+    }
+}
