@@ -11,6 +11,8 @@ mod installed;
 mod instance;
 #[path = "faults/script.rs"]
 mod script;
+#[path = "faults/services.rs"]
+mod services;
 #[path = "faults/socket.rs"]
 mod socket;
 

@@ -9,10 +9,11 @@ use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 use std::process::{Command, exit};
 use std::ptr;
+use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use flux::lua::{self, Error, Host, State, Writer, lua_CFunction, lua_State};
+use flux::lua::{self, Error, Host, Integer, State, Writer, lua_CFunction, lua_State};
 use flux::lua_functions;
 
 /// How often a signal comes that interrupts what waits.
@@ -135,9 +136,19 @@ fn sockets() -> Vec<c_int> {
     sockets.filter_map(number).collect()
 }
 
-lua_functions! { lua_harm => harm; }
+/// `system.now()`: microseconds, of a clock that nobody sets.
+fn now(_: State<'_>) -> lua::Result<Integer> {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    let now = BEGUN.get_or_init(Instant::now).elapsed();
+    Ok(Integer(now.as_micros() as i64))
+}
 
-const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"harm", Some(lua_harm))];
+lua_functions! {
+    lua_harm => harm;
+    lua_now => now;
+}
+
+const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"harm", Some(lua_harm)), (c"now", Some(lua_now))];
 
 unsafe extern "C-unwind" fn open(raw: *mut lua_State) -> c_int {
     // SAFETY: Lua calls with a live state; the frame owns nothing.
