@@ -4,17 +4,25 @@
 
 #[path = "faults/broker_gone.rs"]
 mod broker_gone;
+#[path = "faults/commits.rs"]
+mod commits;
+#[path = "faults/descriptors.rs"]
+mod descriptors;
 #[path = "faults/host.rs"]
 mod host;
 mod installed;
 #[path = "faults/instance.rs"]
 mod instance;
+#[path = "faults/interrupted.rs"]
+mod interrupted;
 #[path = "faults/script.rs"]
 mod script;
 #[path = "faults/services.rs"]
 mod services;
 #[path = "faults/socket.rs"]
 mod socket;
+#[path = "faults/tree.rs"]
+mod tree;
 
 use std::time::{Duration, Instant};
 

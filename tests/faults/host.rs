@@ -1,14 +1,12 @@
 //! This very test program as a Lua interpreter, for faults that come from
-//! within the process: signals in the middle of anything, a socket that another
-//! part of the process shuts.
+//! within the process: a socket that another part of it shuts. It tells a script
+//! the time, too.
 
 use std::env;
 use std::ffi::CStr;
 use std::fs;
-use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 use std::process::{Command, exit};
-use std::ptr;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,20 +14,16 @@ use std::time::{Duration, Instant};
 use flux::lua::{self, Error, Host, Integer, State, Writer, lua_CFunction, lua_State};
 use flux::lua_functions;
 
-/// How often a signal comes that interrupts what waits.
-const ALARM: Duration = Duration::from_millis(1);
+use crate::script;
 
-/// Start a script in this program. With `alarms` a signal meets it a thousand
-/// times a second.
-pub fn command(script: &str, arguments: &[&str], alarms: bool) -> Command {
+/// Start a script of this folder in this program.
+pub fn command(file: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env::current_exe().expect("the path of this test"));
     command
         .args(["--exact", "host::the_script_that_another_test_starts"])
         .args(["--ignored", "--nocapture", "--test-threads=2"])
-        .env("FAULT_SCRIPT", script)
-        .env("FAULT_ARGUMENTS", arguments.join(" "))
-        .env("FAULT_LUA", env!("CARGO_BIN_EXE_flux-lua"))
-        .env("FAULT_ALARMS", if alarms { "1" } else { "" });
+        .env("FAULT_SCRIPT", script::folder().join(file))
+        .env("FAULT_ARGUMENTS", arguments.join(" "));
     command
 }
 
@@ -39,9 +33,6 @@ fn the_script_that_another_test_starts() {
     let Ok(script) = env::var("FAULT_SCRIPT") else {
         return;
     };
-    if env::var("FAULT_ALARMS").is_ok_and(|alarms| !alarms.is_empty()) {
-        interrupt_this_thread();
-    }
     let arguments = env::var("FAULT_ARGUMENTS").unwrap_or_default();
     match run(&script, &arguments) {
         Ok(()) => exit(0),
@@ -61,34 +52,8 @@ fn run(script: &str, arguments: &str) -> Result<(), String> {
     argv.extend(arguments.split_whitespace().map(|a| a.as_bytes().to_vec()));
     host.set_arguments(&argv)?;
     let body = fs::read(script).map_err(|why| format!("{script}: {why}"))?;
-    host.load(b"arg[-1] = os.getenv 'FAULT_LUA'", "=host")?;
-    host.call(0)?;
     host.load(&body, &format!("@{script}"))?;
     host.call(0).map(|_| ())
-}
-
-/// From now on, for as long as the process lives.
-fn interrupt_this_thread() {
-    extern "C" fn nothing(_: c_int) {}
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: zero is a value of every field: no flag, and so no SA_RESTART.
-    // The handler does nothing. A thread's own id is valid while it lives,
-    // which is as long as the process.
-    let script = unsafe {
-        action.assume_init_mut().sa_sigaction = nothing as extern "C" fn(c_int) as usize;
-        assert_eq!(
-            libc::sigaction(libc::SIGALRM, action.as_ptr(), ptr::null_mut()),
-            0
-        );
-        libc::pthread_self()
-    };
-    thread::spawn(move || {
-        loop {
-            thread::sleep(ALARM);
-            // SAFETY: as above.
-            unsafe { libc::pthread_kill(script, libc::SIGALRM) };
-        }
-    });
 }
 
 /// `system.harm(how, after)`: "shutdown" or "close" all sockets of this

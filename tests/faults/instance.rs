@@ -2,6 +2,8 @@
 //! of its own. What runs against it is `script`'s.
 
 use std::cell::Cell;
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -44,7 +46,7 @@ impl Instance {
         let mut starter = Command::new(&flux)
             .arg("start")
             .arg(format!("--test-size={size}"))
-            .args(["--test-exit-timeout=2s", "-Stbon.topo=kary:1"])
+            .args(["--test-exit-timeout=60s", "-Stbon.topo=kary:1"])
             .args(options)
             .args(script::command("instance.lua"))
             .envs(script::environment())
@@ -74,6 +76,15 @@ impl Instance {
         };
         assert_eq!(instance.brokers.len(), size as usize, "{}", instance.log());
         Some(instance)
+    }
+
+    /// Where a shell finds Flux's commands.
+    pub fn commands() -> Option<(&'static str, OsString)> {
+        let flux = Flux::find()?.command()?;
+        let folders = flux.parent().map(PathBuf::from).into_iter();
+        let path = env::var_os("PATH")?;
+        let path = env::join_paths(folders.chain(env::split_paths(&path)));
+        Some(("PATH", path.ok()?))
     }
 
     pub fn uri(&self) -> &str {

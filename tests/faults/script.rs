@@ -64,14 +64,18 @@ pub fn folder() -> PathBuf {
 
 /// By which a script finds this module, and no other, and libflux-core.
 pub fn environment() -> Vec<(&'static str, OsString)> {
-    let test = env::current_exe().expect("the path of this test");
-    let module = test.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"));
-    let mut environment = vec![("FAULT_MODULE", module.into())];
+    let mut environment = vec![("FAULT_MODULE", module().into())];
     if let Some(command) = Flux::find().and_then(|flux| flux.command()) {
         let prefix = command.ancestors().nth(2).map(Path::to_owned);
         environment.extend(prefix.map(|prefix| ("FLUX_PREFIX", prefix.into())));
     }
     environment
+}
+
+/// Beside this very program: one folder up is what `cargo build` last made.
+pub fn module() -> PathBuf {
+    let test = env::current_exe().expect("the path of this test");
+    test.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
 }
 
 pub struct Script {
@@ -111,10 +115,6 @@ impl Script {
             child,
             lines,
         }
-    }
-
-    pub fn pid(&self) -> libc::pid_t {
-        self.child.id() as libc::pid_t
     }
 
     /// Let it go on from where it reads a line. When it was let.

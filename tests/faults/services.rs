@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::instance::Instance;
 use crate::script::Script;
-use crate::{LOADED, host, judge, script};
+use crate::{LOADED, host, judge};
 
 /// What a script is given to come from its last word to the call that waits.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -72,8 +72,7 @@ fn everywhere(test: impl Fn(&str)) {
 #[test]
 fn a_service_that_never_answers_ends_each_call_at_its_timeout() {
     everywhere(|uri| {
-        let path = script::folder().join("timeouts.lua");
-        let mut command = host::command(&path.to_string_lossy(), &[], false);
+        let mut command = host::command("timeouts.lua", &[]);
         command.env("FLUX_URI", uri);
         let mut script = Script::run(command, uri);
         let mut calls = 0;

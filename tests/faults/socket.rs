@@ -3,8 +3,8 @@
 
 use crate::host;
 use crate::instance::Instance;
+use crate::judge;
 use crate::script::Script;
-use crate::{judge, script};
 
 const CALLS: [&str; 9] = [
     "rpc",
@@ -32,10 +32,8 @@ fn harm(how: &str) {
     let Some(instance) = Instance::start(1, &[]) else {
         return;
     };
-    let path = script::folder().join("socket.lua");
-    let path = path.to_string_lossy();
     for call in CALLS {
-        let mut command = host::command(&path, &[how, call], false);
+        let mut command = host::command("socket.lua", &[how, call]);
         command.env("FLUX_URI", instance.uri());
         let mut script = Script::run(command, &format!("{how} {call}"));
         script.says("ready");
