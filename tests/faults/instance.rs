@@ -91,9 +91,21 @@ impl Instance {
         &self.brokers[0].uri
     }
 
-    /// The brokers stop where they are. When it was done.
-    pub fn stop(&self) -> Instant {
-        self.signal(0, libc::SIGSTOP)
+    /// Rank 0 stops where it is, with all its threads.
+    pub fn stop(&self) {
+        self.signal(0, libc::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.brokers[0].pid);
+        let has_stopped = || {
+            let mut tasks = fs::read_dir(&tasks).expect("a /proc").flatten();
+            tasks.all(|task| {
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ")
+                    .is_some_and(|(_, state)| state.starts_with('T'))
+            })
+        };
+        while !has_stopped() {
+            sleep(Duration::from_millis(1));
+        }
     }
 
     /// Returns when it was done.
