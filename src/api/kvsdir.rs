@@ -141,7 +141,12 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
         return Err(Error::Raise("kvsdir: invalid index".to_owned()));
     }
     let key = dir.key_at(&arguments::key(state, 2)?);
-    let value = dir.handle().backend()?.lookup(None, 0, &key)?;
+    let value = match dir.handle().backend()?.lookup(None, 0, &key) {
+        Ok(value) => value,
+        // A broker that is gone is the method's to tell.
+        Err(_) if method(state) => return Ok(Step::Done(Indexed::Top)),
+        Err(error) => return Err(error.into()),
+    };
     Step::wait(value, move |state, value| match value.payload() {
         Ok(_) => Ok(Step::Done(Indexed::Value(Value::of(value)?))),
         Err(error) if error.errnum == libc::EISDIR => {

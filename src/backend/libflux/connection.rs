@@ -9,6 +9,7 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use super::dispatch::Dispatch;
+use super::lookout::Lookout;
 use super::message::FluxMessage;
 use super::reactor::Runs;
 use super::signals;
@@ -26,6 +27,7 @@ pub struct Connection {
     tags: RefCell<Tags>,
     pub dispatch: Dispatch,
     pub runs: Runs,
+    pub lookout: Lookout,
 }
 
 impl Connection {
@@ -43,6 +45,7 @@ impl Connection {
             tags: RefCell::default(),
             dispatch: Dispatch::default(),
             runs: Runs::default(),
+            lookout: Lookout::default(),
         }
     }
 
@@ -327,6 +330,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.dispatch.close(self.api);
+        self.lookout.close(self.api);
         // SAFETY: our reference, given up once.
         unsafe { (self.api.flux_close)(self.h) };
     }

@@ -108,15 +108,21 @@ impl Connection {
         }
     }
 
+    /// Whether a run of the reactor reads messages.
+    pub fn is_listening(&self) -> bool {
+        self.dispatch.listeners.get() > 0
+    }
+
     /// The hub keeps the reactor running, so it does only while it must.
     fn update_hub(&self) {
+        self.watch_over_run();
         let Some(hub) = self.dispatch.hub.get() else {
             return;
         };
         let is_needed = if self.is_external() {
             !self.dispatch.events.borrow().is_empty()
         } else {
-            self.dispatch.listeners.get() > 0
+            self.is_listening()
         };
         // SAFETY: a valid handler; either call may be repeated.
         unsafe {

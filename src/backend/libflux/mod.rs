@@ -10,6 +10,7 @@ mod handle;
 mod kvs;
 mod kvsdir;
 mod library;
+mod lookout;
 mod message;
 mod open;
 mod reactor;

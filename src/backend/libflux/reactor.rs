@@ -58,8 +58,7 @@ impl Connection {
         Ok(r)
     }
 
-    /// See [`crate::backend::Handle::reactor_run`]. A broker that is gone is
-    /// noticed where there is a message handler or a continuation.
+    /// See [`crate::backend::Handle::reactor_run`].
     pub fn run(&self, mode: RunMode) -> Result<u32> {
         let r = self.reactor()?;
         let runs = &self.runs;
@@ -67,12 +66,14 @@ impl Connection {
         let outer = runs.stopped.take().filter(|_| runs.calls.get() > 0);
         runs.running.set(runs.running.get() + 1);
         runs.begun.set(runs.begun.get() + 1);
+        self.watch_over_run();
         let ended = match mode {
             RunMode::Forever => self.run_with(r, 0),
             RunMode::Once => self.run_once(r),
             RunMode::NoWait => self.run_with(r, sys::FLUX_REACTOR_NOWAIT),
         };
         runs.running.set(runs.running.get() - 1);
+        self.watch_over_run();
         let ended = ended.map_err(|error| self.reason(error));
         if runs.calls.get() == 0 {
             runs.stopped.set(None);
@@ -80,6 +81,11 @@ impl Connection {
             self.stop(stop);
         }
         ended
+    }
+
+    /// A run began or ended, or what it reads changed.
+    pub fn watch_over_run(&self) {
+        self.look_out(self.runs.running.get() > 0 && !self.is_listening());
     }
 
     pub fn stop(&self, stop: Stop) {

@@ -240,6 +240,13 @@ functions! {
             callback: WatcherCallback,
             arg: *mut c_void,
         ) -> *mut flux_watcher_t;
+        fn flux_handle_watcher_create(
+            r: *mut flux_reactor_t,
+            h: *mut flux_t,
+            events: c_int,
+            callback: WatcherCallback,
+            arg: *mut c_void,
+        ) -> *mut flux_watcher_t;
         // Newer versions return an int, which says that this is no stat watcher.
         fn flux_stat_watcher_get_rstat(
             w: *mut flux_watcher_t,
@@ -322,6 +329,7 @@ functions! {
             flags: c_int,
             error: *mut flux_error_t,
         ) -> *mut flux_t;
+        fn flux_watcher_unref(w: *mut flux_watcher_t);
         fn flux_conf_builtin_get(key: *const c_char, hint: c_int) -> *const c_char;
     }
 }

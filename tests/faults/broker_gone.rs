@@ -1,0 +1,137 @@
+//! The broker is killed while scripts wait for it, one in each of the calls
+//! that wait. They wait on one instance, and one kill befalls them all.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::instance::{Instance, skipped};
+use crate::judge;
+use crate::script::Script;
+
+/// What a script is given to come from its last word to the call that waits.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// A test for each of the calls; those `at_once` are answered by a broker that
+/// is alive, so that it must have stopped for them to wait.
+macro_rules! calls {
+    (waiting { $($waiting:ident => $wait:literal;)* } at_once { $($asking:ident => $call:literal;)* }) => {
+        const WAITING: &[&str] = &[$($wait),*];
+        const AT_ONCE: &[&str] = &[$($call),*];
+        $(#[test] fn $waiting() { outcome($wait); })*
+        $(#[test] fn $asking() { outcome($call); })*
+    };
+}
+
+calls! {
+    waiting {
+        rpc_ends_when_the_broker_is_killed => "rpc";
+        rpc_with_a_timeout_ends_when_the_broker_is_killed => "rpc_with_a_timeout";
+        recv_of_one_response_ends_when_the_broker_is_killed => "recv_of_one_response";
+        recv_with_a_deadline_ends_when_the_broker_is_killed => "recv_of_a_response_with_a_timeout";
+        recv_of_any_response_ends_when_the_broker_is_killed => "recv";
+        recvmsg_ends_when_the_broker_is_killed => "recvmsg";
+        recv_event_ends_when_the_broker_is_killed => "recv_event";
+        barrier_alone_ends_when_the_broker_is_killed => "barrier";
+        barrier_of_several_ends_when_the_broker_is_killed => "barrier_of_others";
+        barrier_of_several_ends_for_each_of_them => "barrier_of_others_too";
+        kvs_watch_of_an_absent_key_ends_when_the_broker_is_killed => "kvs_watch_of_what_is_not_there";
+        kvs_watch_of_a_change_ends_when_the_broker_is_killed => "kvs_watch_of_a_change";
+        watch_dir_ends_when_the_broker_is_killed => "watch_dir";
+        reactor_with_a_msghandler_ends_when_the_broker_is_killed => "reactor_with_a_msghandler";
+        reactor_with_only_a_timer_ends_when_the_broker_is_killed => "reactor_with_a_timer";
+        reactor_with_a_repeating_timer_ends_when_the_broker_is_killed => "reactor_with_a_repeating_timer";
+        reactor_with_only_an_fdwatcher_ends_when_the_broker_is_killed => "reactor_with_an_fdwatcher";
+        reactor_with_only_an_iowatcher_ends_when_the_broker_is_killed => "reactor_with_an_iowatcher";
+        reactor_with_an_iowatcher_of_a_key_ends_when_the_broker_is_killed => "reactor_with_an_iowatcher_of_a_key";
+        reactor_with_only_a_statwatcher_ends_when_the_broker_is_killed => "reactor_with_a_statwatcher";
+        reactor_with_only_a_sighandler_ends_when_the_broker_is_killed => "reactor_with_a_sighandler";
+        reactor_with_a_kvswatcher_ends_when_the_broker_is_killed => "reactor_with_a_kvswatcher";
+        reactor_once_ends_when_the_broker_is_killed => "reactor_once";
+        reactor_nowait_fails_once_the_broker_is_killed => "reactor_nowait_again_and_again";
+        reactor_in_a_handler_ends_when_the_broker_is_killed => "reactor_in_a_handler";
+        rpc_in_a_handler_ends_when_the_broker_is_killed => "rpc_in_a_handler";
+        rpc_in_a_coroutine_ends_when_the_broker_is_killed => "rpc_in_a_coroutine";
+    }
+    at_once {
+        the_first_call_of_a_handle_ends_when_the_broker_is_killed => "call_of_a_new_handle";
+        getattr_ends_when_the_broker_is_killed => "getattr";
+        subscribe_ends_when_the_broker_is_killed => "subscribe";
+        unsubscribe_ends_when_the_broker_is_killed => "unsubscribe";
+        barrier_of_one_ends_when_the_broker_is_killed => "barrier_entry";
+        kvs_get_ends_when_the_broker_is_killed => "kvs_get";
+        kvs_commit_ends_when_the_broker_is_killed => "kvs_commit";
+        kvs_type_ends_when_the_broker_is_killed => "kvs_type";
+        kvsdir_ends_when_the_broker_is_killed => "kvsdir";
+        a_directory_s_field_ends_when_the_broker_is_killed => "dir_index";
+        a_directory_s_commit_ends_when_the_broker_is_killed => "dir_commit";
+        kvswatcher_ends_when_the_broker_is_killed => "kvswatcher";
+        kz_open_ends_when_the_broker_is_killed => "kz_open";
+        kz_write_ends_when_the_broker_is_killed => "kz_write";
+        kz_read_ends_when_the_broker_is_killed => "kz_read";
+        kz_close_ends_when_the_broker_is_killed => "kz_close";
+    }
+}
+
+type Outcomes = HashMap<&'static str, Result<Duration, String>>;
+
+/// What became of the script that made this call.
+fn outcome(call: &str) {
+    static OUTCOMES: OnceLock<Result<Option<Outcomes>, String>> = OnceLock::new();
+    let Some(outcomes) = OUTCOMES
+        .get_or_init(|| caught(kill_under_all))
+        .as_ref()
+        .expect("the rest to be in order")
+    else {
+        return skipped("no flux is in FLUX_PREFIX, PATH or pkg-config");
+    };
+    match &outcomes[call] {
+        Ok(took) => println!("{call} ended after {took:?}"),
+        Err(why) => panic!("{why}"),
+    }
+}
+
+fn kill_under_all() -> Option<Outcomes> {
+    let instance = Instance::start(1, &[])?;
+    let start = |call: &&'static str| {
+        let mut script = Script::start("waits.lua", &[call], instance.uri());
+        script.says("ready");
+        (*call, script)
+    };
+    let mut waiting: Vec<_> = WAITING.iter().map(start).collect();
+    let mut asking: Vec<_> = AT_ONCE.iter().map(start).collect();
+    for (_, script) in &mut waiting {
+        script.go();
+    }
+    sleep(SETTLE);
+    instance.stop();
+    for (_, script) in &mut asking {
+        script.go();
+    }
+    sleep(SETTLE);
+    waiting.append(&mut asking);
+    let silent: Vec<_> = waiting
+        .iter()
+        .map(|(_, script)| script.is_silent())
+        .collect();
+    let killed = instance.kill(0);
+    let judged = waiting.into_iter().zip(silent);
+    let judged = judged.map(|((call, script), is_silent)| {
+        let judge = || {
+            assert!(is_silent, "{call} does not wait");
+            judge(script, killed)
+        };
+        (call, caught(judge))
+    });
+    Some(judged.collect())
+}
+
+/// What a panic said.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|why| match why.downcast_ref::<String>() {
+        Some(why) => why.clone(),
+        None => "it panicked".to_owned(),
+    })
+}

@@ -1,0 +1,52 @@
+-- Commits one after the other while a fault comes and goes; then looks whether
+-- all that were reported done are there.
+
+local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
+local flux = require "flux"
+local system = require "system"
+
+local seconds, size = tonumber(arg[1]), tonumber(arg[2])
+local f = assert(flux.new())
+
+-- What is stored differs from key to key, so that nothing is stored once for all.
+local function value(n)
+  return ("%08d"):format(n):rep(size / 8)
+end
+
+local done, failed, slowest = {}, 0, 0
+local tried = 0
+local last_error
+
+fault.ready()
+local deadline = system.now() + seconds * 1e6
+while system.now() < deadline do
+  tried = tried + 1
+  assert(f:kvs_put(("fault.k%d"):format(tried), value(tried)))
+  local begun = system.now()
+  local ok, err, errnum = f:kvs_commit()
+  slowest = math.max(slowest, system.now() - begun)
+  if ok then
+    done[#done + 1] = tried
+  else
+    last_error = fault.check("kvs_commit", true, ok, err, errnum)
+    failed = failed + 1
+    -- As fast as that there would be nothing but failures.
+    f:rpc("kvs.ping", {}, { timeout = 0.01 })
+  end
+end
+fault.say("slowest", slowest / 1e6)
+fault.say("done", #done)
+fault.say("failed", failed, last_error or "-")
+fault.ready()
+
+local lost = 0
+for _, n in ipairs(done) do
+  local stored, err = f:kvs_get(("fault.k%d"):format(n))
+  if stored ~= value(n) then
+    lost = lost + 1
+    fault.say("lost", n, tostring(err))
+  end
+end
+fault.say("checked", #done)
+f:close()
+fault.done()

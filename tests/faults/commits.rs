@@ -1,0 +1,118 @@
+//! The KVS is reloaded, or its disk is full, while a script commits: what was
+//! reported done is there.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::instance::{Instance, new_folder, skipped};
+use crate::script::Script;
+use crate::{LIMIT, LOADED, host};
+
+#[test]
+fn a_commit_that_was_done_outlives_a_reload_of_the_kvs() {
+    let Some(instance) = Instance::start(1, &[]) else {
+        return;
+    };
+    let mut script = begin(&instance, "3", "64");
+    for _ in 0..2 {
+        sleep(Duration::from_millis(800));
+        instance.flux(&["module", "reload", "-f", "kvs"]);
+    }
+    let (done, failed) = reported(&mut script);
+    println!("{done} done, {failed} failed");
+    assert!(done > 0 && failed > 0, "{done} done, {failed} failed");
+    assert_eq!(check(script), done);
+}
+
+/// What does not fit on the disk stays in the broker's memory, where it is
+/// found while the broker lives.
+#[test]
+fn a_commit_that_was_done_is_there_when_the_disk_is_full() {
+    let Some(disk) = Disk::mount() else { return };
+    let statedir = format!("-Sstatedir={}", disk.folder.display());
+    let Some(instance) = Instance::start(1, &[&statedir]) else {
+        return;
+    };
+    let mut script = begin(&instance, "3", "16384");
+    let (done, failed) = reported(&mut script);
+    println!("{done} done, {failed} failed; {}", disk.usage());
+    assert!(disk.is_full(), "{}", disk.usage());
+    assert_eq!(check(script), done);
+    // It cannot end in order without a disk.
+    instance.kill(0);
+}
+
+fn begin(instance: &Instance, seconds: &str, size: &str) -> Script {
+    let mut command = host::command("commits.lua", &[seconds, size]);
+    command.env("FLUX_URI", instance.uri());
+    let mut script = Script::run(command, "commits.lua");
+    script.says("ready");
+    script.go();
+    script
+}
+
+/// How many commits were done, and how many failed; none took too long.
+fn reported(script: &mut Script) -> (usize, usize) {
+    let first = |words: String| words.split(' ').next().unwrap_or_default().to_owned();
+    let (_, slowest) = script.says("slowest");
+    let slowest = Duration::from_secs_f64(slowest.parse().expect("seconds"));
+    assert!(slowest < LIMIT * LOADED, "a commit took {slowest:?}");
+    let (_, done) = script.says("done");
+    let (_, failed) = script.says("failed");
+    println!("the last failure: {failed}");
+    let count = |words| first(words).parse().expect("a number");
+    (count(done), count(failed))
+}
+
+/// How many commits that were done are there; it is an error if one is not.
+fn check(mut script: Script) -> usize {
+    script.says("ready");
+    script.go();
+    let (_, checked) = script.says("checked");
+    script.finish();
+    checked.parse().expect("a number")
+}
+
+/// A disk with little room.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    fn mount() -> Option<Disk> {
+        let folder = new_folder();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "none"])
+            .arg(&folder)
+            .output();
+        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+            let _ = std::fs::remove_dir(&folder);
+            skipped("only root can mount a small disk");
+            return None;
+        }
+        Some(Disk { folder })
+    }
+
+    fn usage(&self) -> String {
+        let said = Command::new("df").arg(&self.folder).output().expect("df");
+        String::from_utf8_lossy(&said.stdout)
+            .trim()
+            .replace('\n', "; ")
+    }
+
+    fn is_full(&self) -> bool {
+        let usage = self.usage();
+        let mut words = usage.split_whitespace();
+        let percent = words.find_map(|word| word.strip_suffix('%')?.parse::<u32>().ok());
+        percent.is_some_and(|percent| percent > 90)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.folder).status();
+        let _ = std::fs::remove_dir(&self.folder);
+    }
+}

@@ -1,0 +1,197 @@
+//! A Lua process with the module, that a fault befalls. It says on its output
+//! how far it is; each line is noted with its time.
+
+use std::env::{
+    self,
+    consts::{DLL_PREFIX, DLL_SUFFIX},
+};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::installed::{Flux, find_in_path};
+use crate::instance::ends;
+
+/// How long a script may take for what no fault hurries.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The names that distributions have for the interpreter of this Lua, and its
+/// version. One of C has SIGPIPE as the system has it, deadly.
+const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
+    (&["lua5.1", "lua51", "lua"], "Lua 5.1")
+} else if cfg!(feature = "lua52") {
+    (&["lua5.2", "lua52", "lua"], "Lua 5.2")
+} else if cfg!(feature = "lua53") {
+    (&["lua5.3", "lua53", "lua"], "Lua 5.3")
+} else if cfg!(feature = "lua54") {
+    (&["lua5.4", "lua54", "lua"], "Lua 5.4")
+} else if cfg!(feature = "lua55") {
+    (&["lua5.5", "lua55", "lua"], "Lua 5.5")
+} else {
+    (&["luajit"], "LuaJIT")
+};
+
+/// What runs a script of this folder: the distribution's own interpreter, else
+/// the one built here.
+pub fn command(file: &str) -> [PathBuf; 2] {
+    [interpreter().clone(), folder().join(file)]
+}
+
+pub fn interpreter() -> &'static PathBuf {
+    static LUA: OnceLock<PathBuf> = OnceLock::new();
+    LUA.get_or_init(|| {
+        let (names, version) = SYSTEM_LUA;
+        let is_it = |lua: &PathBuf| {
+            let script = "print(jit and jit.version or _VERSION)";
+            let said = Command::new(lua).args(["-e", script]).output();
+            said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
+        };
+        let mut found = names.iter().filter_map(|name| find_in_path(name));
+        found
+            .find(is_it)
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_flux-lua").into())
+    })
+}
+
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")
+}
+
+/// By which a script finds this module, and no other, and libflux-core.
+pub fn environment() -> Vec<(&'static str, OsString)> {
+    let mut environment = vec![("FAULT_MODULE", module().into())];
+    if let Some(command) = Flux::find().and_then(|flux| flux.command()) {
+        let prefix = command.ancestors().nth(2).map(Path::to_owned);
+        environment.extend(prefix.map(|prefix| ("FLUX_PREFIX", prefix.into())));
+    }
+    environment
+}
+
+/// Beside this very program: one folder up is what `cargo build` last made.
+pub fn module() -> PathBuf {
+    let test = env::current_exe().expect("the path of this test");
+    test.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
+}
+
+pub struct Script {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<(Instant, String)>,
+}
+
+impl Script {
+    /// Start a script of this folder on the broker at `uri`.
+    pub fn start(file: &str, arguments: &[&str], uri: &str) -> Script {
+        let [lua, path] = command(file);
+        let mut command = Command::new(lua);
+        command.arg(path).args(arguments).env("FLUX_URI", uri);
+        Script::run(command, &format!("{file} {}", arguments.join(" ")))
+    }
+
+    pub fn run(mut command: Command, name: &str) -> Script {
+        let mut child = command
+            .envs(environment())
+            .env_remove("LUA_INIT")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("an interpreter");
+        let (sender, lines) = mpsc::channel();
+        let stdout = child.stdout.take().expect("a pipe");
+        let stderr = child.stderr.take().expect("a pipe");
+        let errors = sender.clone();
+        thread::spawn(move || note(stdout, &sender));
+        thread::spawn(move || note(stderr, &errors));
+        Script {
+            name: name.to_owned(),
+            stdin: child.stdin.take(),
+            child,
+            lines,
+        }
+    }
+
+    /// Let it go on from where it reads a line. When it was let.
+    pub fn go(&mut self) -> Instant {
+        let stdin = self.stdin.as_mut().expect("a pipe");
+        stdin.write_all(b"go\n").expect("a script that reads");
+        Instant::now()
+    }
+
+    /// The next line, which is to begin with this word: when it came, and what
+    /// else it says.
+    pub fn says(&mut self, word: &str) -> (Instant, String) {
+        self.says_within(word, PATIENCE)
+    }
+
+    /// The first word with what follows it, or the second alone.
+    pub fn says_either(&mut self, word: &str, end: &str) -> (Instant, Option<String>) {
+        let (when, line) = self.says("");
+        if line == end {
+            return (when, None);
+        }
+        let rest = line.strip_prefix(word);
+        let rest = rest.unwrap_or_else(|| panic!("{}: {line}", self.name));
+        (when, Some(rest.trim_start().to_owned()))
+    }
+
+    pub fn says_within(&mut self, word: &str, limit: Duration) -> (Instant, String) {
+        let Ok((when, line)) = self.lines.recv_timeout(limit) else {
+            let state = self.state();
+            panic!("{}: no '{word}' came within {limit:?}; {state}", self.name);
+        };
+        let name = &self.name;
+        let Some(rest) = line.strip_prefix(word) else {
+            let rest: Vec<_> = self.lines.try_iter().map(|(_, line)| line).collect();
+            panic!("{name}: '{word}' expected, got '{line}' {rest:?}");
+        };
+        (when, rest.trim_start().to_owned())
+    }
+
+    /// Nothing was said so far.
+    pub fn is_silent(&self) -> bool {
+        self.lines.try_recv().is_err()
+    }
+
+    /// It ends as a script should that has met no fault that it did not see.
+    pub fn finish(mut self) {
+        self.says("done");
+        self.stdin.take();
+        assert!(ends(&mut self.child, PATIENCE), "{}: it hangs", self.name);
+        let status = self.child.wait().expect("its end");
+        assert!(status.success(), "{}: {status}", self.name);
+    }
+
+    /// What the system says of it.
+    fn state(&mut self) -> String {
+        match self.child.try_wait() {
+            Ok(Some(status)) => format!("it ended with {status}"),
+            _ => "it still runs".to_owned(),
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn note(output: impl Read, to: &Sender<(Instant, String)>) {
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        // What this test program says as an interpreter.
+        if line.is_empty() || line.starts_with("running ") {
+            continue;
+        }
+        if to.send((Instant::now(), line)).is_err() {
+            return;
+        }
+    }
+}

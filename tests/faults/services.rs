@@ -1,0 +1,100 @@
+//! Modules that are removed with requests pending, services that another
+//! handle offered and does no more, and services that never answer.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::instance::Instance;
+use crate::script::Script;
+use crate::{LOADED, host, judge};
+
+/// What a script is given to come from its last word to the call that waits.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How much later than its timeout a call may end.
+const LATE: Duration = Duration::from_millis(50);
+
+#[test]
+fn removing_the_kvs_module_ends_the_requests_that_it_holds() {
+    let Some(instance) = Instance::start(1, &[]) else {
+        return;
+    };
+    let scripts = waiting(&instance, &["rpc_to_the_kvs", "recv_from_the_kvs"]);
+    instance.flux(&["module", "remove", "-f", "kvs"]);
+    let removed = Instant::now();
+    for script in scripts {
+        judge(script, removed);
+    }
+}
+
+/// kvs-watch goes without a word to those who watch, as `flux kvs get --watch`
+/// shows; so that a watch ends only with the broker.
+#[test]
+fn removing_the_kvs_watch_module_fails_new_watches_and_leaves_old_ones_to_the_broker() {
+    let Some(instance) = Instance::start(1, &[]) else {
+        return;
+    };
+    let calls = ["kvs_watch", "watch_dir", "kvswatcher", "iowatcher_of_a_key"];
+    let scripts = waiting(&instance, &calls);
+    instance.flux(&["module", "remove", "-f", "kvs-watch"]);
+    for call in calls {
+        let mut script = Script::start("services.lua", &[call], instance.uri());
+        script.says("ready");
+        let begun = script.go();
+        println!("{call} after the module: {:?}", judge(script, begun));
+    }
+    let killed = instance.kill(0);
+    for script in scripts {
+        judge(script, killed);
+    }
+}
+
+fn waiting(instance: &Instance, calls: &[&str]) -> Vec<Script> {
+    let start = |call: &&str| Script::start("services.lua", &[call], instance.uri());
+    let mut scripts: Vec<_> = calls.iter().map(start).collect();
+    for script in &mut scripts {
+        script.says("ready");
+        script.go();
+    }
+    sleep(SETTLE);
+    assert!(scripts.iter().all(|script| script.is_silent()), "they wait");
+    scripts
+}
+
+/// On a real instance, and on the embedded broker.
+fn everywhere(test: impl Fn(&str)) {
+    test("embed://");
+    if let Some(instance) = Instance::start(1, &[]) {
+        test(instance.uri());
+    }
+}
+
+/// The script times itself: `took`, how long, and how long was right.
+#[test]
+fn a_service_that_never_answers_ends_each_call_at_its_timeout() {
+    everywhere(|uri| {
+        let mut command = host::command("timeouts.lua", &[]);
+        command.env("FLUX_URI", uri);
+        let mut script = Script::run(command, uri);
+        let mut calls = 0;
+        while let (_, Some(times)) = script.says_either("took", "closed") {
+            let seconds = |word: &str| Duration::from_secs_f64(word.parse().expect("seconds"));
+            let (took, due) = times.split_once(' ').expect("two times");
+            let (took, due) = (seconds(took), seconds(due));
+            assert!(took >= due, "{uri}: {took:?} is before {due:?}");
+            assert!(took < due + LATE * LOADED, "{uri}: {took:?} for {due:?}");
+            calls += 1;
+        }
+        assert_eq!(calls, 21);
+        script.finish();
+    });
+}
+
+#[test]
+fn a_service_that_its_handle_took_away_is_not_there() {
+    everywhere(|uri| {
+        let mut script = Script::start("taken_away.lua", &[], uri);
+        script.says("ready");
+        let begun = script.go();
+        println!("{uri}: {:?}", judge(script, begun));
+    });
+}

@@ -1,0 +1,389 @@
+-- A script that waits in one of the calls that do, until its broker is gone;
+-- and what it may still do then.
+
+local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
+local flux = require "flux"
+local kvs = flux.kvs
+
+local case = arg[1]
+local f = assert(flux.new())
+local server = assert(flux.new())
+local service = ("fault-%s"):format(case)
+assert(server:rpc("service.add", { service = service }))
+
+local root = assert(f:kvsdir())
+
+-- Each prepares, and returns what waits. Nobody answers the service.
+local waits = {}
+
+function waits.rpc()
+  return function()
+    return f:rpc(service .. ".hang")
+  end
+end
+
+function waits.rpc_with_a_timeout()
+  return function()
+    return f:rpc(service .. ".hang", {}, { timeout = 60 })
+  end
+end
+
+function waits.recv_of_one_response()
+  local tag = assert(f:send(service .. ".hang"))
+  return function()
+    return f:recv(tag)
+  end
+end
+
+function waits.recv_of_a_response_with_a_timeout()
+  local tag = assert(f:send(service .. ".hang", {}, { timeout = 60 }))
+  return function()
+    return f:recv(tag)
+  end
+end
+
+function waits.recv()
+  return function()
+    return f:recv()
+  end
+end
+
+function waits.recvmsg()
+  return function()
+    return f:recvmsg()
+  end
+end
+
+function waits.recv_event()
+  assert(f:subscribe "fault")
+  return function()
+    return f:recv_event()
+  end
+end
+
+function waits.barrier()
+  return function()
+    return f:barrier(service, 2)
+  end
+end
+
+-- The one that counts is another process's in the last, and this one's here.
+function waits.barrier_of_others()
+  return function()
+    return f:barrier("fault-several", 3)
+  end
+end
+waits.barrier_of_others_too = waits.barrier_of_others
+
+local function put(key, value)
+  assert(f:kvs_put(key, value))
+  assert(f:kvs_commit())
+  return key
+end
+
+function waits.kvs_watch_of_what_is_not_there()
+  local dir = assert(f:kvsdir())
+  return function()
+    return kvs.watch(dir, service)
+  end
+end
+
+function waits.kvs_watch_of_a_change()
+  put(service, 1)
+  local dir = assert(f:kvsdir())
+  return function()
+    return kvs.watch(dir, service, 1)
+  end
+end
+
+function waits.watch_dir()
+  put(service .. ".a", 1)
+  local dir = assert(f:kvsdir(service))
+  return function()
+    return dir:watch_dir()
+  end
+end
+
+local function reactor(mode)
+  return function()
+    return f:reactor(mode)
+  end
+end
+
+function waits.reactor_with_a_msghandler()
+  assert(f:msghandler { pattern = "none", handler = print })
+  return reactor()
+end
+
+function waits.reactor_with_a_timer()
+  assert(f:timer { timeout = 60000, handler = print })
+  return reactor()
+end
+
+function waits.reactor_with_a_repeating_timer()
+  assert(f:timer { timeout = 5, oneshot = false, handler = function() end })
+  return reactor()
+end
+
+function waits.reactor_with_an_fdwatcher()
+  assert(f:fdwatcher { fd = 0, events = "r", handler = print })
+  return reactor()
+end
+
+function waits.reactor_with_an_iowatcher()
+  assert(f:iowatcher { fd = 0, handler = print })
+  return reactor()
+end
+
+function waits.reactor_with_an_iowatcher_of_a_key()
+  assert(f:iowatcher { key = service, handler = function() end })
+  return reactor()
+end
+
+function waits.reactor_with_a_statwatcher()
+  assert(f:statwatcher { path = "/nonexistent", interval = 60, handler = print })
+  return reactor()
+end
+
+function waits.reactor_with_a_sighandler()
+  assert(f:sighandler { sigmask = { 10 }, handler = print })
+  return reactor()
+end
+
+function waits.reactor_with_a_kvswatcher()
+  put(service, 1)
+  assert(f:kvswatcher { key = service, handler = function() end })
+  return reactor()
+end
+
+function waits.reactor_once()
+  assert(f:msghandler { pattern = "none", handler = print })
+  return reactor "once"
+end
+
+function waits.reactor_nowait_again_and_again()
+  assert(f:timer { timeout = 60000, handler = print })
+  return function()
+    local active, err
+    repeat
+      active, err = f:reactor "nowait"
+    until not active
+    return active, err
+  end
+end
+
+function waits.reactor_in_a_handler()
+  local results
+  assert(f:timer {
+    timeout = 0,
+    handler = function()
+      assert(f:timer { timeout = 60000, handler = print })
+      results = { f:reactor() }
+      f:reactor_stop()
+    end,
+  })
+  return function()
+    f:reactor()
+    return fault.unpack(results)
+  end
+end
+
+function waits.rpc_in_a_handler()
+  local results
+  assert(f:timer {
+    timeout = 0,
+    handler = function()
+      results = { f:rpc(service .. ".hang") }
+      f:reactor_stop()
+    end,
+  })
+  return function()
+    f:reactor()
+    return fault.unpack(results)
+  end
+end
+
+function waits.rpc_in_a_coroutine()
+  return coroutine.wrap(function()
+    return f:rpc(service .. ".hang")
+  end)
+end
+
+-- Calls that a broker answers at once, unless it has stopped.
+local calls = {}
+
+function calls.call_of_a_new_handle()
+  return function()
+    local new, err, errnum = flux.new()
+    if new then
+      return new:getattr "size"
+    end
+    return nil, err, errnum
+  end
+end
+
+function calls.getattr()
+  return function()
+    return f:getattr "broker.boot-method"
+  end
+end
+
+function calls.subscribe()
+  return function()
+    return f:subscribe "fault"
+  end
+end
+
+function calls.unsubscribe()
+  assert(f:subscribe "fault")
+  return function()
+    return f:unsubscribe "fault"
+  end
+end
+
+function calls.barrier_entry()
+  return function()
+    return f:barrier(service, 1)
+  end
+end
+
+function calls.kvs_get()
+  put(service, 1)
+  return function()
+    return f:kvs_get(service)
+  end
+end
+
+function calls.kvs_commit()
+  return function()
+    assert(f:kvs_put(service, 1))
+    return f:kvs_commit()
+  end
+end
+
+function calls.kvs_type()
+  put(service, 1)
+  return function()
+    return f:kvs_type(service)
+  end
+end
+
+function calls.kvsdir()
+  return function()
+    return f:kvsdir()
+  end
+end
+
+function calls.dir_index()
+  put(service .. ".a", 1)
+  local dir = assert(f:kvsdir(service))
+  return function()
+    -- A field has one value only.
+    return dir.a, "no more"
+  end
+end
+
+function calls.dir_commit()
+  put(service .. ".a", 1)
+  local dir = assert(f:kvsdir(service))
+  return function()
+    dir.a = 2
+    return kvs.commit(dir)
+  end
+end
+
+function calls.kvswatcher()
+  return function()
+    return f:kvswatcher { key = service, handler = print }
+  end
+end
+
+function calls.kz_open()
+  return function()
+    return f:kz_open(service, "w")
+  end
+end
+
+function calls.kz_write()
+  local kz = assert(f:kz_open(service, "w"))
+  return function()
+    return kz:write "text"
+  end
+end
+
+function calls.kz_read()
+  assert(f:kz_open(service, "w")):write "text"
+  local kz = assert(f:kz_open(service, "r"))
+  return function()
+    return kz:read()
+  end
+end
+
+function calls.kz_close()
+  local kz = assert(f:kz_open(service, "w"))
+  return function()
+    return kz:close()
+  end
+end
+
+-- The rest of what a script may call.
+local function afterwards()
+  local function fails(what, call)
+    fault.check(what, pcall(call))
+    fault.say("after", what)
+  end
+  for _, call in ipairs {
+    { "rpc", "broker.ping", {} },
+    { "rpc", "broker.ping", {}, { timeout = 60 } },
+    { "send", "broker.ping", {} },
+    { "recv" },
+    { "recvmsg" },
+    { "sendevent", "fault" },
+    { "recv_event" },
+    { "subscribe", "fault" },
+    { "unsubscribe", "fault" },
+    { "getattr", "broker.boot-method" },
+    { "barrier", "fault", 1 },
+    { "barrier", "fault", 2 },
+    { "kvs_get", "fault" },
+    { "kvs_type", "fault" },
+    { "kvsdir" },
+    { "kz_open", "fault", "w" },
+    { "kvswatcher", { key = "fault", handler = print } },
+    { "log", "info", "text" },
+  } do
+    local method = call[1]
+    fails(method, function()
+      return f[method](f, fault.unpack(call, 2))
+    end)
+  end
+  fails("kvs_commit", function()
+    f:kvs_put("fault", 1)
+    return f:kvs_commit()
+  end)
+  fails("dir:commit", function()
+    root.fault = 1
+    return root:commit()
+  end)
+  fails("dir:watch_dir", function()
+    return root:watch_dir()
+  end)
+  for _, mode in ipairs { "nowait", "once", "forever" } do
+    fails("reactor " .. mode, function()
+      f:timer { timeout = 60000, handler = print }
+      return f:reactor(mode ~= "forever" and mode or nil)
+    end)
+  end
+  fails("new", flux.new)
+end
+
+local call = assert(waits[case] or calls[case], case)()
+fault.ready()
+fault.meet(case, call)
+afterwards()
+f:close()
+fault.say "closed"
+server = nil
+collectgarbage()
+collectgarbage()
+fault.done()
