@@ -6,7 +6,7 @@ use std::any::Any;
 use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Error, Failure, Push, Result, State, Writer, lua_State, sys};
+use super::{Error, Push, Result, State, Writer, lua_State, sys};
 
 /// Define `extern "C-unwind"` entry points: `name => rust_function`.
 #[macro_export]
@@ -32,7 +32,8 @@ enum End {
 }
 
 /// Run an entry point's body and give its results, or its error, to Lua. `'a`
-/// is the call: what is borrowed for it ends with this function.
+/// is the call: what is borrowed for it ends with this function. There is one
+/// of it for every entry point, so all that is the same in them is elsewhere.
 ///
 /// # Safety
 /// Lua called, with `raw`, a C function whose frame owns nothing.
@@ -45,7 +46,20 @@ where
     let state = unsafe { State::new(raw) };
     match run(state, body) {
         End::Return(count) => count,
-        // SAFETY: a value is on top; `run` has dropped all it owned.
+        // SAFETY: what it says is on top; `run` has dropped all it owned.
+        end => unsafe { jump(raw, end) },
+    }
+}
+
+/// Leave with an error.
+///
+/// # Safety
+/// `end` is an error, what it raises is on top, and no frame owns anything.
+#[cold]
+unsafe fn jump(raw: *mut lua_State, end: End) -> c_int {
+    match end {
+        End::Return(count) => count,
+        // SAFETY: by the contract.
         End::Raise => unsafe { sys::lua_error(raw) },
         // SAFETY: a string is on top and stays there until the jump.
         End::RaiseArgument(index) => unsafe {
@@ -70,17 +84,51 @@ pub unsafe fn finalize(raw: *mut lua_State, body: fn(State<'_>)) -> c_int {
 
 /// All that owns something happens in here; it returns with nothing owned.
 fn run<'a, R: Push>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> End {
-    let outcome = catch_unwind(AssertUnwindSafe(|| body(state)))
-        .unwrap_or_else(|panic| Err(Error::Raise(format!("internal error: {}", said(&*panic)))));
-    match outcome {
-        Ok(mut results) => give(state, &mut results),
-        Err(Error::Failure(mut failure)) => give::<Failure>(state, &mut failure),
-        Err(Error::RaiseTop) => {
+    let mut body = Some(body);
+    let mut outcome = None;
+    let failed = guard(state, &mut || {
+        if let Some(body) = body.take() {
+            outcome = Some(body(state)?);
+        }
+        Ok(())
+    });
+    match (failed, &mut outcome) {
+        (Some(end), _) => end,
+        (None, None) => End::Return(0),
+        (None, Some(results)) if std::mem::needs_drop::<R>() => give(state, results),
+        (None, Some(results)) => {
+            // SAFETY: nothing between here and Lua owns anything: the caller's
+            // outcome is this value, which has no destructor.
+            let writer = unsafe { Writer::new(state.raw()) };
+            End::Return(results.push(&writer))
+        }
+    }
+}
+
+/// Do the work behind the barrier that no panic passes; how the call ends, if
+/// the work failed.
+fn guard(state: State<'_>, work: &mut dyn FnMut() -> Result<()>) -> Option<End> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(refuse(state, error)),
+        Err(panic) => {
+            let text = format!("internal error: {}", said(&*panic));
+            Some(refuse(state, Error::Raise(text)))
+        }
+    }
+}
+
+/// Push what the error gives to Lua.
+#[cold]
+fn refuse(state: State<'_>, error: Error) -> End {
+    match error {
+        Error::Failure(mut failure) => give(state, &mut failure),
+        Error::RaiseTop => {
             come_back(state);
             End::Raise
         }
-        Err(Error::Raise(message)) => raise(state, &message),
-        Err(Error::Argument { index, message }) => match push_text(state, message.as_bytes()) {
+        Error::Raise(message) => raise(state, &message),
+        Error::Argument { index, message } => match push_text(state, message.as_bytes()) {
             End::Return(_) => End::RaiseArgument(index),
             failed => failed,
         },
@@ -96,15 +144,9 @@ fn come_back(state: State<'_>) {
     }
 }
 
-/// Push the results, under protection where a jump would skip a destructor.
-/// Either way they see the call's stack, its arguments at their indices.
-fn give<P: Push>(state: State<'_>, results: &mut P) -> End {
-    if !std::mem::needs_drop::<P>() {
-        // SAFETY: nothing between here and Lua owns anything: the caller's
-        // outcome is this value, which has no destructor.
-        let writer = unsafe { Writer::new(state.raw()) };
-        return End::Return(results.push(&writer));
-    }
+/// Push results that own something: under protection, as a jump would skip
+/// their destructor. They see the call's stack, its arguments at their indices.
+fn give(state: State<'_>, results: &mut dyn Push) -> End {
     if let Some(count) = results.push_at_once(state) {
         return End::Return(count);
     }
