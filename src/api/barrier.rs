@@ -12,15 +12,14 @@
 //! and no service can count `nprocs` of them before that many have entered.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::process;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
-
-use crate::backend::object::Object;
+use crate::backend::ids::TagSet;
+use crate::backend::object::{self, Field, Object};
 use crate::backend::reactor::ROLE_OWNER;
 use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
 
@@ -29,9 +28,12 @@ const NAMESPACE: Option<&str> = Some("primary");
 
 /// The request to `barrier.enter`, the service of brokers before 0.79.
 pub fn service_request(name: &str, nprocs: u32) -> Vec<u8> {
-    json!({ "name": name, "nprocs": nprocs, "internal": false })
-        .to_string()
-        .into_bytes()
+    let request = object::write(&[
+        ("internal", Field::Boolean(false)),
+        ("name", Field::Text(name)),
+        ("nprocs", Field::Integer(nprocs.into())),
+    ]);
+    request.into_bytes()
 }
 
 /// Enter the barrier `name`, and wait there for `nprocs` to.
@@ -63,7 +65,7 @@ pub struct Barrier {
     role: RefCell<Role>,
     /// Matchtags of the services that it asked to be counted by, the last of
     /// them that of its role.
-    asked: RefCell<HashSet<u32>>,
+    asked: RefCell<TagSet>,
     left: Cell<bool>,
     takeovers: Cell<u32>,
 }
@@ -97,10 +99,11 @@ struct Place {
 }
 
 impl Place {
-    fn to_json(&self) -> Vec<u8> {
-        json!({ "rank": self.rank, "service": self.service })
-            .to_string()
-            .into_bytes()
+    fn to_json(&self) -> String {
+        object::write(&[
+            ("rank", Field::Integer(self.rank.into())),
+            ("service", Field::Text(&self.service)),
+        ])
     }
 
     fn from_json(text: &[u8]) -> Option<Place> {
@@ -145,7 +148,10 @@ impl Barrier {
 
     /// Ask to be counted.
     fn ask(&self, place: Place) -> Result<()> {
-        let request = json!({ "id": self.id, "nprocs": self.nprocs }).to_string();
+        let request = object::write(&[
+            ("id", Field::Text(&self.id)),
+            ("nprocs", Field::Integer(self.nprocs.into())),
+        ]);
         let topic = format!("{}.enter", place.service);
         let matchtag = self
             .link
@@ -172,12 +178,13 @@ impl Barrier {
             announced: false,
             waiting: HashMap::new(),
         }));
-        self.write(|transaction| transaction.put(0, &self.topic, &place.to_json()))?;
-        self.link.send_event(&self.topic, Some(&place.to_json()))
+        self.write(|transaction| transaction.put(0, &self.topic, place.to_json().as_bytes()))?;
+        self.link
+            .send_event(&self.topic, Some(place.to_json().as_bytes()))
     }
 
     fn call(&self, topic: &str, service: &str) -> Result<()> {
-        let request = json!({ "service": service }).to_string();
+        let request = object::write(&[("service", Field::Text(service))]);
         let future = self
             .link
             .rpc(topic, Some(request.as_bytes()), NODEID_ANY, 0)?;

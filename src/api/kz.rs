@@ -8,12 +8,10 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::Rc;
 
-use serde_json::json;
-
 use super::handle::Handle;
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, handle};
-use crate::backend::object::Object;
+use crate::backend::object::{self, Field, Object};
 use crate::backend::{self, Future, base64, kvs_flags};
 use crate::lua::{
     Class, ClassInfo, Error, Integer, Key, Push, Result, State, Text, Writer, lua_CFunction,
@@ -58,10 +56,11 @@ pub struct Block {
 }
 
 impl Block {
-    fn to_json(data: &[u8], eof: bool) -> Vec<u8> {
-        json!({ "data": base64::encode(data), "eof": eof })
-            .to_string()
-            .into_bytes()
+    fn to_json(data: &[u8], eof: bool) -> String {
+        object::write(&[
+            ("data", Field::Text(&base64::encode(data))),
+            ("eof", Field::Boolean(eof)),
+        ])
     }
 
     fn from_json(text: &[u8]) -> backend::Result<Block> {
@@ -122,7 +121,7 @@ impl Kz {
     fn put(&self, data: &[u8], eof: bool) -> Result<Box<dyn Future>> {
         let backend = self.0.handle.backend()?;
         let mut transaction = backend.transaction()?;
-        transaction.put(0, &self.next_key(), &Block::to_json(data, eof))?;
+        transaction.put(0, &self.next_key(), Block::to_json(data, eof).as_bytes())?;
         let committed = backend.commit(None, 0, transaction.as_mut())?;
         self.0.next.set(self.0.next.get() + 1);
         self.0.eof.set(eof);
@@ -151,7 +150,9 @@ impl Drop for Inner {
         let key = format!("{}.{:06}", self.key, self.next.get());
         if let Ok(backend) = self.handle.backend()
             && let Ok(mut transaction) = backend.transaction()
-            && transaction.put(0, &key, &Block::to_json(b"", true)).is_ok()
+            && transaction
+                .put(0, &key, Block::to_json(b"", true).as_bytes())
+                .is_ok()
         {
             let _ = backend.commit(None, 0, transaction.as_mut());
         }

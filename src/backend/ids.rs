@@ -1,10 +1,17 @@
 //! Maps by a number that this process gave out, which nobody can choose so
 //! that they collide: their hash is a multiplication.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 pub type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
+/// Matchtags, of requests that this process sent.
+pub type TagMap<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
+pub type TagSet = HashSet<u32, BuildHasherDefault<IdHasher>>;
+
+/// Ids by what they wait for (a time, a descriptor), then older first. What
+/// they stand for is in an [`IdMap`].
+pub type Order = BTreeSet<(u64, u64)>;
 
 #[derive(Default)]
 pub struct IdHasher(u64);
@@ -14,6 +21,10 @@ impl Hasher for IdHasher {
         for byte in bytes {
             self.write_u64(self.0 ^ u64::from(*byte));
         }
+    }
+
+    fn write_u32(&mut self, tag: u32) {
+        self.write_u64(tag.into());
     }
 
     /// The table takes high and low bits of the hash: each id moves both.

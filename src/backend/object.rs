@@ -1,44 +1,124 @@
-//! JSON objects that others wrote, read one level at a time: what is not asked
-//! for stays the text that it is. A tree of all of it would take a hundred
-//! times the memory of a text that is made for that.
+//! JSON objects. Those that others wrote are read one level at a time: what is
+//! not asked for stays the text that it is. A tree of all of it would take a
+//! hundred times the memory of a text that is made for that. Those that are
+//! sent are written straight from their fields.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
-/// An object's fields; of equal names the last.
-pub struct Object<'t>(BTreeMap<String, &'t RawValue>);
+/// An object's fields, sorted by name; of equal names the last.
+pub struct Object<'t>(Vec<(String, &'t str)>);
 
 impl<'t> Object<'t> {
     /// None for what is no JSON object.
     pub fn parse(text: &'t [u8]) -> Option<Object<'t>> {
-        serde_json::from_slice(text).ok().map(Object)
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(text).ok()?;
+        let fields = fields.into_iter().map(|(name, json)| (name, json.get()));
+        Some(Object(fields.collect()))
     }
 
     pub fn object(&self, name: &str) -> Option<Object<'t>> {
-        Object::parse(self.value(name)?.as_bytes())
+        Object::parse(self.json(name)?.as_bytes())
     }
 
     /// A string's text.
     pub fn text(&self, name: &str) -> Option<String> {
-        serde_json::from_str(self.value(name)?).ok()
+        text(self.json(name)?)
     }
 
     pub fn boolean(&self, name: &str) -> Option<bool> {
-        serde_json::from_str(self.value(name)?).ok()
+        self.json(name)?.parse().ok()
+    }
+
+    /// A number that is written as an integer, and in the range of 64 bits.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.json(name)?.parse().ok()
     }
 
     pub fn number(&self, name: &str) -> Option<u32> {
-        serde_json::from_str(self.value(name)?).ok()
+        self.integer(name)?.try_into().ok()
     }
 
-    /// The fields that are objects, and those that are not as `None`.
-    pub fn objects(&self) -> impl Iterator<Item = (&str, Option<Object<'t>>)> {
-        let fields = self.0.iter();
-        fields.map(|(name, value)| (name.as_str(), Object::parse(value.get().as_bytes())))
+    /// The JSON text of a field.
+    pub fn json(&self, name: &str) -> Option<&'t str> {
+        let at = self.0.binary_search_by(|(n, _)| n.as_str().cmp(name));
+        at.ok().map(|at| self.0[at].1)
     }
 
-    fn value(&self, name: &str) -> Option<&'t str> {
-        self.0.get(name).map(|value| value.get())
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
+
+    /// The fields with their JSON texts, sorted by name.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &'t str)> {
+        self.0.iter().map(|(name, json)| (name.as_str(), *json))
+    }
+}
+
+/// The text of a JSON string; `None` for what is none.
+pub fn text(json: &str) -> Option<String> {
+    serde_json::from_str(json).ok()
+}
+
+/// The items of a JSON array, as JSON; `None` for what is none.
+pub fn items(json: &str) -> Option<Vec<&str>> {
+    let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    Some(items.into_iter().map(RawValue::get).collect())
+}
+
+/// What a field that is written holds.
+pub enum Field<'a> {
+    Text(&'a str),
+    Integer(i64),
+    Boolean(bool),
+    /// What is JSON already.
+    Json(&'a str),
+}
+
+/// An object with these fields, in their order.
+pub fn write(fields: &[(&str, Field<'_>)]) -> String {
+    let mut out = String::from("{");
+    for (name, field) in fields {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        write_text(&mut out, name);
+        out.push(':');
+        match field {
+            Field::Text(text) => write_text(&mut out, text),
+            Field::Json(json) => out += json,
+            // Writing to a String does not fail.
+            Field::Integer(n) => drop(write!(out, "{n}")),
+            Field::Boolean(b) => drop(write!(out, "{b}")),
+        }
+    }
+    out.push('}');
+    out
+}
+
+/// An array of what is JSON already.
+pub fn write_items(items: &[String]) -> String {
+    ["[", &items.join(","), "]"].concat()
+}
+
+/// Append a text as a JSON string.
+pub fn write_text(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+        *out += &rest[..at];
+        match rest.as_bytes()[at] {
+            b'"' => *out += "\\\"",
+            b'\\' => *out += "\\\\",
+            b'\n' => *out += "\\n",
+            b'\r' => *out += "\\r",
+            b'\t' => *out += "\\t",
+            control => drop(write!(out, "\\u{control:04x}")),
+        }
+        rest = &rest[at + 1..];
+    }
+    *out += rest;
+    out.push('"');
 }

@@ -18,7 +18,7 @@ pub fn dir_entries(treeobj: &[u8]) -> Result<Vec<(String, EntryKind)>> {
     let Some(data) = object.object("data") else {
         return Err(malformed("a directory without data"));
     };
-    data.objects()
+    data.fields()
         .map(|(name, entry)| Ok((name.to_owned(), kind(entry)?)))
         .collect()
 }
@@ -33,8 +33,8 @@ pub fn symlink_target(treeobj: &[u8]) -> Result<(Option<String>, String)> {
     }
 }
 
-fn kind(entry: Option<Object<'_>>) -> Result<EntryKind> {
-    let kind = entry.and_then(|entry| entry.text("type"));
+fn kind(entry: &str) -> Result<EntryKind> {
+    let kind = Object::parse(entry.as_bytes()).and_then(|entry| entry.text("type"));
     match kind.as_deref() {
         Some("dir" | "dirref") => Ok(EntryKind::Dir),
         Some("val" | "valref") => Ok(EntryKind::Value),

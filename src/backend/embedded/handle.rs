@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
+use super::super::object::{self, Field};
 use super::super::reactor::{Callback, RunMode, Source, Watcher};
 use super::super::{
     self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, NODEID_ANY, NODEID_UPSTREAM,
@@ -249,11 +248,14 @@ impl Handle for Embedded {
             } else {
                 Decode::Bytes
             };
-            let request = json!({ "key": key, "namespace": namespace, "flags": flags });
-            let request = request.to_string().into_bytes();
+            let request = object::write(&[
+                ("flags", Field::Integer(flags.into())),
+                ("key", Field::Text(key)),
+                ("namespace", Field::Text(&namespace)),
+            ]);
             return self.call(
                 "kvs-watch.lookup",
-                Some(&request),
+                Some(request.as_bytes()),
                 NODEID_ANY,
                 rpc_flags,
                 decode,

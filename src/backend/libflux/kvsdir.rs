@@ -68,7 +68,7 @@ impl FluxKvsdir {
             }
             (self.api.flux_kvsitr_destroy)(itr);
         }
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 }

@@ -1,12 +1,10 @@
 //! Commits: a transaction's operations, applied to a root directory one after
 //! the other. Errors are errnos; a commit carries no error text.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::super::super::kvs_flags;
+use super::super::super::object::{self, Object};
 use super::Namespace;
 use super::key::{ROOT, normalize};
 use super::tree::Dir;
@@ -39,50 +37,51 @@ pub(in super::super) struct Committed {
     pub rootref: String,
     pub rootseq: i32,
     pub owner: u32,
-    /// The normalized keys of its operations.
-    pub keys: BTreeSet<String>,
+    /// The normalized keys of its operations, sorted, each once.
+    pub keys: Vec<String>,
 }
 
 impl Committed {
     pub(super) fn new(namespace: &Namespace, ops: &[Op]) -> Committed {
+        let keys = ops.iter().map(|op| normalize(&op.key).into_owned());
+        let mut keys: Vec<String> = keys.collect();
+        keys.sort_unstable();
+        keys.dedup();
         Committed {
             rootref: namespace.rootref.clone(),
             rootseq: namespace.rootseq,
             owner: namespace.owner,
-            keys: ops
-                .iter()
-                .map(|op| normalize(&op.key).into_owned())
-                .collect(),
+            keys,
         }
     }
 }
 
 /// The operations in a `kvs.commit` request.
-pub(in super::super) fn decode_ops(ops: &Json) -> Vec<Op> {
-    let ops = ops.as_array().into_iter().flatten();
-    ops.map(|op| {
+pub(in super::super) fn decode_ops(ops: &str) -> Vec<Op> {
+    let ops = object::items(ops).unwrap_or_default();
+    let ops = ops.into_iter().map(|op| {
         decode_op(op).unwrap_or(Op {
             key: String::new(),
             change: Change::Invalid(libc::EPROTO),
         })
-    })
-    .collect()
+    });
+    ops.collect()
 }
 
-fn decode_op(op: &Json) -> Option<Op> {
-    let fields = op.as_object().filter(|fields| fields.len() == 3)?;
-    let key = fields.get("key")?.as_str()?;
-    let flags = fields.get("flags")?.as_i64()?;
-    let dirent = fields.get("dirent")?;
+fn decode_op(op: &str) -> Option<Op> {
+    let fields = Object::parse(op.as_bytes()).filter(|fields| fields.len() == 3)?;
+    let key = fields.text("key")?;
+    let flags = fields.integer("flags")?;
+    let dirent = fields.json("dirent")?;
     let appends = flags & i64::from(kvs_flags::APPEND) != 0;
     let change = match treeobj::decode(dirent) {
-        _ if dirent.is_null() => Change::Unlink,
+        _ if dirent == "null" => Change::Unlink,
         Ok(Entry::Value(value)) if appends => Change::Append(value.bytes()),
         _ if appends => Change::Invalid(libc::EPROTO),
         Ok(entry) => Change::Put(entry),
         Err(errnum) => Change::Invalid(errnum),
     };
-    let key = super::super::services::before_nul(key).to_owned();
+    let key = super::super::services::before_nul(&key).to_owned();
     Some(Op { key, change })
 }
 

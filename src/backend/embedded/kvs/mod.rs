@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde_json::json;
-
+use super::super::object::{self, Field};
 use super::super::{Error, Result};
 use super::message::Message;
 
@@ -44,7 +43,7 @@ pub(super) struct Kvs {
 }
 
 #[derive(Default)]
-struct Namespaces(BTreeMap<String, Namespace>);
+struct Namespaces(BTreeMap<String, Box<Namespace>>);
 
 /// A namespace as others see it.
 pub(super) struct Namespace {
@@ -62,7 +61,7 @@ impl Kvs {
     pub fn new() -> Kvs {
         let mut namespaces = Namespaces::default();
         let primary = Namespace::new(Dir::default(), super::message::userid(), 0);
-        namespaces.0.insert(PRIMARY.into(), primary);
+        namespaces.0.insert(PRIMARY.into(), Box::new(primary));
         Kvs {
             namespaces,
             watches: Watches::default(),
@@ -77,7 +76,7 @@ impl Kvs {
 
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Namespace)> {
         let namespaces = self.namespaces.0.iter();
-        namespaces.map(|(name, namespace)| (name.as_str(), namespace))
+        namespaces.map(|(name, namespace)| (name.as_str(), &**namespace))
     }
 
     /// Create a namespace whose root is one that this KVS has or had.
@@ -96,7 +95,9 @@ impl Kvs {
             return Err(Error::with_detail(libc::EINVAL, text));
         };
         let namespace = Namespace::new(root, owner, flags);
-        self.namespaces.0.insert(name.to_owned(), namespace);
+        self.namespaces
+            .0
+            .insert(name.to_owned(), Box::new(namespace));
         self.watches.start(&self.namespaces, name);
         self.namespaces.get(name)
     }
@@ -180,63 +181,58 @@ impl Kvs {
     }
 
     /// The payload of `kvs.stats-get`.
-    pub fn stats(&self) -> serde_json::Value {
-        let namespaces: serde_json::Map<_, _> = self
-            .namespaces()
-            .map(|(name, namespace)| {
-                let stats = json!({
-                    "#versionwaiters": namespace.waiting.len(),
-                    "#no-op stores": 0,
-                    "#transactions": 0,
-                    "#readytransactions": 0,
-                    "store revision": namespace.rootseq,
-                });
-                (name.to_owned(), stats)
-            })
-            .collect();
-        let pending: usize = self.namespaces().map(|(_, ns)| ns.waiting.len()).sum();
-        json!({
-            "cache": {
-                "obj size total (MiB)": 0.0,
-                "obj size (KiB)": Stats::default().to_json(),
-                "#obj dirty": 0,
-                "#obj incomplete": 0,
-                "#faults": 0,
-            },
-            "namespace": namespaces,
-            "transaction-opcount": { "commit": self.commit_stats.to_json() },
-            "pending_requests": pending,
-        })
+    pub fn stats(&self) -> String {
+        let stats = self.namespaces().map(|(name, namespace)| {
+            let stats = object::write(&[
+                ("#no-op stores", Field::Integer(0)),
+                ("#readytransactions", Field::Integer(0)),
+                ("#transactions", Field::Integer(0)),
+                ("#versionwaiters", count(namespace.waiting.len())),
+                ("store revision", Field::Integer(namespace.rootseq.into())),
+            ]);
+            (name, stats)
+        });
+        let pending = self.namespaces().map(|(_, ns)| ns.waiting.len()).sum();
+        let commits = self.commit_stats.to_json();
+        object::write(&[
+            ("cache", Field::Json(&cache_stats())),
+            ("namespace", Field::Json(&by_namespace(stats.collect()))),
+            ("pending_requests", count(pending)),
+            (
+                "transaction-opcount",
+                Field::Json(&object::write(&[("commit", Field::Json(&commits))])),
+            ),
+        ])
     }
 
     /// The payload of `kvs-watch.stats-get`.
-    pub fn watch_stats(&self) -> serde_json::Value {
+    pub fn watch_stats(&self) -> String {
         let counts = self.watches.counts();
-        let watchers: usize = counts.iter().map(|(_, count)| count).sum();
-        let namespaces: serde_json::Map<_, _> = counts
-            .iter()
-            .map(|&(name, count)| {
-                let namespace = self.namespaces.0.get(name);
-                let stats = json!({
-                    "owner": namespace.map_or(-1, |ns| ns.owner as i32),
-                    "rootseq": namespace.map_or(-1, |ns| ns.rootseq),
-                    "rootref": namespace.map_or("(null)", |ns| &ns.rootref),
-                    "watchers": count,
-                });
-                (name.to_owned(), stats)
-            })
-            .collect();
-        json!({
-            "watchers": watchers,
-            "namespace-count": namespaces.len(),
-            "namespaces": namespaces,
-        })
+        let watchers = counts.iter().map(|(_, count)| count).sum();
+        let stats = counts.iter().map(|&(name, watchers)| {
+            let namespace = self.namespaces.0.get(name);
+            let owner = namespace.map_or(-1, |ns| ns.owner as i32);
+            let rootseq = namespace.map_or(-1, |ns| ns.rootseq);
+            let rootref = namespace.map_or("(null)", |ns| &ns.rootref);
+            let stats = object::write(&[
+                ("owner", Field::Integer(owner.into())),
+                ("rootref", Field::Text(rootref)),
+                ("rootseq", Field::Integer(rootseq.into())),
+                ("watchers", count(watchers)),
+            ]);
+            (name, stats)
+        });
+        object::write(&[
+            ("namespace-count", count(counts.len())),
+            ("namespaces", Field::Json(&by_namespace(stats.collect()))),
+            ("watchers", count(watchers)),
+        ])
     }
 }
 
 impl Namespaces {
     fn get(&self, name: &str) -> Result<&Namespace> {
-        self.0.get(name).ok_or_else(no_namespace)
+        self.0.get(name).map(Box::as_ref).ok_or_else(no_namespace)
     }
 
     fn known_root(&self, rootref: &str) -> Option<Dir> {
@@ -284,12 +280,39 @@ impl Namespace {
         self.waiting.retain(|(wanted, request)| {
             let waits = rootseq < *wanted;
             if !waits {
-                let payload = json!({ "rootseq": rootseq, "rootref": rootref });
-                request.respond(0, Some(payload.to_string().as_bytes()));
+                let payload = object::write(&[
+                    ("rootref", Field::Text(rootref)),
+                    ("rootseq", Field::Integer(rootseq.into())),
+                ]);
+                request.respond(0, Some(payload.as_bytes()));
             }
             waits
         });
     }
+}
+
+fn count(n: usize) -> Field<'static> {
+    Field::Integer(n as i64)
+}
+
+/// The statistics of a cache of blobs, which this KVS has no need of.
+fn cache_stats() -> String {
+    let sizes = Stats::default().to_json();
+    object::write(&[
+        ("#faults", Field::Integer(0)),
+        ("#obj dirty", Field::Integer(0)),
+        ("#obj incomplete", Field::Integer(0)),
+        ("obj size (KiB)", Field::Json(&sizes)),
+        ("obj size total (MiB)", Field::Json("0.0")),
+    ])
+}
+
+fn by_namespace(stats: Vec<(&str, String)>) -> String {
+    let fields = stats
+        .iter()
+        .map(|(name, stats)| (*name, Field::Json(stats)));
+    let fields: Vec<_> = fields.collect();
+    object::write(&fields)
 }
 
 fn no_namespace() -> Error {

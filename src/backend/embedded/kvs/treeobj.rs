@@ -4,13 +4,15 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::super::super::kvs_flags;
 use super::super::sha1::Digest;
 use super::tree::Dir;
 use super::value::{Entry, Symlink, Value};
 use crate::backend::base64;
+use crate::backend::object::{self, Object, write_text};
+
+/// How deep directories can be within one object: as deep as JSON is read.
+const MAX_DEPTH: usize = 60;
 
 const VAL_START: &str = r#"{"data":""#;
 const VAL_END: &str = r#"","type":"val","ver":1}"#;
@@ -100,42 +102,41 @@ fn write_refs(text: &mut String, kind: &str, digests: &[Digest]) {
     let _ = write!(text, r#"{{"data":["{refs}"],"type":"{kind}","ver":1}}"#);
 }
 
-fn write_text(text: &mut String, value: &str) {
-    *text += &Json::from(value).to_string();
-}
-
 /// The entry that a client's object stands for, or the errno that a commit of
 /// it ends with. References cannot be followed: what they name is not kept.
-pub(in super::super) fn decode(object: &Json) -> Result<Entry, i32> {
-    let fields = object.as_object().filter(|fields| fields.len() == 3);
+pub(in super::super) fn decode(object: &str) -> Result<Entry, i32> {
+    decode_within(object, MAX_DEPTH)
+}
+
+/// The same of an object that may have directories in it, so deep.
+fn decode_within(object: &str, depth: usize) -> Result<Entry, i32> {
+    let fields = Object::parse(object.as_bytes()).filter(|fields| fields.len() == 3);
     let fields = fields.ok_or(libc::EINVAL)?;
-    if fields.get("ver").and_then(Json::as_i64) != Some(1) {
+    if fields.integer("ver") != Some(1) {
         return Err(libc::EINVAL);
     }
-    let kind = fields.get("type").and_then(Json::as_str);
-    let data = fields.get("data").ok_or(libc::EINVAL)?;
-    match kind {
+    let kind = fields.text("type");
+    let data = fields.json("data").ok_or(libc::EINVAL)?;
+    match kind.as_deref() {
         Some("val") => {
-            let data = data.as_str().ok_or(libc::EINVAL)?;
+            let data = object::text(data).ok_or(libc::EINVAL)?;
             let bytes = base64::decode(data.as_bytes()).ok_or(libc::EPROTO)?;
             Ok(Entry::Value(Value::new(bytes.into())))
         }
         Some("dir") => {
-            let data = data.as_object().ok_or(libc::EINVAL)?;
+            let data = Object::parse(data.as_bytes()).ok_or(libc::EINVAL)?;
+            let below = depth.checked_sub(1).ok_or(libc::EPROTO)?;
             let mut dir = Dir::default();
-            for (name, object) in data {
-                dir = dir.with(name, decode(object)?);
+            for (name, object) in data.fields() {
+                dir = dir.with(name, decode_within(object, below)?);
             }
             Ok(Entry::Dir(dir))
         }
         Some("symlink") => decode_symlink(data),
         Some("valref" | "dirref") => {
-            let refs = data.as_array().filter(|refs| !refs.is_empty());
-            let are_refs = |refs: &Vec<Json>| {
-                let mut texts = refs.iter().map(|r| r.as_str());
-                texts.all(|text| text.is_some_and(is_blobref))
-            };
-            match refs.is_some_and(are_refs) {
+            let refs = object::items(data).filter(|refs| !refs.is_empty());
+            let is_ref = |json: &str| object::text(json).is_some_and(|text| is_blobref(&text));
+            match refs.is_some_and(|refs| refs.into_iter().all(is_ref)) {
                 true => Err(libc::ENOTSUP),
                 false => Err(libc::EINVAL),
             }
@@ -144,14 +145,14 @@ pub(in super::super) fn decode(object: &Json) -> Result<Entry, i32> {
     }
 }
 
-fn decode_symlink(data: &Json) -> Result<Entry, i32> {
-    let target = data.get("target").and_then(Json::as_str);
-    let namespace = match data.get("namespace") {
-        Some(namespace) => Some(namespace.as_str().ok_or(libc::EINVAL)?.to_owned()),
+fn decode_symlink(data: &str) -> Result<Entry, i32> {
+    let data = Object::parse(data.as_bytes()).ok_or(libc::EINVAL)?;
+    let namespace = match data.json("namespace") {
+        Some(namespace) => Some(object::text(namespace).ok_or(libc::EINVAL)?),
         None => None,
     };
     Ok(Entry::Symlink(Arc::new(Symlink {
         namespace,
-        target: target.ok_or(libc::EINVAL)?.to_owned(),
+        target: data.text("target").ok_or(libc::EINVAL)?,
     })))
 }

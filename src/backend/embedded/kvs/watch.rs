@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::super::super::ids::IdMap;
 use super::super::super::{Error, Result, kvs_flags};
 use super::super::message::{FLAG_STREAMING, Message};
 use super::Namespaces;
@@ -28,14 +29,14 @@ type RequestId = (u64, u32);
 pub(super) struct Watches {
     next: u64,
     /// By namespace, which need not exist yet.
-    sets: BTreeMap<String, WatchSet>,
+    sets: BTreeMap<String, Box<WatchSet>>,
     by_request: HashMap<RequestId, (String, u64)>,
 }
 
-/// One namespace's watchers, by age, and which of them a commit concerns.
+/// One namespace's watchers, and which of them a commit concerns.
 #[derive(Default)]
 struct WatchSet {
-    watchers: BTreeMap<u64, Watcher>,
+    watchers: IdMap<Watcher>,
     by_key: HashMap<String, BTreeSet<u64>>,
     /// Those that look at every commit.
     full: BTreeSet<u64>,
@@ -113,23 +114,25 @@ impl Watches {
         let Some(set) = self.sets.get_mut(namespace) else {
             return;
         };
-        let finished: Vec<u64> = set
-            .watchers
-            .iter_mut()
-            .filter_map(|(&id, watcher)| {
-                (watcher.start(namespaces, namespace) == Next::Finished).then_some(id)
-            })
-            .collect();
+        let mut finished = Vec::new();
+        for id in set.by_age() {
+            let watcher = set.watchers.get_mut(&id);
+            if watcher.is_some_and(|w| w.start(namespaces, namespace) == Next::Finished) {
+                finished.push(id);
+            }
+        }
         self.remove(namespace, &finished);
     }
 
     /// A commit changed these keys.
-    pub fn notify(&mut self, namespaces: &Namespaces, namespace: &str, keys: &BTreeSet<String>) {
+    pub fn notify(&mut self, namespaces: &Namespaces, namespace: &str, keys: &[String]) {
         let Some(set) = self.sets.get_mut(namespace) else {
             return;
         };
         let by_key = keys.iter().filter_map(|key| set.by_key.get(key)).flatten();
-        let concerned: BTreeSet<u64> = by_key.chain(&set.full).copied().collect();
+        let mut concerned: Vec<u64> = by_key.chain(&set.full).copied().collect();
+        concerned.sort_unstable();
+        concerned.dedup();
         let mut finished = Vec::new();
         for id in concerned {
             let watcher = set.watchers.get_mut(&id);
@@ -145,7 +148,7 @@ impl Watches {
         let Some(set) = self.sets.remove(namespace) else {
             return;
         };
-        for watcher in set.watchers.values() {
+        for watcher in set.by_age().iter().filter_map(|id| set.watchers.get(id)) {
             watcher.request.respond_error(error);
             self.by_request.remove(&request_id(&watcher.request));
         }
@@ -193,6 +196,13 @@ impl Watches {
 }
 
 impl WatchSet {
+    /// All of them, older first.
+    fn by_age(&self) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.watchers.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     fn remove(&mut self, id: u64) -> Option<Watcher> {
         let watcher = self.watchers.remove(&id)?;
         self.full.remove(&id);

@@ -1,10 +1,10 @@
 //! `attr.*`: broker attributes. Those that a broker has from the start are
 //! computed when asked for; only what was set or removed is kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use serde_json::json;
-
+use super::super::super::ids::IdMap;
+use super::super::super::object::{self, Field};
 use super::super::super::{Error, Result};
 use super::super::broker::{self, State};
 use super::super::message::{Message, userid};
@@ -106,7 +106,7 @@ const MAX_LOG_LEVEL: i64 = 7;
 
 /// What was set at a rank, or removed there (`None`).
 #[derive(Default)]
-pub(in super::super) struct Attributes(HashMap<u32, HashMap<String, Option<String>>>);
+pub(in super::super) struct Attributes(IdMap<HashMap<String, Option<String>>>);
 
 pub(super) fn call(
     state: &mut State,
@@ -118,19 +118,25 @@ pub(super) fn call(
         "get" => {
             let fields = Fields::of(request)?;
             let name = fields.text("name")?;
-            let value = state.attribute(rank, name)?;
-            let flags = flags(name).unwrap_or(0) & IMMUTABLE;
-            done(&json!({ "value": value, "flags": flags }))
+            let value = state.attribute(rank, &name)?;
+            let flags = flags(&name).unwrap_or(0) & IMMUTABLE;
+            done(&[
+                ("flags", Field::Integer(flags.into())),
+                ("value", Field::Text(&value)),
+            ])
         }
-        "list" => done(&json!({ "names": state.attribute_names(rank) })),
+        "list" => {
+            let names = object::write_items(&state.attribute_names(rank));
+            done(&[("names", Field::Json(&names))])
+        }
         "set" => set(state, rank, &Fields::of(request)?),
-        "rm" => remove(state, rank, Fields::of(request)?.text("name")?),
+        "rm" => remove(state, rank, &Fields::of(request)?.text("name")?),
         _ => Err(unknown_method(request)),
     }
 }
 
 fn set(state: &mut State, rank: u32, fields: &Fields) -> Result<Outcome> {
-    let name = fields.text("name")?;
+    let name = &fields.text("name")?;
     let value = fields.text("value")?;
     let force = fields.optional_flag("force")?.unwrap_or(false);
     let Some(flags) = flags(name) else {
@@ -151,7 +157,7 @@ fn set(state: &mut State, rank: u32, fields: &Fields) -> Result<Outcome> {
     if exists && flags & IMMUTABLE != 0 {
         return Err(Error::new(libc::EPERM));
     }
-    state.attributes.change(rank, name, Some(value.to_owned()));
+    state.attributes.change(rank, name, Some(value));
     Ok(Outcome::Done(None))
 }
 
@@ -177,7 +183,7 @@ fn flags(name: &str) -> Option<u8> {
 
 impl Attributes {
     fn change(&mut self, rank: u32, name: &str, value: Option<String>) {
-        let attributes = self.0.entry(rank).or_default();
+        let attributes = self.0.entry(rank.into()).or_default();
         attributes.insert(name.to_owned(), value);
     }
 }
@@ -185,7 +191,7 @@ impl Attributes {
 impl State {
     /// An attribute's value at `rank`; ENOENT if it has none.
     pub fn attribute(&self, rank: u32, name: &str) -> Result<String> {
-        let changes = self.attributes.0.get(&rank);
+        let changes = self.attributes.0.get(&rank.into());
         let value = match changes.and_then(|changes| changes.get(name)) {
             Some(changed) => changed.clone(),
             None => self.builtin_attribute(rank, name),
@@ -193,13 +199,21 @@ impl State {
         value.ok_or(Error::new(libc::ENOENT))
     }
 
-    fn attribute_names(&self, rank: u32) -> BTreeSet<&str> {
-        let set = self.attributes.0.get(&rank).into_iter().flatten();
+    /// The names of the attributes that have a value, as JSON, in their order.
+    fn attribute_names(&self, rank: u32) -> Vec<String> {
+        let set = self.attributes.0.get(&rank.into()).into_iter().flatten();
         let known = KNOWN.iter().map(|(name, _)| *name);
-        set.map(|(name, _)| name.as_str())
-            .chain(known)
-            .filter(|name| self.attribute(rank, name).is_ok())
-            .collect()
+        let mut names: Vec<String> = Vec::new();
+        for name in set.map(|(name, _)| name.as_str()).chain(known) {
+            if self.attribute(rank, name).is_ok() {
+                let mut json = String::new();
+                object::write_text(&mut json, name);
+                names.push(json);
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     fn builtin_attribute(&self, rank: u32, name: &str) -> Option<String> {

@@ -1,7 +1,6 @@
 //! `event.*`: publishing, and what a handle subscribes to.
 
-use serde_json::json;
-
+use super::super::super::object::Field;
 use super::super::super::{Error, Result};
 use super::super::broker::State;
 use super::super::message::Message;
@@ -30,16 +29,16 @@ pub(super) fn publish(state: &mut State, rank: u32, request: &Message) -> Result
     let payload = (!payload.is_empty()).then(|| payload.strip_suffix(b"\0").unwrap_or(&payload));
     let event = Message::event(topic.as_bytes().into(), payload, request.rolemask);
     let seq = state.publish(0, &event);
-    done(&json!({ "seq": seq }))
+    done(&[("seq", Field::Integer(seq))])
 }
 
 pub(super) fn subscribe(state: &mut State, sender: u64, request: &Message) -> Result<()> {
     let fields = Fields::of(request)?;
-    state.subscribe(sender, fields.text("topic")?);
+    state.subscribe(sender, &fields.text("topic")?);
     Ok(())
 }
 
 pub(super) fn unsubscribe(state: &mut State, sender: u64, request: &Message) -> Result<()> {
     let fields = Fields::of(request)?;
-    state.unsubscribe(sender, fields.text("topic")?)
+    state.unsubscribe(sender, &fields.text("topic")?)
 }

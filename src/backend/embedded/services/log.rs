@@ -1,11 +1,11 @@
 //! `log.*`: each rank's log, a ring of RFC 5424 lines. Nothing is written
 //! outside the process's memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
-
+use super::super::super::ids::IdMap;
+use super::super::super::object::Field;
 use super::super::super::{Error, Result};
 use super::super::broker::State;
 use super::super::message::{FLAG_STREAMING, Message};
@@ -23,7 +23,7 @@ const DEFAULT_SEVERITY: u32 = 6;
 const MAX_APPNAME: usize = 48;
 
 #[derive(Default)]
-pub(in super::super) struct Logs(HashMap<u32, Log>);
+pub(in super::super) struct Logs(IdMap<Log>);
 
 #[derive(Default)]
 struct Log {
@@ -65,12 +65,12 @@ pub(super) fn call(
         }
         "stats-get" => {
             let log = state.logs.at(rank);
-            done(&json!({
-                "ring-used": log.ring.len(),
-                "count": log.count,
-                "local": log.local,
-                "remote": log.remote,
-            }))
+            done(&[
+                ("count", Field::Integer(log.count as i64)),
+                ("local", Field::Integer(log.local as i64)),
+                ("remote", Field::Integer(log.remote as i64)),
+                ("ring-used", Field::Integer(log.ring.len() as i64)),
+            ])
         }
         _ => Err(unknown_method(request)),
     }
@@ -92,7 +92,7 @@ impl Logs {
     }
 
     fn at(&mut self, rank: u32) -> &mut Log {
-        self.0.entry(rank).or_default()
+        self.0.entry(rank.into()).or_default()
     }
 
     fn append(&mut self, rank: u32, line: &[u8]) {

@@ -1,8 +1,7 @@
 //! The services that every rank offers, and how their requests are read.
 //! Each answers as the broker's own does, down to the error texts.
 
-use serde_json::{Map, Value};
-
+use super::super::object::{self, Field, Object};
 use super::super::{Error, Result};
 use super::broker::State;
 use super::message::Message;
@@ -80,11 +79,11 @@ pub(super) fn call_local(state: &mut State, sender: u64, request: &Message) -> O
         b"event.unsubscribe" => Some(event::unsubscribe(state, sender, request)),
         b"service.add" => Some(
             Fields::of(request)
-                .and_then(|fields| state.add_service(sender, fields.text("service")?)),
+                .and_then(|fields| state.add_service(sender, &fields.text("service")?)),
         ),
         b"service.remove" => Some(
             Fields::of(request)
-                .and_then(|fields| state.remove_service(sender, fields.text("service")?)),
+                .and_then(|fields| state.remove_service(sender, &fields.text("service")?)),
         ),
         _ => None,
     }
@@ -109,35 +108,39 @@ fn protocol_error() -> Error {
     Error::new(libc::EPROTO)
 }
 
-/// A response with a payload.
-fn done(payload: &Value) -> Result<Outcome> {
-    Ok(Outcome::Done(Some(payload.to_string().into_bytes())))
+/// A response with these fields as its payload.
+fn done(fields: &[(&str, Field<'_>)]) -> Result<Outcome> {
+    Ok(done_with(object::write(fields)))
+}
+
+fn done_with(payload: String) -> Outcome {
+    Outcome::Done(Some(payload.into_bytes()))
 }
 
 /// A request's payload, which must be a JSON object. What is missing or of
 /// another type is EPROTO.
-struct Fields(Map<String, Value>);
+struct Fields<'t>(Object<'t>);
 
-impl Fields {
-    fn of(request: &Message) -> Result<Fields> {
+impl<'t> Fields<'t> {
+    fn of(request: &'t Message) -> Result<Fields<'t>> {
         let payload = request.payload.as_deref().ok_or_else(protocol_error)?;
-        let fields = serde_json::from_slice(payload).map_err(|_| protocol_error())?;
-        Ok(Fields(fields))
+        Object::parse(payload)
+            .map(Fields)
+            .ok_or_else(protocol_error)
     }
 
-    fn value(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+    fn json(&self, name: &str) -> Option<&'t str> {
+        self.0.json(name)
     }
 
-    fn text(&self, name: &str) -> Result<&str> {
+    fn text(&self, name: &str) -> Result<String> {
         self.optional_text(name)?.ok_or_else(protocol_error)
     }
 
-    fn optional_text(&self, name: &str) -> Result<Option<&str>> {
-        let value = self.value(name).map(|value| value.as_str());
-        value
-            .map(|v| v.map(before_nul).ok_or_else(protocol_error))
-            .transpose()
+    fn optional_text(&self, name: &str) -> Result<Option<String>> {
+        self.optional(name, |fields| {
+            fields.text(name).map(|text| before_nul(&text).to_owned())
+        })
     }
 
     /// As a C int, so cut to 32 bits.
@@ -146,10 +149,7 @@ impl Fields {
     }
 
     fn optional_int(&self, name: &str) -> Result<Option<i32>> {
-        let value = self.value(name).map(|value| value.as_i64());
-        value
-            .map(|v| v.map(|v| v as i32).ok_or_else(protocol_error))
-            .transpose()
+        self.optional(name, |fields| fields.integer(name).map(|n| n as i32))
     }
 
     fn flag(&self, name: &str) -> Result<bool> {
@@ -157,8 +157,18 @@ impl Fields {
     }
 
     fn optional_flag(&self, name: &str) -> Result<Option<bool>> {
-        let value = self.value(name).map(|value| value.as_bool());
-        value.map(|v| v.ok_or_else(protocol_error)).transpose()
+        self.optional(name, |fields| fields.boolean(name))
+    }
+
+    fn optional<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Object<'t>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        match self.0.json(name) {
+            Some(_) => read(&self.0).map(Some).ok_or_else(protocol_error),
+            None => Ok(None),
+        }
     }
 }
 

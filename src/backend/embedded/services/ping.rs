@@ -1,8 +1,7 @@
 //! `*.ping`: the request's payload back, with what the service knows of the
 //! request.
 
-use serde_json::Value;
-
+use super::super::super::object::{self, Field, Object};
 use super::super::super::{Error, Result};
 use super::super::broker::State;
 use super::super::message::Message;
@@ -15,17 +14,28 @@ pub(super) fn ping(
     request: &Message,
 ) -> Result<Outcome> {
     let payload = request.payload.as_deref().ok_or_else(protocol_error)?;
-    let mut fields = match serde_json::from_slice(payload) {
-        Ok(Value::Object(fields)) => fields,
-        // What a broker says of an array.
-        Ok(Value::Array(_)) => return Err(Error::new(libc::ENOMEM)),
-        _ => return Err(protocol_error()),
+    let Some(sent) = Object::parse(payload) else {
+        let text = std::str::from_utf8(payload).ok();
+        return Err(match text.and_then(object::items) {
+            // What a broker says of an array.
+            Some(_) => Error::new(libc::ENOMEM),
+            None => protocol_error(),
+        });
     };
-    fields.insert("route".into(), route(state, rank, service, request).into());
-    fields.insert("userid".into(), request.userid.into());
-    fields.insert("rolemask".into(), request.rolemask.into());
-    fields.insert("rank".into(), rank.into());
-    done(&Value::Object(fields))
+    let route = route(state, rank, service, request);
+    let own = [
+        ("rank", Field::Integer(rank.into())),
+        ("rolemask", Field::Integer(request.rolemask.into())),
+        ("route", Field::Text(&route)),
+        ("userid", Field::Integer(request.userid.into())),
+    ];
+    let is_own = |name: &str| own.iter().any(|(own, _)| *own == name);
+    let others = sent.fields().filter(|(name, _)| !is_own(name));
+    let mut fields: Vec<_> = others
+        .map(|(name, json)| (name, Field::Json(json)))
+        .collect();
+    fields.extend(own);
+    done(&fields)
 }
 
 /// The hops as short ids, from the sender to the module.
