@@ -2,7 +2,6 @@
 //! the log. Its other methods are in the files named after what they do.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
 use std::rc::Rc;
@@ -12,7 +11,7 @@ use super::watcher::Watcher;
 use super::{
     arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
 };
-use crate::backend::ids::IdMap;
+use crate::backend::ids::{IdMap, TagMap};
 use crate::backend::reactor::RunMode;
 use crate::backend::{self, Transaction};
 use crate::lua::{
@@ -34,7 +33,7 @@ struct Inner {
     /// What was put since the last commit.
     pending: RefCell<Option<Box<dyn Transaction>>>,
     /// When the requests that were sent with a timeout are given up, by matchtag.
-    deadlines: RefCell<HashMap<u32, Instant>>,
+    deadlines: RefCell<TagMap<Instant>>,
     /// The way back into Lua.
     gate: Gate,
     /// By which what a handler raised is found again.
@@ -122,7 +121,7 @@ impl Handle {
         pending
     }
 
-    pub fn deadlines(&self) -> std::cell::RefMut<'_, HashMap<u32, Instant>> {
+    pub fn deadlines(&self) -> std::cell::RefMut<'_, TagMap<Instant>> {
         self.0.deadlines.borrow_mut()
     }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::super::ids::IdMap;
 use super::super::{Error, NODEID_ANY, Result};
 use super::kvs::Kvs;
 use super::message::{FLAG_NORESPONSE, FLAG_UPSTREAM, Message, ROLE_LOCAL};
@@ -27,7 +28,7 @@ pub(super) struct State {
     pub logs: Logs,
     pub kvs: Kvs,
     next_endpoint: u64,
-    endpoints: BTreeMap<u64, Endpoint>,
+    endpoints: IdMap<Endpoint>,
     /// Services that handles registered, at their ranks.
     services: HashMap<(u32, String), u64>,
     event_seq: i64,
@@ -140,7 +141,7 @@ impl State {
             logs: Logs::default(),
             kvs: Kvs::new(),
             next_endpoint: 0,
-            endpoints: BTreeMap::new(),
+            endpoints: IdMap::default(),
             services: HashMap::new(),
             event_seq: 0,
         }

@@ -1,11 +1,12 @@
 //! A handle's queue of received messages, filled from any thread and emptied
 //! by the one that owns the handle. Decides nothing about routing.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::super::ids::TagSet;
 use super::super::system::EventFd;
 use super::super::{Error, MATCHTAG_NONE, Match, Result, msgtype};
 use super::message::Message;
@@ -41,7 +42,7 @@ struct Inner {
     lanes: [VecDeque<Queued>; LANES.len()],
     arrivals: u64,
     /// Matchtags whose last response is still to come, and to be discarded.
-    given_up: HashSet<u32>,
+    given_up: TagSet,
     closed: bool,
     /// The owner's reactor waits for the alarm.
     asleep: bool,

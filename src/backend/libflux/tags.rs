@@ -1,7 +1,7 @@
 //! The matchtags of one handle that are still out, and when each may be used
 //! again. Calls no libflux: says what is to be freed, or discarded.
 
-use std::collections::HashSet;
+use super::super::ids::TagSet;
 
 /// A tag is in one set at most, and in none while it is free.
 ///
@@ -12,11 +12,11 @@ use std::collections::HashSet;
 #[derive(Default)]
 pub struct Tags {
     /// Of futures that live: they free theirs.
-    held: HashSet<u32>,
+    held: TagSet,
     /// Of requests sent without a future: freed with the last response.
-    sent: HashSet<u32>,
+    sent: TagSet,
     /// Of futures and requests given up: their responses are discarded, the last frees.
-    given_up: HashSet<u32>,
+    given_up: TagSet,
 }
 
 impl Tags {

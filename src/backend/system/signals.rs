@@ -6,7 +6,6 @@
 //! command, and they would be lost meanwhile.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
@@ -23,6 +22,9 @@ mod held;
 /// Signal numbers are 1 to this, so that a set of them fits 64 bits.
 const MAX: i32 = 64;
 
+/// Something of each signal, by its number.
+type BySignal<T> = [T; MAX as usize + 1];
+
 /// A listener as the handler sees it. Slots are never freed, only used again,
 /// so that the handler may walk over them at any time.
 struct Slot {
@@ -38,7 +40,7 @@ static SLOTS: Slot = Slot::new();
 /// How many handlers are running, on all threads.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 /// The signals that are handled here.
-static ACTIONS: Mutex<BTreeMap<i32, Action>> = Mutex::new(BTreeMap::new());
+static ACTIONS: Mutex<BySignal<Option<Action>>> = Mutex::new([const { None }; MAX as usize + 1]);
 
 struct Action {
     listeners: usize,
@@ -51,7 +53,7 @@ pub struct Listener {
     held: Held,
     slot: &'static Slot,
     /// How many subscriptions each signal has here.
-    subscriptions: RefCell<BTreeMap<i32, usize>>,
+    subscriptions: RefCell<BySignal<usize>>,
 }
 
 /// A signal that a listener hears of while this lives.
@@ -95,7 +97,7 @@ impl Listener {
             event,
             held,
             slot,
-            subscriptions: RefCell::default(),
+            subscriptions: RefCell::new([0; MAX as usize + 1]),
         }))
     }
 
@@ -107,12 +109,12 @@ impl Listener {
         if !(1..=MAX).contains(&signum) {
             return Err(Error::new(libc::EINVAL));
         }
-        let mut subscriptions = self.subscriptions.borrow_mut();
-        if !subscriptions.contains_key(&signum) {
+        let count = &mut self.subscriptions.borrow_mut()[signum as usize];
+        if *count == 0 {
             acquire(signum)?;
             self.slot.wanted.fetch_or(bit(signum), SeqCst);
         }
-        *subscriptions.entry(signum).or_default() += 1;
+        *count += 1;
         if held::is_held(signum) {
             self.held.add(signum)?;
         } else {
@@ -154,15 +156,11 @@ impl Drop for Listener {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut subscriptions = self.listener.subscriptions.borrow_mut();
-        let Some(count) = subscriptions.get_mut(&self.signum) else {
-            return;
-        };
+        let count = &mut self.listener.subscriptions.borrow_mut()[self.signum as usize];
         *count -= 1;
         if *count > 0 {
             return;
         }
-        subscriptions.remove(&self.signum);
         if held::is_held(self.signum) {
             // While our action is in place: it may be pending.
             self.listener.held.remove(self.signum);
@@ -176,27 +174,30 @@ impl Drop for Subscription {
 
 /// Whether some listener of the process hears of the signal.
 pub fn is_heard(signum: i32) -> bool {
-    actions().contains_key(&signum)
+    let actions = actions();
+    let action = usize::try_from(signum).ok().and_then(|n| actions.get(n));
+    action.is_some_and(Option::is_some)
 }
 
 fn bit(signum: i32) -> u64 {
     1 << (signum - 1)
 }
 
-fn actions() -> MutexGuard<'static, BTreeMap<i32, Action>> {
+fn actions() -> MutexGuard<'static, BySignal<Option<Action>>> {
     ACTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Have the signal handled here, for one more listener.
 fn acquire(signum: i32) -> Result<()> {
     let mut actions = actions();
-    if let Some(action) = actions.get_mut(&signum) {
+    let action = &mut actions[signum as usize];
+    if let Some(action) = action {
         action.listeners += 1;
         return Ok(());
     }
     let before = set_action(signum, &own_action())?;
     let listeners = 1;
-    actions.insert(signum, Action { listeners, before });
+    *action = Some(Action { listeners, before });
     Ok(())
 }
 
@@ -204,7 +205,8 @@ fn acquire(signum: i32) -> Result<()> {
 /// unless someone else has taken it since.
 fn release(signum: i32) {
     let mut actions = actions();
-    let Some(action) = actions.get_mut(&signum) else {
+    let handled = &mut actions[signum as usize];
+    let Some(action) = handled else {
         return;
     };
     action.listeners -= 1;
@@ -217,7 +219,7 @@ fn release(signum: i32) {
         // It was valid a moment ago.
         let _ = set_action(signum, &foreign);
     }
-    actions.remove(&signum);
+    *handled = None;
 }
 
 /// What a signal with listeners does. System calls that it meets go on, and no

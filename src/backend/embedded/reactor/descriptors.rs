@@ -1,17 +1,18 @@
 //! File descriptors that are waited for, level-triggered. One that its owner
 //! closes is reported once, as an error, and never polled again.
 
-use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
 use super::super::super::Result;
+use super::super::super::ids::{IdMap, Order};
 use super::super::super::reactor::{Callback, Event, poll};
 use super::super::super::system::{self, poll_entry};
 
 #[derive(Default)]
 pub(super) struct Descriptors {
-    /// By descriptor, then older first.
-    watchers: BTreeMap<(RawFd, u64), Descriptor>,
+    watchers: IdMap<Descriptor>,
+    /// By descriptor.
+    order: Order,
     closed: usize,
 }
 
@@ -29,12 +30,14 @@ impl Descriptors {
             closed: false,
             callback,
         };
-        self.watchers.insert((fd, id), descriptor);
+        self.watchers.insert(id, descriptor);
+        self.order.insert((fd as u64, id));
         Ok(())
     }
 
     pub fn remove(&mut self, fd: RawFd, id: u64) -> Option<Descriptor> {
-        let descriptor = self.watchers.remove(&(fd, id))?;
+        let descriptor = self.watchers.remove(&id)?;
+        self.order.remove(&(fd as u64, id));
         self.closed -= usize::from(descriptor.closed);
         Some(descriptor)
     }
@@ -45,8 +48,9 @@ impl Descriptors {
 
     /// What to poll: one entry a descriptor.
     pub fn poll_entries(&self, polled: &mut Vec<libc::pollfd>) {
-        for (&(fd, _), descriptor) in &self.watchers {
-            let events = descriptor.poll_events();
+        for &(fd, id) in &self.order {
+            let fd = fd as RawFd;
+            let events = self.watchers.get(&id).map_or(0, Descriptor::poll_events);
             // A descriptor that is polled for nothing still reports its errors,
             // which nobody would take.
             if events == 0 {
@@ -60,12 +64,13 @@ impl Descriptors {
     }
 
     /// Report each watcher whose descriptor is ready, with what for.
-    pub fn ready(&mut self, polled: &[libc::pollfd], mut report: impl FnMut(RawFd, u64, i32)) {
+    pub fn ready(&mut self, polled: &[libc::pollfd], mut report: impl FnMut(u64, i32)) {
         for entry in polled.iter().filter(|entry| entry.revents != 0) {
-            let watchers = self
-                .watchers
-                .range_mut((entry.fd, 0)..=(entry.fd, u64::MAX));
-            for (&(fd, id), descriptor) in watchers {
+            let fd = entry.fd as u64;
+            for &(_, id) in self.order.range((fd, 0)..=(fd, u64::MAX)) {
+                let Some(descriptor) = self.watchers.get_mut(&id) else {
+                    continue;
+                };
                 let events = descriptor.ready(entry.revents);
                 if events == 0 {
                     continue;
@@ -74,13 +79,13 @@ impl Descriptors {
                     descriptor.closed = true;
                     self.closed += 1;
                 }
-                report(fd, id, events);
+                report(id, events);
             }
         }
     }
 
-    pub fn call(&self, fd: RawFd, id: u64, events: i32) -> Option<(Callback, Event)> {
-        let descriptor = self.watchers.get(&(fd, id))?;
+    pub fn call(&self, id: u64, events: i32) -> Option<(Callback, Event)> {
+        let descriptor = self.watchers.get(&id)?;
         Some((descriptor.callback.clone(), Event::Fd(events)))
     }
 }

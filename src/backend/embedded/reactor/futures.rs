@@ -1,9 +1,9 @@
 //! Futures with a continuation: which response is whose, and which are ready
 //! to be continued.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::super::super::ids::IdMap;
+use super::super::super::ids::{IdMap, Order, TagMap};
 use super::super::super::reactor::Continuation;
 use super::super::future::Response;
 use super::super::message::Message;
@@ -12,9 +12,9 @@ use super::super::message::Message;
 pub(super) struct Futures {
     futures: IdMap<Continued>,
     /// Whose next response has which matchtag.
-    tags: HashMap<u32, u64>,
+    tags: TagMap<u64>,
     /// The fulfilled, in the order in which they were.
-    ready: BTreeMap<u64, u64>,
+    ready: Order,
     next_ready: u64,
     active: usize,
 }
@@ -102,7 +102,7 @@ impl Futures {
     /// Take the future that has been ready longest. One that has ended is
     /// forgotten by that.
     pub fn next(&mut self) -> Option<Call> {
-        let (_, &id) = self.ready.first_key_value()?;
+        let &(_, id) = self.ready.first()?;
         self.not_ready(id);
         let continued = self.futures.get_mut(&id)?;
         let call = Call {
@@ -145,7 +145,7 @@ impl Futures {
     fn make_ready(&mut self, id: u64) {
         let place = self.next_ready;
         self.next_ready += 1;
-        self.ready.insert(place, id);
+        self.ready.insert((place, id));
         self.change(id, |future| future.ready = Some(place));
     }
 
@@ -153,7 +153,7 @@ impl Futures {
         let mut place = None;
         self.change(id, |future| place = future.ready.take());
         if let Some(place) = place {
-            self.ready.remove(&place);
+            self.ready.remove(&(place, id));
         }
     }
 

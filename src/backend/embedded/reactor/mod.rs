@@ -57,13 +57,13 @@ struct Sources {
 
 /// Something that happened, in the order in which libflux calls it.
 enum Pending {
-    Signal(i32, u64),
+    Signal(u64),
     /// A future is fulfilled.
     Continuation,
     /// The queue may have a message.
     Message,
     Timer(u64),
-    Descriptor(RawFd, u64, i32),
+    Descriptor(u64, i32),
 }
 
 /// A watcher's place among the sources.
@@ -180,14 +180,14 @@ impl Reactor {
         let mut pending = self.pending.borrow_mut();
         if signals.is_some() && polled.first().is_some_and(|entry| entry.revents != 0) {
             let received = sources.signals.received();
-            pending.extend(received.map(|(signum, id)| Pending::Signal(signum, id)));
+            pending.extend(received.map(Pending::Signal));
         }
         pending.push_back(Pending::Continuation);
         pending.push_back(Pending::Message);
         let expired = sources.timers.expire(Instant::now());
         pending.extend(expired.into_iter().map(Pending::Timer));
-        sources.descriptors.ready(&polled, |fd, id, events| {
-            pending.push_back(Pending::Descriptor(fd, id, events));
+        sources.descriptors.ready(&polled, |id, events| {
+            pending.push_back(Pending::Descriptor(id, events));
         });
         Ok(())
     }
@@ -236,11 +236,9 @@ impl Reactor {
     /// Whether there was something to call, its watcher not dropped since.
     fn handle(&self, pending: Pending) -> bool {
         let call = match pending {
-            Pending::Signal(signum, id) => self.sources.borrow().signals.call(signum, id),
+            Pending::Signal(id) => self.sources.borrow().signals.call(id),
             Pending::Timer(id) => self.sources.borrow_mut().timers.call(id),
-            Pending::Descriptor(fd, id, events) => {
-                self.sources.borrow().descriptors.call(fd, id, events)
-            }
+            Pending::Descriptor(id, events) => self.sources.borrow().descriptors.call(id, events),
             Pending::Message => return self.handle_message(),
             Pending::Continuation => return self.handle_future(),
         };

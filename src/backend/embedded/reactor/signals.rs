@@ -1,9 +1,9 @@
 //! The signals that a handle's watchers wait for. One listener hears of all.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::super::super::Result;
+use super::super::super::ids::{IdMap, Order};
 use super::super::super::reactor::{Callback, Event};
 use super::super::super::system::poll_entry;
 use super::super::super::system::signals::{Listener, Subscription};
@@ -12,8 +12,9 @@ use super::super::super::system::signals::{Listener, Subscription};
 pub(super) struct Signals {
     /// There while a watcher is.
     listener: Option<Rc<Listener>>,
-    /// By signal, then older first.
-    watchers: BTreeMap<(i32, u64), Signal>,
+    watchers: IdMap<Signal>,
+    /// By signal.
+    order: Order,
 }
 
 pub(super) struct Signal {
@@ -32,12 +33,14 @@ impl Signals {
             _subscription: listener.subscribe(signum)?,
         };
         self.listener = Some(listener);
-        self.watchers.insert((signum, id), signal);
+        self.watchers.insert(id, signal);
+        self.order.insert((signum as u64, id));
         Ok(())
     }
 
     pub fn remove(&mut self, signum: i32, id: u64) -> Option<Signal> {
-        let signal = self.watchers.remove(&(signum, id))?;
+        let signal = self.watchers.remove(&id)?;
+        self.order.remove(&(signum as u64, id));
         if self.watchers.is_empty() {
             self.listener = None;
         }
@@ -54,14 +57,17 @@ impl Signals {
     }
 
     /// The watchers whose signal was received since the last time.
-    pub fn received(&self) -> impl Iterator<Item = (i32, u64)> + '_ {
+    pub fn received(&self) -> impl Iterator<Item = u64> + '_ {
         let received = self.listener.as_ref().map(|listener| listener.take());
-        let watchers = self.watchers.keys().copied();
-        watchers.filter(move |&(signum, _)| received.as_ref().is_some_and(|r| r(signum)))
+        let watchers = self.order.iter();
+        watchers.filter_map(move |&(signum, id)| {
+            let is_received = received.as_ref().is_some_and(|r| r(signum as i32));
+            is_received.then_some(id)
+        })
     }
 
-    pub fn call(&self, signum: i32, id: u64) -> Option<(Callback, Event)> {
-        let signal = self.watchers.get(&(signum, id))?;
+    pub fn call(&self, id: u64) -> Option<(Callback, Event)> {
+        let signal = self.watchers.get(&id)?;
         Some((signal.callback.clone(), Event::Signal))
     }
 }

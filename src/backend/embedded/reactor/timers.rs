@@ -1,10 +1,9 @@
 //! Timers, and what is done at a timer's pace: comparing a path's status.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::super::super::Result;
-use super::super::super::ids::IdMap;
+use super::super::super::ids::{IdMap, Order};
 use super::super::super::reactor::{Callback, Event};
 use super::seconds;
 use super::stat::Stat;
@@ -18,11 +17,15 @@ const MIN_STAT_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct Timers {
     watchers: IdMap<Timer>,
     /// Those that will expire, next first; of the same time, older first.
-    running: BTreeSet<(Instant, u64)>,
+    running: Order,
+    clock: Clock,
 }
 
+/// Tells the time as nanoseconds since it was made.
+struct Clock(Instant);
+
 pub(super) struct Timer {
-    at: Instant,
+    at: u64,
     /// Zero for a timer that expires once.
     repeat: Duration,
     stat: Option<Box<Stat>>,
@@ -33,7 +36,7 @@ impl Timers {
     pub fn add(&mut self, id: u64, after: f64, repeat: f64, callback: Callback) -> Result<()> {
         let after = seconds(after)?;
         let timer = Timer {
-            at: Instant::now() + after,
+            at: self.clock.of(Instant::now() + after),
             repeat: seconds(repeat)?,
             stat: None,
             callback,
@@ -54,7 +57,7 @@ impl Timers {
             interval => interval.max(MIN_STAT_INTERVAL),
         };
         let timer = Timer {
-            at: Instant::now() + interval,
+            at: self.clock.of(Instant::now() + interval),
             repeat: interval,
             stat: Some(Box::new(stat)),
             callback,
@@ -80,13 +83,14 @@ impl Timers {
 
     /// When the next one expires.
     pub fn next(&self) -> Option<Instant> {
-        self.running.first().map(|&(at, _)| at)
+        self.running.first().map(|&(at, _)| self.clock.instant(at))
     }
 
     /// Those that have expired, in order. The ones that repeat start again
     /// where they should have expired, so that they do not drift, but not in
     /// the past, so that what was missed does not pile up.
     pub fn expire(&mut self, now: Instant) -> Vec<u64> {
+        let now = self.clock.of(now);
         let mut expired = Vec::new();
         while let Some(&(at, id)) = self.running.first().filter(|(at, _)| *at <= now) {
             self.running.remove(&(at, id));
@@ -97,7 +101,8 @@ impl Timers {
                 continue;
             };
             if !timer.repeat.is_zero() {
-                timer.at = (timer.at + timer.repeat).max(now);
+                let repeat = timer.repeat.as_nanos() as u64;
+                timer.at = timer.at.saturating_add(repeat).max(now);
                 self.running.insert((timer.at, id));
             }
         }
@@ -112,5 +117,22 @@ impl Timers {
             Some(stat) => stat.compare()?,
         };
         Some((timer.callback.clone(), event))
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock(Instant::now())
+    }
+}
+
+impl Clock {
+    /// Centuries fit, and no timer is set for more than decades.
+    fn of(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.0).as_nanos() as u64
+    }
+
+    fn instant(&self, nanos: u64) -> Instant {
+        self.0 + Duration::from_nanos(nanos)
     }
 }

@@ -2,7 +2,6 @@
 //! so that nothing that ignores them for a while loses them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -15,9 +14,16 @@ pub fn is_held(signum: i32) -> bool {
 }
 
 thread_local! {
-    /// For each signal how many listeners of this thread hold it, and whether
-    /// it was blocked before.
-    static BLOCKED: RefCell<BTreeMap<i32, (usize, bool)>> = const { RefCell::new(BTreeMap::new()) };
+    /// Which are held in this thread: few, as only few are to be held.
+    static BLOCKED: RefCell<Vec<Blocked>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Blocked {
+    signum: i32,
+    /// How many listeners hold it.
+    listeners: usize,
+    /// Whether it was blocked before.
+    before: bool,
 }
 
 /// What one listener holds.
@@ -65,10 +71,14 @@ impl Held {
         }
         signals.push(signum);
         BLOCKED.with_borrow_mut(|blocked| {
-            let (count, _) = blocked
-                .entry(signum)
-                .or_insert_with(|| (0, set_mask(libc::SIG_BLOCK, signum)));
-            *count += 1;
+            match blocked.iter_mut().find(|held| held.signum == signum) {
+                Some(held) => held.listeners += 1,
+                None => blocked.push(Blocked {
+                    signum,
+                    listeners: 1,
+                    before: set_mask(libc::SIG_BLOCK, signum),
+                }),
+            }
         });
         self.update(&signals)
     }
@@ -80,17 +90,16 @@ impl Held {
         // It only shrinks a set that was good.
         let _ = self.update(&signals);
         BLOCKED.with_borrow_mut(|blocked| {
-            let Some((count, was_blocked)) = blocked.get_mut(&signum) else {
+            let Some(at) = blocked.iter().position(|held| held.signum == signum) else {
                 return;
             };
-            *count -= 1;
-            if *count > 0 {
+            blocked[at].listeners -= 1;
+            if blocked[at].listeners > 0 {
                 return;
             }
-            if !*was_blocked {
+            if !blocked.swap_remove(at).before {
                 set_mask(libc::SIG_UNBLOCK, signum);
             }
-            blocked.remove(&signum);
         });
     }
 
