@@ -13,6 +13,11 @@ pub type TagSet = HashSet<u32, BuildHasherDefault<IdHasher>>;
 /// they stand for is in an [`IdMap`].
 pub type Order = BTreeSet<(u64, u64)>;
 
+/// The place in an [`Order`] of ids that are in it by age alone.
+pub fn by_age(id: u64) -> (u64, u64) {
+    (0, id)
+}
+
 #[derive(Default)]
 pub struct IdHasher(u64);
 

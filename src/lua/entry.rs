@@ -84,38 +84,23 @@ pub unsafe fn finalize(raw: *mut lua_State, body: fn(State<'_>)) -> c_int {
 
 /// All that owns something happens in here; it returns with nothing owned.
 fn run<'a, R: Push>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> End {
-    let mut body = Some(body);
-    let mut outcome = None;
-    let failed = guard(state, &mut || {
-        if let Some(body) = body.take() {
-            outcome = Some(body(state)?);
-        }
-        Ok(())
-    });
-    match (failed, &mut outcome) {
-        (Some(end), _) => end,
-        (None, None) => End::Return(0),
-        (None, Some(results)) if std::mem::needs_drop::<R>() => give(state, results),
-        (None, Some(results)) => {
+    match catch_unwind(AssertUnwindSafe(|| body(state))) {
+        Ok(Ok(mut results)) if std::mem::needs_drop::<R>() => give(state, &mut results),
+        Ok(Ok(mut results)) => {
             // SAFETY: nothing between here and Lua owns anything: the caller's
             // outcome is this value, which has no destructor.
             let writer = unsafe { Writer::new(state.raw()) };
             End::Return(results.push(&writer))
         }
+        Ok(Err(error)) => refuse(state, error),
+        Err(panic) => panicked(state, panic),
     }
 }
 
-/// Do the work behind the barrier that no panic passes; how the call ends, if
-/// the work failed.
-fn guard(state: State<'_>, work: &mut dyn FnMut() -> Result<()>) -> Option<End> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(refuse(state, error)),
-        Err(panic) => {
-            let text = format!("internal error: {}", said(&*panic));
-            Some(refuse(state, Error::Raise(text)))
-        }
-    }
+#[cold]
+fn panicked(state: State<'_>, panic: Box<dyn Any + Send>) -> End {
+    let text = format!("internal error: {}", said(&*panic));
+    refuse(state, Error::Raise(text))
 }
 
 /// Push what the error gives to Lua.

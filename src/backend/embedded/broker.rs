@@ -28,7 +28,7 @@ pub(super) struct State {
     pub logs: Logs,
     pub kvs: Kvs,
     next_endpoint: u64,
-    endpoints: IdMap<Endpoint>,
+    endpoints: IdMap<Box<Endpoint>>,
     /// Services that handles registered, at their ranks.
     services: HashMap<(u32, String), u64>,
     event_seq: i64,
@@ -103,12 +103,12 @@ impl Instance {
         let queue = Arc::new(Queue::new(Senders::Threads));
         state.endpoints.insert(
             id,
-            Endpoint {
+            Box::new(Endpoint {
                 rank,
                 queue: Arc::clone(&queue),
                 subscriptions: HashMap::new(),
                 disconnects: HashMap::new(),
-            },
+            }),
         );
         (id, queue)
     }

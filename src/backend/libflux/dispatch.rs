@@ -3,7 +3,6 @@
 //! handler of ours that calls all of ours.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use super::message::FluxMessage;
 use super::reactor::{self, Called};
 use super::sys::{self, Api, MessageCallback, flux_match, flux_msg_handler_t, flux_msg_t, flux_t};
 use super::text::terminated_if_any;
+use crate::backend::ids::{IdMap, Order, by_age};
 use crate::backend::reactor::{Callback, Event, ROLE_OWNER, Watcher};
 use crate::backend::{Error, MATCHTAG_NONE, Message, Result, msgtype};
 
@@ -28,8 +28,9 @@ use crate::backend::{Error, MATCHTAG_NONE, Message, Result, msgtype};
 #[derive(Default)]
 pub struct Dispatch {
     hub: Cell<Option<NonNull<flux_msg_handler_t>>>,
-    /// The handlers of events, the newest last.
-    events: RefCell<BTreeMap<u64, Rc<Handler>>>,
+    /// The handlers of events, and which of them is older.
+    events: RefCell<IdMap<Rc<Handler>>>,
+    event_order: RefCell<Order>,
     next_id: Cell<u64>,
     /// Handlers, and continuations, for which messages are read.
     listeners: Cell<usize>,
@@ -62,9 +63,10 @@ impl Dispatch {
 
     /// The newest handler of events that is older than this.
     fn older(&self, than: u64) -> Option<(u64, Rc<Handler>)> {
-        let events = self.events.borrow();
-        let (id, handler) = events.range(..than).next_back()?;
-        Some((*id, Rc::clone(handler)))
+        let order = self.event_order.borrow();
+        let &(_, id) = order.range(..by_age(than)).next_back()?;
+        let handler = self.events.borrow().get(&id).cloned()?;
+        Some((id, handler))
     }
 }
 
@@ -285,6 +287,8 @@ impl MessageWatcher {
         connection.dispatch.next_id.set(id + 1);
         let handler = Rc::clone(&self.handler);
         connection.dispatch.events.borrow_mut().insert(id, handler);
+        let order = &connection.dispatch.event_order;
+        order.borrow_mut().insert(by_age(id));
         connection.update_hub();
         self.id = Some(id);
     }
@@ -300,6 +304,8 @@ impl Drop for MessageWatcher {
         }
         if let Some(id) = self.id {
             let _same = connection.dispatch.events.borrow_mut().remove(&id);
+            let order = &connection.dispatch.event_order;
+            order.borrow_mut().remove(&by_age(id));
         }
         connection.unlisten();
     }

@@ -133,7 +133,11 @@ fn library_dirs(prefix: &Path) -> Vec<PathBuf> {
         return dirs;
     };
     let names = entries.flatten().map(|entry| entry.file_name());
-    let multiarch = names.filter(|name| name.to_string_lossy().contains("-linux-"));
+    let is_multiarch = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.split('-').any(|part| part == "linux")
+    };
+    let multiarch = names.filter(is_multiarch);
     dirs.extend(multiarch.map(|name| lib.join(name)));
     dirs
 }

@@ -1,9 +1,9 @@
 //! Watches: lookups that are answered again with each commit that concerns
 //! their key, in commit order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use super::super::super::ids::IdMap;
+use super::super::super::ids::{IdMap, Order, by_age};
 use super::super::super::{Error, Result, kvs_flags};
 use super::super::message::{FLAG_STREAMING, Message};
 use super::Namespaces;
@@ -36,10 +36,10 @@ pub(super) struct Watches {
 /// One namespace's watchers, and which of them a commit concerns.
 #[derive(Default)]
 struct WatchSet {
-    watchers: IdMap<Watcher>,
-    by_key: HashMap<String, BTreeSet<u64>>,
+    watchers: IdMap<Box<Watcher>>,
+    by_key: HashMap<String, Order>,
     /// Those that look at every commit.
-    full: BTreeSet<u64>,
+    full: Order,
 }
 
 struct Watcher {
@@ -102,10 +102,10 @@ impl Watches {
                 .by_key
                 .entry(watcher.key.clone())
                 .or_default()
-                .insert(id),
-            _ => set.full.insert(id),
+                .insert(by_age(id)),
+            _ => set.full.insert(by_age(id)),
         };
-        set.watchers.insert(id, watcher);
+        set.watchers.insert(id, Box::new(watcher));
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Watches {
             return;
         };
         let by_key = keys.iter().filter_map(|key| set.by_key.get(key)).flatten();
-        let mut concerned: Vec<u64> = by_key.chain(&set.full).copied().collect();
+        let mut concerned: Vec<u64> = by_key.chain(&set.full).map(|&(_, id)| id).collect();
         concerned.sort_unstable();
         concerned.dedup();
         let mut finished = Vec::new();
@@ -180,11 +180,11 @@ impl Watches {
             .collect()
     }
 
-    fn remove(&mut self, namespace: &str, ids: &[u64]) -> Vec<Watcher> {
+    fn remove(&mut self, namespace: &str, ids: &[u64]) -> Vec<Box<Watcher>> {
         let Some(set) = self.sets.get_mut(namespace) else {
             return Vec::new();
         };
-        let removed: Vec<Watcher> = ids.iter().filter_map(|&id| set.remove(id)).collect();
+        let removed: Vec<Box<Watcher>> = ids.iter().filter_map(|&id| set.remove(id)).collect();
         for watcher in &removed {
             self.by_request.remove(&request_id(&watcher.request));
         }
@@ -203,11 +203,11 @@ impl WatchSet {
         ids
     }
 
-    fn remove(&mut self, id: u64) -> Option<Watcher> {
+    fn remove(&mut self, id: u64) -> Option<Box<Watcher>> {
         let watcher = self.watchers.remove(&id)?;
-        self.full.remove(&id);
+        self.full.remove(&by_age(id));
         if let Some(ids) = self.by_key.get_mut(&watcher.key) {
-            ids.remove(&id);
+            ids.remove(&by_age(id));
             if ids.is_empty() {
                 self.by_key.remove(&watcher.key);
             }

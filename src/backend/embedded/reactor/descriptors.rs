@@ -10,7 +10,7 @@ use super::super::super::system::{self, poll_entry};
 
 #[derive(Default)]
 pub(super) struct Descriptors {
-    watchers: IdMap<Descriptor>,
+    watchers: IdMap<Box<Descriptor>>,
     /// By descriptor.
     order: Order,
     closed: usize,
@@ -30,12 +30,12 @@ impl Descriptors {
             closed: false,
             callback,
         };
-        self.watchers.insert(id, descriptor);
+        self.watchers.insert(id, Box::new(descriptor));
         self.order.insert((fd as u64, id));
         Ok(())
     }
 
-    pub fn remove(&mut self, fd: RawFd, id: u64) -> Option<Descriptor> {
+    pub fn remove(&mut self, fd: RawFd, id: u64) -> Option<Box<Descriptor>> {
         let descriptor = self.watchers.remove(&id)?;
         self.order.remove(&(fd as u64, id));
         self.closed -= usize::from(descriptor.closed);
@@ -50,7 +50,10 @@ impl Descriptors {
     pub fn poll_entries(&self, polled: &mut Vec<libc::pollfd>) {
         for &(fd, id) in &self.order {
             let fd = fd as RawFd;
-            let events = self.watchers.get(&id).map_or(0, Descriptor::poll_events);
+            let events = self
+                .watchers
+                .get(&id)
+                .map_or(0, |watcher| watcher.poll_events());
             // A descriptor that is polled for nothing still reports its errors,
             // which nobody would take.
             if events == 0 {

@@ -1,9 +1,9 @@
 //! Message handlers, and which of them a message is for. Those of one plain
 //! topic are found by it; only those with a pattern are looked through.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use super::super::super::ids::IdMap;
+use super::super::super::ids::{IdMap, Order, by_age};
 use super::super::super::reactor::{Callback, ROLE_OWNER};
 use super::super::super::{Error, Result, msgtype};
 use super::super::message::Message;
@@ -17,11 +17,11 @@ pub(super) struct Handlers {
     /// Of other types, for one topic.
     plain: Topics,
     /// Those with a pattern, or for any topic.
-    patterns: BTreeSet<u64>,
+    patterns: Order,
 }
 
 /// The handlers of each topic, older first.
-type Topics = HashMap<Box<[u8]>, BTreeSet<u64>>;
+type Topics = HashMap<Box<[u8]>, Order>;
 
 pub(super) struct Handler {
     typemask: i32,
@@ -34,20 +34,21 @@ pub(super) struct Handler {
 impl Handlers {
     pub fn add(&mut self, id: u64, handler: Handler) {
         if handler.is_for_many_topics() {
-            self.patterns.insert(id);
+            self.patterns.insert(by_age(id));
         } else {
             let topics = self.topics(&handler);
-            topics.entry(handler.topic.clone()).or_default().insert(id);
+            let same_topic = topics.entry(handler.topic.clone()).or_default();
+            same_topic.insert(by_age(id));
         }
         self.handlers.insert(id, handler);
     }
 
     pub fn remove(&mut self, id: u64) -> Option<Handler> {
         let handler = self.handlers.remove(&id)?;
-        self.patterns.remove(&id);
+        self.patterns.remove(&by_age(id));
         let topics = self.topics(&handler);
         if let Some(same_topic) = topics.get_mut(&handler.topic) {
-            same_topic.remove(&id);
+            same_topic.remove(&by_age(id));
             if same_topic.is_empty() {
                 topics.remove(&handler.topic);
             }
@@ -70,7 +71,7 @@ impl Handlers {
     pub fn newest(&self, message: &Message) -> Option<u64> {
         if message.msgtype == msgtype::REQUEST {
             let method = self.methods.get(&message.topic[..]);
-            if let Some(&newest) = method.and_then(BTreeSet::last) {
+            if let Some(&(_, newest)) = method.and_then(Order::last) {
                 return Some(newest);
             }
         }
@@ -82,7 +83,8 @@ impl Handlers {
     /// Whom an event is for, newest first.
     pub fn all(&self, event: &Message) -> Vec<u64> {
         let mut all: Vec<u64> = self.plain(event).chain(self.patterns(event)).collect();
-        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.sort_unstable();
+        all.reverse();
         all
     }
 
@@ -97,10 +99,10 @@ impl Handlers {
 
     fn matching<'a>(
         &self,
-        ids: impl Iterator<Item = &'a u64>,
+        ids: impl Iterator<Item = &'a (u64, u64)>,
         message: &Message,
     ) -> impl Iterator<Item = u64> {
-        ids.copied().filter(|id| {
+        ids.map(|&(_, id)| id).filter(|id| {
             let handler = self.handlers.get(id);
             handler.is_some_and(|handler| handler.matches(message))
         })

@@ -399,8 +399,7 @@ impl Drop for Watch {
 fn seconds(value: f64) -> Result<Duration> {
     const LONG: f64 = 1e9;
     if !value.is_finite() || value < 0.0 {
-        let text = format!("{value} is not a number of seconds");
-        return Err(Error::with_detail(libc::EINVAL, text));
+        return Err(Error::with_detail(libc::EINVAL, "not a number of seconds"));
     }
     let least = Duration::from_nanos(u64::from(value > 0.0));
     Ok(Duration::from_secs_f64(value.min(LONG)).max(least))

@@ -12,7 +12,7 @@ use super::super::super::system::signals::{Listener, Subscription};
 pub(super) struct Signals {
     /// There while a watcher is.
     listener: Option<Rc<Listener>>,
-    watchers: IdMap<Signal>,
+    watchers: IdMap<Box<Signal>>,
     /// By signal.
     order: Order,
 }
@@ -33,12 +33,12 @@ impl Signals {
             _subscription: listener.subscribe(signum)?,
         };
         self.listener = Some(listener);
-        self.watchers.insert(id, signal);
+        self.watchers.insert(id, Box::new(signal));
         self.order.insert((signum as u64, id));
         Ok(())
     }
 
-    pub fn remove(&mut self, signum: i32, id: u64) -> Option<Signal> {
+    pub fn remove(&mut self, signum: i32, id: u64) -> Option<Box<Signal>> {
         let signal = self.watchers.remove(&id)?;
         self.order.remove(&(signum as u64, id));
         if self.watchers.is_empty() {
