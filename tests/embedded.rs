@@ -9,6 +9,8 @@ mod growth;
 mod kvs;
 #[path = "embedded/loopback.rs"]
 mod loopback;
+#[path = "embedded/objects.rs"]
+mod objects;
 #[path = "embedded/routing.rs"]
 mod routing;
 #[path = "embedded/services.rs"]

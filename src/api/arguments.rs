@@ -4,6 +4,7 @@ use std::os::raw::c_int;
 use std::time::Duration;
 
 use crate::backend::{NODEID_ANY, NODEID_UPSTREAM};
+use crate::json;
 use crate::lua::{Error, Key, Kind, Raised, Result, State, Writer};
 
 /// `string.format` as it was when the module was loaded.
@@ -38,7 +39,7 @@ pub fn key(state: State<'_>, index: c_int) -> Result<String> {
         Kind::String => text(state, index).map(str::to_owned),
         Kind::Number => match (state.integer(index), state.number(index)) {
             (Some(n), _) => Ok(n.to_string()),
-            (None, Some(x)) => Ok(x.to_string()),
+            (None, Some(x)) => Ok(json::float_text(x)),
             (None, None) => Err(Error::expected(state, index, "string")),
         },
         _ => Err(Error::expected(state, index, "string")),

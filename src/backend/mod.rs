@@ -13,6 +13,7 @@ pub mod ids;
 pub mod libflux;
 pub mod object;
 pub mod reactor;
+mod scan;
 mod system;
 pub mod treeobj;
 

@@ -3,20 +3,33 @@
 //! hundred times the memory of a text that is made for that. Those that are
 //! sent are written straight from their fields.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use serde_json::value::RawValue;
+pub use super::scan::text;
+
+use super::scan::Scanner;
 
 /// An object's fields, sorted by name; of equal names the last.
 pub struct Object<'t>(Vec<(String, &'t str)>);
 
 impl<'t> Object<'t> {
     /// None for what is no JSON object.
-    pub fn parse(text: &'t [u8]) -> Option<Object<'t>> {
-        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(text).ok()?;
-        let fields = fields.into_iter().map(|(name, json)| (name, json.get()));
-        Some(Object(fields.collect()))
+    pub fn parse(json: &'t [u8]) -> Option<Object<'t>> {
+        let mut scanner = Scanner::new(std::str::from_utf8(json).ok()?);
+        let mut fields = Vec::new();
+        if !scanner.take(b'{') {
+            return None;
+        }
+        while !scanner.take(b'}') {
+            if !fields.is_empty() && !scanner.take(b',') {
+                return None;
+            }
+            fields.push((text(scanner.name()?)?, scanner.value()?));
+        }
+        // Of equal names the last in the text is first, and stays.
+        fields.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.as_ptr().cmp(&x.as_ptr())));
+        fields.dedup_by(|(a, _), (b, _)| a == b);
+        scanner.is_at_end().then_some(Object(fields))
     }
 
     pub fn object(&self, name: &str) -> Option<Object<'t>> {
@@ -57,15 +70,20 @@ impl<'t> Object<'t> {
     }
 }
 
-/// The text of a JSON string; `None` for what is none.
-pub fn text(json: &str) -> Option<String> {
-    serde_json::from_str(json).ok()
-}
-
 /// The items of a JSON array, as JSON; `None` for what is none.
 pub fn items(json: &str) -> Option<Vec<&str>> {
-    let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    Some(items.into_iter().map(RawValue::get).collect())
+    let mut scanner = Scanner::new(json);
+    let mut items = Vec::new();
+    if !scanner.take(b'[') {
+        return None;
+    }
+    while !scanner.take(b']') {
+        if !items.is_empty() && !scanner.take(b',') {
+            return None;
+        }
+        items.push(scanner.value()?);
+    }
+    scanner.is_at_end().then_some(items)
 }
 
 /// What a field that is written holds.

@@ -4,7 +4,7 @@
 use std::os::raw::c_int;
 
 use super::error::{EncodeError, Fault};
-use super::number::{Number, read, write_float, write_integer};
+use super::number::{Number, non_finite_text, read, write_float, write_integer};
 use super::text::{NotUtf8, write_string};
 use super::{MAX_DEPTH, has_array_mark};
 use crate::lua::{Kind, State, compat, sys};
@@ -368,11 +368,7 @@ fn not_a_name(state: State<'_>, key: c_int) -> Box<Fault> {
 
 #[cold]
 fn not_finite(what: &str, x: f64) -> Box<Fault> {
-    let x = match x {
-        x if x.is_nan() => "nan",
-        x if x > 0.0 => "inf",
-        _ => "-inf",
-    };
+    let x = non_finite_text(x);
     Fault::new(format!("{what} is not finite ({x})"))
 }
 

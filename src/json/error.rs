@@ -4,6 +4,7 @@
 use std::fmt;
 use std::os::raw::c_int;
 
+use super::number::float_text;
 use crate::lua::{Kind, State};
 
 /// Why a value has no JSON text.
@@ -97,7 +98,7 @@ fn name_step(name: &str) -> String {
 fn number_text(state: State<'_>, index: c_int) -> String {
     match (state.kind(index), state.integer(index), state.number(index)) {
         (Kind::Number, Some(n), _) => n.to_string(),
-        (Kind::Number, None, Some(x)) => format!("{x:?}"),
+        (Kind::Number, None, Some(x)) => float_text(x),
         _ => "?".to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 pub use decode::{Options, decode};
 pub use encode::{array_len, encode, encode_object, number_name};
 pub use error::{DecodeError, EncodeError, Reason};
-pub use number::integral;
+pub use number::{float_text, integral};
 
 use crate::lua::{Error, Key, Kind, OnTop, Push, Result, State, Writer};
 use crate::lua_functions;

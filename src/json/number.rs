@@ -55,6 +55,24 @@ pub fn write_float(out: &mut Vec<u8>, x: f64) {
     debug_assert!(written.is_ok(), "writing to a Vec does not fail");
 }
 
+/// A float that is a key, as an error or a path names it.
+pub fn float_text(x: f64) -> String {
+    if !x.is_finite() {
+        return non_finite_text(x).to_owned();
+    }
+    let mut text = Vec::new();
+    write_float(&mut text, x);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+pub fn non_finite_text(x: f64) -> &'static str {
+    match x {
+        x if x.is_nan() => "nan",
+        x if x > 0.0 => "inf",
+        _ => "-inf",
+    }
+}
+
 /// A number as JSON has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
