@@ -1,5 +1,6 @@
-//! Maps by a number that this process gave out, which nobody can choose so
-//! that they collide: their hash is a multiplication.
+//! Maps by what this process gave out or its script chose (numbers, handlers'
+//! topics), which no peer can choose so that they collide: their hash is a
+//! multiplication.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,6 +9,9 @@ pub type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 /// Matchtags, of requests that this process sent.
 pub type TagMap<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
 pub type TagSet = HashSet<u32, BuildHasherDefault<IdHasher>>;
+
+/// The topics of a script's handlers.
+pub type TopicMap<T> = HashMap<Box<[u8]>, T, BuildHasherDefault<IdHasher>>;
 
 /// Ids by what they wait for (a time, a descriptor), then older first. What
 /// they stand for is in an [`IdMap`].
@@ -26,6 +30,11 @@ impl Hasher for IdHasher {
         for byte in bytes {
             self.write_u64(self.0 ^ u64::from(*byte));
         }
+    }
+
+    /// A text's length, before its bytes.
+    fn write_usize(&mut self, len: usize) {
+        self.write_u64(self.0 ^ len as u64);
     }
 
     fn write_u32(&mut self, tag: u32) {

@@ -1,9 +1,7 @@
 //! Message handlers, and which of them a message is for. Those of one plain
 //! topic are found by it; only those with a pattern are looked through.
 
-use std::collections::HashMap;
-
-use super::super::super::ids::{IdMap, Order, by_age};
+use super::super::super::ids::{IdMap, Order, TopicMap, by_age};
 use super::super::super::reactor::{Callback, ROLE_OWNER};
 use super::super::super::{Error, Result, msgtype};
 use super::super::message::Message;
@@ -21,7 +19,7 @@ pub(super) struct Handlers {
 }
 
 /// The handlers of each topic, older first.
-type Topics = HashMap<Box<[u8]>, Order>;
+type Topics = TopicMap<Order>;
 
 pub(super) struct Handler {
     typemask: i32,

@@ -184,7 +184,7 @@ impl Reactor {
         }
         pending.push_back(Pending::Continuation);
         pending.push_back(Pending::Message);
-        let expired = sources.timers.expire(Instant::now());
+        let expired = sources.timers.expire();
         pending.extend(expired.into_iter().map(Pending::Timer));
         sources.descriptors.ready(&polled, |id, events| {
             pending.push_back(Pending::Descriptor(id, events));
