@@ -27,6 +27,7 @@ pub fn text<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     utf8(bytes).map_err(|why| Error::argument(index, why))
 }
 
+#[inline]
 fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
     std::str::from_utf8(bytes)
         .map_err(|e| format!("text is not UTF-8 at byte {}", e.valid_up_to() + 1))

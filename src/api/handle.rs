@@ -90,6 +90,7 @@ impl Handle {
     }
 
     /// The broker, while the handle is open.
+    #[inline]
     pub fn backend(&self) -> Result<Rc<dyn backend::Handle>> {
         let backend = self.0.backend.borrow().clone();
         backend.ok_or_else(|| Error::Raise("the flux handle is closed".to_owned()))

@@ -46,6 +46,7 @@ impl Drop for Encoded {
 
 /// The JSON text of the table at `index`, for a request or an event; none when
 /// it is absent or nil. A Flux payload is an object: an array is EINVAL.
+#[inline]
 pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
     if state.is_none_or_nil(index) {
         return Ok(None);
@@ -54,6 +55,7 @@ pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
 }
 
 /// The same of a table that must be there.
+#[inline]
 pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
     if state.kind(index) != Kind::Table {
         return Err(Error::expected(state, index, "table"));

@@ -65,6 +65,7 @@ fn recvmsg(state: State<'_>) -> Result<NewMessage> {
     Ok(NewMessage::new(handle, message))
 }
 
+#[inline]
 fn matchtag(state: State<'_>) -> Result<u32> {
     match state.kind(2) {
         Kind::None | Kind::Nil => Ok(MATCHTAG_NONE),

@@ -332,6 +332,7 @@ impl Decoder<'_> {
     }
 
     /// Go past a comma to what follows it, or past the closing bracket.
+    #[inline(always)]
     fn separator(&mut self, bracket: u8, otherwise: Reason) -> Outcome<bool> {
         self.skip_space();
         let byte = self.peek();
@@ -401,10 +402,14 @@ impl Decoder<'_> {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
+    #[inline]
     fn skip_space(&mut self) {
-        if self.peek() > b' ' {
-            return;
+        if self.peek() <= b' ' {
+            self.skip_blanks();
         }
+    }
+
+    fn skip_blanks(&mut self) {
         loop {
             // Indented text has long runs of blanks.
             while self.bytes[self.at..].first_chunk() == Some(b"        ") {

@@ -33,6 +33,7 @@ pub fn encode(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), E
 }
 
 /// The same of a table that must become an object, as a Flux payload is.
+#[inline]
 pub fn encode_object(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     if state.kind(index) != Kind::Table {

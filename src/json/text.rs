@@ -19,6 +19,7 @@ fn is_special(byte: u8) -> bool {
 }
 
 /// How many bytes from `start` on a JSON string can hold as they are.
+#[inline(always)]
 pub fn plain_run(bytes: &[u8], start: usize) -> usize {
     let mut at = start;
     while let Some(chunk) = bytes[at..].first_chunk() {

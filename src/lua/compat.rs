@@ -56,6 +56,7 @@ pub const fn upvalue_index(i: c_int) -> c_int {
 mod versioned {
     use super::*;
 
+    #[inline]
     pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
         unsafe { imports::lua_objlen(state, index) }
     }
@@ -64,6 +65,7 @@ mod versioned {
         unsafe { imports::lua_tonumber(state, index) }
     }
 
+    #[inline]
     pub unsafe fn rawget(state: *mut lua_State, index: c_int) -> c_int {
         unsafe {
             sys::lua_rawget(state, index);
@@ -71,6 +73,7 @@ mod versioned {
         }
     }
 
+    #[inline]
     pub unsafe fn rawgeti(state: *mut lua_State, index: c_int, n: i64) -> c_int {
         unsafe {
             // A key that a C int cannot hold is looked up as a number.
@@ -90,6 +93,7 @@ mod versioned {
         unsafe { sys::lua_rawseti(state, index, n) }
     }
 
+    #[inline]
     pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
         unsafe {
             let index = absindex(state, index);
@@ -108,6 +112,7 @@ mod versioned {
         }
     }
 
+    #[inline]
     pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
         unsafe { imports::lua_pcall(state, args, results, msgh) }
     }
@@ -117,17 +122,20 @@ mod versioned {
     }
 
     /// The table that a userdata carries.
+    #[inline]
     pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
         unsafe { imports::lua_getfenv(state, index) }
     }
 
     /// The userdata at `index` shall carry the table on top, which goes.
+    #[inline]
     pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
         unsafe {
             imports::lua_setfenv(state, index);
         }
     }
 
+    #[inline]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
         unsafe { imports::lua_insert(state, index) }
     }
@@ -156,6 +164,7 @@ mod versioned {
 mod versioned {
     use super::*;
 
+    #[inline]
     pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
@@ -172,6 +181,7 @@ mod versioned {
     }
 
     #[cfg(feature = "lua52")]
+    #[inline]
     pub unsafe fn rawget(state: *mut lua_State, index: c_int) -> c_int {
         unsafe {
             sys::lua_rawget(state, index);
@@ -179,11 +189,13 @@ mod versioned {
         }
     }
     #[cfg(not(feature = "lua52"))]
+    #[inline]
     pub unsafe fn rawget(state: *mut lua_State, index: c_int) -> c_int {
         unsafe { sys::lua_rawget(state, index) }
     }
 
     #[cfg(feature = "lua52")]
+    #[inline]
     pub unsafe fn rawgeti(state: *mut lua_State, index: c_int, n: i64) -> c_int {
         unsafe {
             // A key that a C int cannot hold is looked up as a number.
@@ -199,6 +211,7 @@ mod versioned {
         }
     }
     #[cfg(not(feature = "lua52"))]
+    #[inline]
     pub unsafe fn rawgeti(state: *mut lua_State, index: c_int, n: i64) -> c_int {
         unsafe { sys::lua_rawgeti(state, index, n) }
     }
@@ -214,6 +227,7 @@ mod versioned {
         }
     }
 
+    #[inline]
     pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
         unsafe {
             imports::lua_rawgetp(state, index, key);
@@ -225,6 +239,7 @@ mod versioned {
         unsafe { imports::lua_rawsetp(state, index, key) }
     }
 
+    #[inline]
     pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
         unsafe { imports::lua_pcallk(state, args, results, msgh, 0, None) }
     }
@@ -242,6 +257,7 @@ mod versioned {
     }
 
     /// The table that a userdata carries.
+    #[inline]
     pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
@@ -254,6 +270,7 @@ mod versioned {
     }
 
     /// The userdata at `index` shall carry the table on top, which goes.
+    #[inline]
     pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
@@ -266,10 +283,12 @@ mod versioned {
     }
 
     #[cfg(feature = "lua52")]
+    #[inline]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
         unsafe { imports::lua_insert(state, index) }
     }
     #[cfg(not(feature = "lua52"))]
+    #[inline]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
         unsafe { imports::lua_rotate(state, index, 1) }
     }
@@ -318,6 +337,7 @@ unsafe fn absindex(state: *mut lua_State, index: c_int) -> c_int {
 /// The number at `index` as an integer, if it is one exactly. Never raises;
 /// the value must be a number, not a string that looks like one.
 #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+#[inline]
 pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {
     let mut is_integer = 0;
     let n = unsafe { imports::lua_tointegerx(state, index, &mut is_integer) };
@@ -327,6 +347,7 @@ pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> 
 /// The number at `index` as an integer, if it is one exactly. Never raises;
 /// the value must be a number, not a string that looks like one.
 #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
+#[inline]
 pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {
     let n = unsafe { tonumber(state, index) };
     let i = n as i64;
@@ -334,6 +355,7 @@ pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> 
 }
 
 /// Whether the number at `index` has the integer subtype.
+#[inline]
 pub unsafe fn isinteger(state: *mut lua_State, index: c_int) -> bool {
     #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
     unsafe {
@@ -362,6 +384,7 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
 /// Room for `n` more values, or false. Never raises, whereas Lua 5.1's and
 /// LuaJIT's own `lua_checkstack` do when memory is short.
 #[cfg(any(feature = "lua51", feature = "luajit"))]
+#[inline]
 pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
     unsafe extern "C-unwind" fn grow(state: *mut lua_State) -> c_int {
         unsafe {
@@ -384,6 +407,7 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
 
 /// Room for `n` more values, or false. Never raises.
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+#[inline]
 pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
     unsafe { sys::lua_checkstack(state, n) != 0 }
 }

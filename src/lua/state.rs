@@ -108,6 +108,7 @@ impl<'a> State<'a> {
         self.raw
     }
 
+    #[inline]
     pub fn top(self) -> c_int {
         // SAFETY: the state is live (`new`), as in every block of this impl
         // that says no more.
@@ -124,6 +125,7 @@ impl<'a> State<'a> {
     }
 
     /// Drop everything above `top`.
+    #[inline]
     pub fn set_top(self, top: c_int) {
         debug_assert!(top <= self.top());
         // SAFETY: the stack only shrinks, and no to-be-closed slot is ours.
@@ -131,12 +133,14 @@ impl<'a> State<'a> {
     }
 
     /// Drop the topmost `n` values.
+    #[inline]
     pub fn pop(self, n: c_int) {
         debug_assert!(n <= self.top());
         // SAFETY: as for `set_top`.
         unsafe { sys::lua_settop(self.raw, -n - 1) }
     }
 
+    #[inline]
     pub fn kind(self, index: c_int) -> Kind {
         // SAFETY: any acceptable index may be asked for; callers pass
         // positions of arguments or of what they pushed.
@@ -155,6 +159,7 @@ impl<'a> State<'a> {
 
     /// A string's bytes. Numbers are not strings here: converting one would
     /// allocate.
+    #[inline]
     pub fn bytes(self, index: c_int) -> Option<&'a [u8]> {
         if self.kind(index) != Kind::String {
             return None;
@@ -169,6 +174,7 @@ impl<'a> State<'a> {
     }
 
     /// A number, of whatever subtype.
+    #[inline]
     pub fn number(self, index: c_int) -> Option<f64> {
         if self.kind(index) != Kind::Number {
             return None;
@@ -178,6 +184,7 @@ impl<'a> State<'a> {
     }
 
     /// A number that is an integer exactly, of whatever subtype.
+    #[inline(always)]
     pub fn integer(self, index: c_int) -> Option<i64> {
         if self.kind(index) != Kind::Number {
             return None;
@@ -187,24 +194,28 @@ impl<'a> State<'a> {
     }
 
     /// Whether the number at `index` has the integer subtype of Lua 5.3.
+    #[inline]
     pub fn has_integer_subtype(self, index: c_int) -> bool {
         // SAFETY: as in `kind`.
         unsafe { compat::isinteger(self.raw, index) }
     }
 
     /// The address of a light or full userdata's block.
+    #[inline]
     pub fn userdata(self, index: c_int) -> Option<NonNull<c_void>> {
         // SAFETY: as in `kind`.
         NonNull::new(unsafe { sys::lua_touserdata(self.raw, index) })
     }
 
     /// A table's border, a string's or userdata's length in bytes; no metamethods.
+    #[inline]
     pub fn raw_len(self, index: c_int) -> usize {
         // SAFETY: as in `kind`.
         unsafe { compat::rawlen(self.raw, index) }
     }
 
     /// The address that identifies a table, function, thread or userdata.
+    #[inline]
     pub fn identity(self, index: c_int) -> *const c_void {
         // SAFETY: as in `kind`.
         unsafe { sys::lua_topointer(self.raw, index) }
@@ -240,6 +251,7 @@ impl<'a> State<'a> {
     }
 
     /// Push `table[n]`, without metamethods.
+    #[inline]
     pub fn raw_get_index(self, table: c_int, n: i64) -> Kind {
         debug_assert_eq!(self.kind(table), Kind::Table);
         // SAFETY: the value is a table and there is a free slot.
@@ -247,6 +259,7 @@ impl<'a> State<'a> {
     }
 
     /// Replace the key on top by `table[key]`, without metamethods.
+    #[inline]
     pub fn raw_get(self, table: c_int) -> Kind {
         debug_assert_eq!(self.kind(table), Kind::Table);
         // SAFETY: the value is a table, and reading one raises for no key.
@@ -255,6 +268,7 @@ impl<'a> State<'a> {
 
     /// Take `table[n]` away, without metamethods. What is there already is
     /// changed without an allocation, so this does not raise.
+    #[inline]
     pub fn raw_clear_index(self, table: c_int, n: i64) {
         let table = self.absolute(table);
         let is_there = self.raw_get_index(table, n) != Kind::Nil;
@@ -268,6 +282,7 @@ impl<'a> State<'a> {
     }
 
     /// Push what the module keeps in the registry under `key`.
+    #[inline]
     pub fn registry(self, key: &'static Key) -> Kind {
         // SAFETY: the registry is a table and there is a free slot.
         Kind::of(unsafe { compat::rawgetp(self.raw, compat::REGISTRYINDEX, key.address()) })
@@ -275,6 +290,7 @@ impl<'a> State<'a> {
 
     /// Replace the key on top by the table's next key and value; at the end
     /// remove it and return false. The table must not be assigned to meanwhile.
+    #[inline]
     pub fn next(self, table: c_int) -> bool {
         debug_assert_eq!(self.kind(table), Kind::Table);
         // SAFETY: the value is a table, and lua_next raises only for a key
@@ -283,6 +299,7 @@ impl<'a> State<'a> {
     }
 
     /// Push the value's metatable, or nothing and return false.
+    #[inline]
     pub fn push_metatable(self, index: c_int) -> bool {
         // SAFETY: there is a free slot.
         unsafe { sys::lua_getmetatable(self.raw, index) != 0 }
@@ -295,6 +312,7 @@ impl<'a> State<'a> {
 
     /// Call the function below the topmost `args` values: its results take
     /// their place, or what it raised does.
+    #[inline]
     pub fn call(self, args: c_int, results: c_int) -> std::result::Result<(), Raised> {
         debug_assert!(self.top() > args);
         // SAFETY: a function and its arguments are on the stack; pcall itself

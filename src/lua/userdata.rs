@@ -50,6 +50,7 @@ struct Seal {
 }
 
 impl ClassInfo {
+    #[inline]
     fn word(&self) -> usize {
         static SECRET: OnceLock<usize> = OnceLock::new();
         let secret = SECRET.get_or_init(|| RandomState::new().hash_one(0) as usize);
@@ -104,6 +105,7 @@ impl<'a> State<'a> {
     }
 
     /// Push what the table that is an upvalue has under the key at `key`.
+    #[inline(always)]
     fn upvalue_at(self, upvalue: c_int, key: c_int) -> Kind {
         self.push_value(key);
         let table = upvalue_index(upvalue);
@@ -124,6 +126,7 @@ impl<'a> State<'a> {
     }
 
     /// The object at `index`, whether it is still open or not.
+    #[inline]
     pub fn object<T: Class>(self, index: c_int) -> Option<Option<T>> {
         let block = self.block::<T>(index)?;
         // SAFETY: a block of this class, see `block`; the borrow ends here.
@@ -144,6 +147,7 @@ impl<'a> State<'a> {
 
     /// Push the table of Lua values that the object keeps alive, or nothing
     /// and return false where it has none yet.
+    #[inline]
     pub fn object_table<T: Class>(self, index: c_int) -> bool {
         // SAFETY: a block of this class; the borrow ends here.
         let has_table = self
@@ -197,6 +201,7 @@ impl Writer<'_> {
 
     /// Push the table of Lua values that the object at `index` keeps alive; a
     /// new one the first time. Nothing is pushed for another value.
+    #[inline]
     pub fn object_table<T: Class>(&self, index: c_int) -> bool {
         if self.state().object_table::<T>(index) {
             return true;

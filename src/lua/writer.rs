@@ -38,6 +38,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Room for `n` more values; raises "stack overflow" if there is none.
+    #[inline]
     pub fn reserve(&self, n: c_int) {
         // Not luaL_checkstack: without memory for its words, Lua 5.5's goes on
         // as if it had them.
@@ -70,6 +71,7 @@ impl<'a> Writer<'a> {
         unsafe { sys::lua_pushnumber(self.raw, value) }
     }
 
+    #[inline]
     pub fn bytes(&self, value: &[u8]) {
         unsafe {
             sys::lua_pushlstring(self.raw, value.as_ptr().cast(), value.len());

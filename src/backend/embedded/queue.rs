@@ -183,6 +183,7 @@ impl Queue {
         self.arrived.notify_one();
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
