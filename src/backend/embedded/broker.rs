@@ -2,8 +2,8 @@
 //! rank, which service is whose, and where a message goes. What the built-in
 //! services do is in `services`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::super::ids::IdMap;
 use super::super::{Error, NODEID_ANY, Result};
@@ -52,9 +52,11 @@ struct DisconnectKey {
 }
 
 /// The instances of this process that a handle is open on.
-static INSTANCES: Mutex<BTreeMap<String, Weak<Instance>>> = Mutex::new(BTreeMap::new());
+static INSTANCES: LazyLock<Mutex<Instances>> = LazyLock::new(Mutex::default);
 
-fn instances() -> MutexGuard<'static, BTreeMap<String, Weak<Instance>>> {
+type Instances = HashMap<String, Weak<Instance>>;
+
+fn instances() -> MutexGuard<'static, Instances> {
     INSTANCES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,7 +2,7 @@
 //! What a request says is read in `services`; only watchers and those that
 //! wait for a version are answered from here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::super::object::{self, Field};
 use super::super::{Error, Result};
@@ -43,7 +43,7 @@ pub(super) struct Kvs {
 }
 
 #[derive(Default)]
-struct Namespaces(BTreeMap<String, Box<Namespace>>);
+struct Namespaces(HashMap<String, Box<Namespace>>);
 
 /// A namespace as others see it.
 pub(super) struct Namespace {

@@ -1,7 +1,7 @@
 //! Watches: lookups that are answered again with each commit that concerns
 //! their key, in commit order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::super::super::ids::{IdMap, Order, by_age};
 use super::super::super::{Error, Result, kvs_flags};
@@ -29,7 +29,7 @@ type RequestId = (u64, u32);
 pub(super) struct Watches {
     next: u64,
     /// By namespace, which need not exist yet.
-    sets: BTreeMap<String, Box<WatchSet>>,
+    sets: HashMap<String, Box<WatchSet>>,
     by_request: HashMap<RequestId, (String, u64)>,
 }
 
