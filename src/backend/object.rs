@@ -60,10 +60,6 @@ impl<'t> Object<'t> {
         at.ok().map(|at| self.0[at].1)
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The fields with their JSON texts, sorted by name.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &'t str)> {
         self.0.iter().map(|(name, json)| (name.as_str(), *json))

@@ -69,7 +69,7 @@ pub(in super::super) fn decode_ops(ops: &str) -> Vec<Op> {
 }
 
 fn decode_op(op: &str) -> Option<Op> {
-    let fields = Object::parse(op.as_bytes()).filter(|fields| fields.len() == 3)?;
+    let fields = Object::parse(op.as_bytes()).filter(|fields| fields.fields().count() == 3)?;
     let key = fields.text("key")?;
     let flags = fields.integer("flags")?;
     let dirent = fields.json("dirent")?;

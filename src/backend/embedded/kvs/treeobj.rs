@@ -110,7 +110,7 @@ pub(in super::super) fn decode(object: &str) -> Result<Entry, i32> {
 
 /// The same of an object that may have directories in it, so deep.
 fn decode_within(object: &str, depth: usize) -> Result<Entry, i32> {
-    let fields = Object::parse(object.as_bytes()).filter(|fields| fields.len() == 3);
+    let fields = Object::parse(object.as_bytes()).filter(|fields| fields.fields().count() == 3);
     let fields = fields.ok_or(libc::EINVAL)?;
     if fields.integer("ver") != Some(1) {
         return Err(libc::EINVAL);

@@ -180,11 +180,11 @@ impl Watches {
             .collect()
     }
 
-    fn remove(&mut self, namespace: &str, ids: &[u64]) -> Vec<Box<Watcher>> {
+    fn remove(&mut self, namespace: &str, ids: &[u64]) -> Vec<Watcher> {
         let Some(set) = self.sets.get_mut(namespace) else {
             return Vec::new();
         };
-        let removed: Vec<Box<Watcher>> = ids.iter().filter_map(|&id| set.remove(id)).collect();
+        let removed: Vec<Watcher> = ids.iter().filter_map(|&id| set.remove(id)).collect();
         for watcher in &removed {
             self.by_request.remove(&request_id(&watcher.request));
         }
@@ -203,8 +203,8 @@ impl WatchSet {
         ids
     }
 
-    fn remove(&mut self, id: u64) -> Option<Box<Watcher>> {
-        let watcher = self.watchers.remove(&id)?;
+    fn remove(&mut self, id: u64) -> Option<Watcher> {
+        let watcher = *self.watchers.remove(&id)?;
         self.full.remove(&by_age(id));
         if let Some(ids) = self.by_key.get_mut(&watcher.key) {
             ids.remove(&by_age(id));
