@@ -1,5 +1,9 @@
 //! JSON text read value by value: where each ends, and what a string says.
-//! Builds nothing, and needs no more stack for a text that is nested deeper.
+//! Builds nothing. What is nested deeper than any message is no JSON here, so
+//! that whoever goes down level by level ends soon.
+
+/// How many arrays and objects can be open in a value.
+const MAX_DEPTH: usize = 127;
 
 /// A text that is being read, from its start on. What returns an option has
 /// none where the text is no JSON.
@@ -53,6 +57,7 @@ impl<'t> Scanner<'t> {
                 _ => None,
             };
             match closer {
+                Some(_) if open.len() == MAX_DEPTH => return None,
                 Some(closer) => {
                     self.at += 1;
                     if !self.take(closer) {

@@ -445,6 +445,24 @@ fn raw_commits_are_checked_as_a_broker_checks_them() {
 }
 
 #[test]
+fn a_directory_within_a_commit_is_read_so_deep_and_no_deeper() {
+    let f = open("embed://kvs-deep");
+    let commit = |depth: usize| {
+        let open = r#"{"ver":1,"type":"dir","data":{"d":"#.repeat(depth);
+        let dirent = [open, val("x").to_string(), "}}".repeat(depth)].concat();
+        let op = format!(r#"{{"key":"k","flags":0,"dirent":{dirent}}}"#);
+        let payload = format!(r#"{{"ops":[{op}],"namespace":"primary","flags":0}}"#);
+        let future = f.rpc("kvs.commit", Some(payload.as_bytes()), NODEID_ANY, 0)?;
+        answer(&*future)
+    };
+    assert_eq!(commit(62).unwrap()["rootseq"], 1);
+    let key = format!("k{}", ".d".repeat(62));
+    assert_eq!(get(&*f, 0, &key).unwrap(), "x");
+    assert_eq!(errnum(commit(63)), libc::EPROTO);
+    assert_eq!(errnum(commit(100_000)), libc::EPROTO);
+}
+
+#[test]
 fn the_root_tells_how_often_it_changed() {
     let f = open("embed://kvs-root");
     let root = || call(&*f, "kvs.getroot", json!({ "namespace": "primary" })).unwrap();

@@ -11,9 +11,6 @@ use super::value::{Entry, Symlink, Value};
 use crate::backend::base64;
 use crate::backend::object::{self, Object, write_text};
 
-/// How deep directories can be within one object: as deep as JSON is read.
-const MAX_DEPTH: usize = 60;
-
 const VAL_START: &str = r#"{"data":""#;
 const VAL_END: &str = r#"","type":"val","ver":1}"#;
 
@@ -105,11 +102,6 @@ fn write_refs(text: &mut String, kind: &str, digests: &[Digest]) {
 /// The entry that a client's object stands for, or the errno that a commit of
 /// it ends with. References cannot be followed: what they name is not kept.
 pub(in super::super) fn decode(object: &str) -> Result<Entry, i32> {
-    decode_within(object, MAX_DEPTH)
-}
-
-/// The same of an object that may have directories in it, so deep.
-fn decode_within(object: &str, depth: usize) -> Result<Entry, i32> {
     let fields = Object::parse(object.as_bytes()).filter(|fields| fields.fields().count() == 3);
     let fields = fields.ok_or(libc::EINVAL)?;
     if fields.integer("ver") != Some(1) {
@@ -125,10 +117,9 @@ fn decode_within(object: &str, depth: usize) -> Result<Entry, i32> {
         }
         Some("dir") => {
             let data = Object::parse(data.as_bytes()).ok_or(libc::EINVAL)?;
-            let below = depth.checked_sub(1).ok_or(libc::EPROTO)?;
             let mut dir = Dir::default();
             for (name, object) in data.fields() {
-                dir = dir.with(name, decode_within(object, below)?);
+                dir = dir.with(name, decode(object)?);
             }
             Ok(Entry::Dir(dir))
         }

@@ -229,14 +229,18 @@ fn remove_namespace(state: &mut State, fields: &Fields<'_>) -> Result<Outcome> {
 }
 
 fn namespace_list(state: &State) -> Result<Outcome> {
-    let namespaces = state.kvs.namespaces().map(|(name, namespace)| {
-        object::write(&[
+    let names = state.kvs.namespaces().map(|(name, _)| name.to_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    let mut namespaces = Vec::new();
+    for name in &names {
+        let namespace = state.kvs.namespace(name)?;
+        namespaces.push(object::write(&[
             ("flags", Field::Integer(namespace.flags.into())),
             ("namespace", Field::Text(name)),
             ("owner", owner(namespace)),
-        ])
-    });
-    let namespaces: Vec<String> = namespaces.collect();
+        ]));
+    }
     let namespaces = object::write_items(&namespaces);
     done(&[("namespaces", Field::Json(&namespaces))])
 }
