@@ -157,15 +157,18 @@ impl Handle {
     /// A handle of C code's holds what scripts put there, and they need not
     /// keep a reference to it: it is kept while there is something on it.
     fn hold(&self) -> Result<()> {
+        if !self.0.is_external {
+            return Ok(());
+        }
         let held = self.0.gate.protect(|writer| {
-            if self.0.is_external && push_handle(writer, self.0.id) {
+            if push_handle(writer, self.0.id) {
                 anchor(writer, writer.state().top());
             }
             0
         });
         match held {
             true => Ok(()),
-            false => Err(Error::Raise("not enough memory".to_owned())),
+            false => Err(Error::Memory),
         }
     }
 
@@ -250,20 +253,15 @@ impl Handle {
         }
     }
 
-    /// Push what a handler raised, once, if one did.
-    pub fn push_raised(&self, state: State<'_>) -> bool {
+    /// What a handler raised, once, if one did.
+    pub fn raise_again(&self, state: State<'_>) -> Result<()> {
         if !self.0.raised.replace(false) {
-            return false;
+            return Ok(());
         }
         state.registry(&RAISED);
         if state.raw_get_index(-1, self.0.id) == Kind::Nil {
             // There was no memory to keep it.
-            return state
-                .protect(0, |writer| {
-                    writer.bytes(b"a handler raised an error");
-                    1
-                })
-                .is_ok();
+            return Err(Error::Memory);
         }
         self.0.gate.protect(|writer| {
             writer.state().registry(&RAISED);
@@ -272,7 +270,7 @@ impl Handle {
             writer.raw_set(-3);
             0
         });
-        true
+        Err(Error::RaiseTop)
     }
 
     fn end_watchers(&self) {

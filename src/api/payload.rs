@@ -28,7 +28,7 @@ pub fn read_object(state: State<'_>, index: c_int) -> Result<Vec<u8>> {
             "a payload is an object, and this table is an array",
         )
         .into()),
-        Err(error) => Err(Error::argument(index, error.to_string())),
+        Err(error) => Err(error.raised(Some(index))),
     }
 }
 

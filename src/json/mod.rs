@@ -126,7 +126,7 @@ fn encode_value(state: State<'_>) -> Result<Written> {
         }
     }
     let mut text = Vec::new();
-    encode(state, 1, &mut text).map_err(raised)?;
+    encode(state, 1, &mut text).map_err(|error| error.raised(None))?;
     state.protect(0, |writer| {
         writer.bytes(&text);
         1
@@ -137,12 +137,8 @@ fn encode_value(state: State<'_>) -> Result<Written> {
 fn write_kept(state: State<'_>, text: &mut Vec<u8>) -> Result<Written> {
     text.clear();
     text.shrink_to(MAX_KEPT);
-    encode(state, 1, text).map_err(raised)?;
+    encode(state, 1, text).map_err(|error| error.raised(None))?;
     Ok(Written::Kept(NonNull::from(&text[..])))
-}
-
-fn raised(error: EncodeError) -> Error {
-    Error::Raise(error.to_string())
 }
 
 /// `flux.json.decode(text[, {null = value}])` → value, or `nil, err`.
