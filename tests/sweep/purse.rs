@@ -7,6 +7,7 @@ use std::os::raw::c_void;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuse {
     /// One. From 5.2 on Lua collects garbage then, and asks again, and gets it.
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     OneRequest,
     /// One, and the same request once more: it fails for good.
     One,
@@ -70,6 +71,7 @@ impl Purse {
         self.requests += 1;
         let request = (block.addr(), size);
         let refused = match refuse {
+            #[cfg(not(any(feature = "lua51", feature = "luajit")))]
             Refuse::OneRequest => self.requests == n,
             Refuse::One => self.requests == n || self.last.take() == Some(request),
             Refuse::AllFrom => self.requests >= n,
