@@ -66,7 +66,7 @@ pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
             "a payload is an object, and this table is an array",
         )
         .into()),
-        Err(error) => Err(Error::argument(index, error.to_string())),
+        Err(error) => Err(error.raised(Some(index))),
     }
 }
 
