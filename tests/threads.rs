@@ -2,6 +2,8 @@
 //! do at once, each thing is done once, and all agree. What a thread does is in
 //! threads/*.lua; here are the threads, who watches them, and the sums.
 
+mod under;
+
 use std::cell::RefCell;
 use std::env;
 use std::ffi::CStr;
@@ -116,7 +118,6 @@ impl Job {
 
     /// Each thread's counts, in their order.
     fn run_all(self) -> Vec<Value> {
-        let slowdown = number_of("SPEC_INSTRUMENTED").unwrap_or(1) as u32;
         let (ended, outcomes) = channel();
         let steps: Vec<Step> = (0..COUNT)
             .map(|_| Arc::new(Mutex::new(("starts".to_owned(), Instant::now()))))
@@ -125,7 +126,7 @@ impl Job {
             start(self, number, Arc::clone(step), ended.clone());
         }
         drop(ended);
-        gather(&outcomes, &steps, PATIENCE * slowdown)
+        gather(&outcomes, &steps, PATIENCE * under::slowdown())
     }
 }
 
@@ -177,11 +178,13 @@ fn said(steps: &[Step]) -> String {
     text
 }
 
-fn number_of(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is not a number"))
-    })
+/// FLUX_LUA_THREADS_SECONDS, or a few.
+fn seconds() -> u64 {
+    let Ok(text) = env::var("FLUX_LUA_THREADS_SECONDS") else {
+        return 3;
+    };
+    text.parse()
+        .unwrap_or_else(|_| panic!("FLUX_LUA_THREADS_SECONDS={text} is not a number"))
 }
 
 fn lookup(handle: &dyn Handle, key: &str) -> String {
@@ -214,7 +217,7 @@ fn sixteen_lua_states_on_sixteen_threads_agree_on_all_that_they_did() {
         script: include_bytes!("threads/worker.lua"),
         name: "@tests/threads/worker.lua",
         uri,
-        amount: number_of("FLUX_LUA_THREADS_SECONDS").unwrap_or(3),
+        amount: seconds(),
     };
     let counts = job.run_all();
     let rounds = agree(&counts);
