@@ -128,10 +128,10 @@ function support.run(f)
   return spec.type(spec.ok(active, why), "number")
 end
 
--- Run the handle's reactor for so many milliseconds.
+-- Run the handle's reactor for so many milliseconds, times the slowdown.
 function support.pass(f, milliseconds)
   spec.ok(f:timer {
-    timeout = milliseconds,
+    timeout = milliseconds * support.slowdown,
     handler = function()
       f:reactor_stop()
     end,
