@@ -2,6 +2,8 @@
 //! in the distribution's own, on the embedded broker and on a real instance
 //! where Flux is installed. What holds is in those chapters; here is where.
 
+mod under;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::env::{
@@ -17,7 +19,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a run may take.
+/// How long a run may take, by itself.
 const LIMIT: Duration = Duration::from_secs(120);
 /// How long one that was told to end may take to clear up.
 const GRACE: Duration = Duration::from_secs(10);
@@ -85,7 +87,7 @@ fn run_all(chapters: &[OsString]) -> io::Result<bool> {
             continue;
         };
         for uri in EMBEDDED {
-            let mut command = Command::new(lua);
+            let mut command = under::command(lua);
             command.envs(place.environment()).env("FLUX_URI", uri);
             total.add(place.run(&format!("{} on {uri}", lua.display()), command, chapters)?);
         }
@@ -206,7 +208,7 @@ impl Place {
             setting.push(value);
             command.arg(setting);
         }
-        command.arg(lua).env_remove("FLUX_URI");
+        command.args(under::words()).arg(lua).env_remove("FLUX_URI");
         // Tests call flux's own commands.
         let folders = flux.parent().map(Path::to_owned).into_iter();
         let path = env::var_os("PATH").unwrap_or_default();
@@ -274,7 +276,7 @@ impl Place {
         let (Some(status), Some(counts)) = (status, counts) else {
             let why = match status {
                 Some(status) => format!("it broke off ({status}) in {at}"),
-                None => format!("it took more than {} s, in {at}", LIMIT.as_secs()),
+                None => format!("it took more than {} s, in {at}", limit().as_secs()),
             };
             return Err((counts.unwrap_or_default(), why));
         };
@@ -298,6 +300,10 @@ impl Drop for Place {
     }
 }
 
+fn limit() -> Duration {
+    LIMIT * under::slowdown()
+}
+
 /// What a run said: all of it but the counts, or only for what reasons tests
 /// were skipped.
 fn show(output: &str, is_all: bool) {
@@ -319,7 +325,7 @@ fn show(output: &str, is_all: bool) {
 
 /// The child's end; None if it had to be ended, with all that it started.
 fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    if let Some(status) = wait_for(child, LIMIT)? {
+    if let Some(status) = wait_for(child, limit())? {
         return Ok(Some(status));
     }
     for signal in [libc::SIGTERM, libc::SIGKILL] {
