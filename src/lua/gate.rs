@@ -83,8 +83,11 @@ impl Gate {
         let thread = match self.enter() {
             Ok(thread) => thread,
             Err(Raised) => {
-                ended(self.base(), Err(Raised));
-                return self.base().pop(1);
+                let base = self.base();
+                let top = base.top();
+                ended(base, Err(Raised));
+                // What was raised may have been taken.
+                return base.set_top(base.top().min(top - 1));
             }
         };
         // SAFETY: the thread is held by the base's stack until `leave`.
