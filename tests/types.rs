@@ -9,8 +9,9 @@ const TYPES: &str = include_str!("../lua/types/flux.lua");
 /// Names by class.
 type Names = BTreeMap<String, BTreeSet<String>>;
 
-/// Lists all that can be listed, as `class name`: the fields of tables and the
-/// methods of metatables.
+/// Lists all that there is, as `class name`: the fields of tables, the methods
+/// of metatables, and the fields that a class computes, which its `__index` has
+/// as an upvalue.
 const LIST: &str = r#"
 local flux = require "flux"
 local f = assert(flux.new("embed://types"))
@@ -24,9 +25,17 @@ local objects = {
 }
 local tables = { flux = flux, ["flux.json"] = flux.json, ["flux.kvs"] = flux.kvs }
 for class, object in pairs(objects) do tables[class] = getmetatable(object) end
-for class, fields in pairs(tables) do
-  for name in pairs(fields) do
+local function list(class, names)
+  for name in pairs(names) do
     if not name:match("^__") then print(class, name) end
+  end
+end
+for class, names in pairs(tables) do
+  list(class, names)
+  local index = rawget(names, "__index")
+  if type(index) == "function" then
+    local _, fields = debug.getupvalue(index, 2)
+    list(class, fields)
   end
 end
 for name in pairs(require "kvs") do print("flux.kvs", name) end
@@ -52,30 +61,7 @@ fn exported() -> Names {
             .or_default()
             .insert(name.to_owned());
     }
-    for (class, source) in [
-        ("flux.Handle", include_str!("../src/api/handle.rs")),
-        ("flux.Message", include_str!("../src/api/message.rs")),
-    ] {
-        names
-            .entry(class.to_owned())
-            .or_default()
-            .extend(computed(source));
-    }
     names
-}
-
-/// The fields that a class computes, which no table lists: those that its
-/// function `index` knows.
-fn computed(source: &str) -> BTreeSet<String> {
-    let (_, rest) = source
-        .split_once("\nfn index(")
-        .expect("the class has fields");
-    let (body, _) = rest.split_once("\n}").expect("the function has an end");
-    let names = body.split("Some(b\"").skip(1);
-    names
-        .filter_map(|arm| arm.split('"').next())
-        .map(str::to_owned)
-        .collect()
 }
 
 /// What the annotations declare, of the classes that a variable stands for: a

@@ -47,10 +47,10 @@ impl Drop for Encoded {
 /// The JSON text of the table at `index`, for a request or an event; none when
 /// it is absent or nil. A Flux payload is an object: an array is EINVAL.
 pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
-    if state.is_none_or_nil(index) {
-        return Ok(None);
+    match state.kind(index) {
+        Kind::None | Kind::Nil => Ok(None),
+        _ => read_object(state, index).map(Some),
     }
-    read_object(state, index).map(Some)
 }
 
 /// The same of a table that must be there.
@@ -112,6 +112,8 @@ impl Response {
 }
 
 impl Push for Response {
+    const LOOKS_AT_ARGUMENTS: bool = false;
+
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let payload = self.future.payload().ok().flatten();
         push(writer, payload)

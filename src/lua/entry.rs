@@ -101,7 +101,7 @@ fn come_back(state: State<'_>) {
 }
 
 /// Push the results, under protection where a jump would skip a destructor.
-/// Either way they see the call's stack, its arguments at their indices.
+/// Those that look at the call's arguments find them at their indices.
 fn give<P: Push>(state: State<'_>, results: &mut P) -> End {
     if !std::mem::needs_drop::<P>() {
         // SAFETY: nothing between here and Lua owns anything: the caller's
@@ -113,7 +113,12 @@ fn give<P: Push>(state: State<'_>, results: &mut P) -> End {
         return End::Return(count);
     }
     let mut count = 0;
-    let given = state.protect(state.top(), |writer| {
+    let args = if P::LOOKS_AT_ARGUMENTS {
+        state.top()
+    } else {
+        0
+    };
+    let given = state.protect(args, |writer| {
         count = results.push(writer);
         count
     });

@@ -215,21 +215,38 @@ impl Inner {
     }
 
     fn take(&mut self, wanted: &Match) -> Option<Message> {
+        if wanted.matchtag == MATCHTAG_NONE {
+            return self.take_first(wanted.typemask);
+        }
         let (_, lane, position) = LANES
             .iter()
             .enumerate()
             .filter(|&(_, kind)| wanted.typemask & kind != 0)
             .filter_map(|(lane, _)| {
                 let queue = &self.lanes[lane];
-                let position = match wanted.matchtag {
-                    MATCHTAG_NONE => 0,
-                    tag => queue.iter().position(|q| q.message.matches_tag(tag))?,
-                };
-                Some((queue.get(position)?.arrival, lane, position))
+                let is_wanted = |q: &Queued| q.message.matches_tag(wanted.matchtag);
+                let position = queue.iter().position(is_wanted)?;
+                Some((queue[position].arrival, lane, position))
             })
             .min()?;
         let taken = self.lanes[lane].remove(position);
         taken.map(|queued| queued.message)
+    }
+}
+
+impl Inner {
+    /// The message of these types that arrived first.
+    fn take_first(&mut self, typemask: i32) -> Option<Message> {
+        let lanes = self.lanes.iter_mut().zip(LANES);
+        let heads = lanes.filter_map(|(lane, kind)| {
+            let arrival = match typemask & kind {
+                0 => return None,
+                _ => lane.front()?.arrival,
+            };
+            Some((arrival, lane))
+        });
+        let (_, lane) = heads.min_by_key(|(arrival, _)| *arrival)?;
+        lane.pop_front().map(|queued| queued.message)
     }
 }
 
