@@ -107,7 +107,7 @@ fn is_kept(value: &Value, null: Null) -> bool {
 
 fn assert_array(state: State<'_>, items: &[Value], null: Null) {
     let table = state.top();
-    assert!(state.reserve(4));
+    assert!(state.reserve(4).is_ok());
     for (n, item) in (1..).zip(items) {
         state.raw_get_index(table, n);
         assert_decoded(state, item, null);
@@ -119,7 +119,7 @@ fn assert_array(state: State<'_>, items: &[Value], null: Null) {
 
 fn assert_object(state: State<'_>, value: &Value, null: Null) {
     let table = state.top();
-    assert!(state.reserve(4));
+    assert!(state.reserve(4).is_ok());
     let fields = value.as_object().expect("an object");
     state.push_nil();
     while state.next(table) {

@@ -7,7 +7,7 @@
 
 use std::os::raw::c_int;
 
-use flux::json::{self, DecodeError, MAX_DEPTH, Options, Scratch};
+use flux::json::{self, DecodeError, MAX_DEPTH, Options};
 use flux::lua::{Host, State};
 use flux_lua_fuzz::{Null, assert_decoded, assert_encoded};
 use libfuzzer_sys::fuzz_target;
@@ -96,7 +96,6 @@ const NEEDED: usize = 4;
 
 /// Push the value, from a stack that is as full as it may be, or less.
 fn decode(state: State<'_>, data: &[u8], null: Null) -> Result<(), DecodeError> {
-    let mut scratch = Scratch::default();
     let mut decoded = Ok(());
     let filled = data.len() % (FREE - NEEDED);
     let done = state.protect(0, |writer| {
@@ -106,7 +105,7 @@ fn decode(state: State<'_>, data: &[u8], null: Null) -> Result<(), DecodeError> 
         }
         let top = writer.state().top();
         let null = matches!(null, Null::Light).then_some(1);
-        decoded = json::decode(writer, data, Options { null }, &mut scratch);
+        decoded = json::decode(writer, data, Options { null });
         let pushed = c_int::from(decoded.is_ok());
         assert_eq!(writer.state().top(), top + pushed);
         pushed

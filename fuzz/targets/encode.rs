@@ -6,7 +6,7 @@
 
 use std::os::raw::c_int;
 
-use flux::json::{self, Options, Scratch};
+use flux::json::{self, Options};
 use flux::lua::{Host, State};
 use flux_lua_fuzz::{Decisions, Null, assert_decoded};
 use libfuzzer_sys::fuzz_target;
@@ -100,11 +100,10 @@ fn check_text(state: State<'_>, document: &Document, text: &[u8]) {
     parser.end().expect("nothing after it");
     document.assert_written(&document.root, &written);
     check_script(state, true, text);
-    let mut scratch = Scratch::default();
     let decoded = state.protect(0, |writer| {
         writer.light_userdata(std::ptr::null());
         let options = Options { null: Some(1) };
-        json::decode(writer, text, options, &mut scratch).expect("what was encoded decodes");
+        json::decode(writer, text, options).expect("what was encoded decodes");
         1
     });
     decoded.expect("no Lua error");
