@@ -2,6 +2,8 @@
 //! in the distribution's own, on the embedded broker and on a real instance
 //! where Flux is installed. What holds is in those chapters; here is where.
 
+#[path = "installed/lua.rs"]
+mod lua;
 mod under;
 
 use std::cell::Cell;
@@ -27,22 +29,6 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What each back end is called, and the URI or the size that it is run with.
 const EMBEDDED: [&str; 2] = ["embed://", "embed://spec?size=4"];
 const REAL: [&str; 2] = ["--test-size=1", "--test-size=4"];
-
-/// The names that distributions have for the interpreter of the Lua that this
-/// is built for, and what it says its version is.
-const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
-    (&["lua5.1", "lua51", "lua-5.1", "lua"], "Lua 5.1")
-} else if cfg!(feature = "lua52") {
-    (&["lua5.2", "lua52", "lua-5.2", "lua"], "Lua 5.2")
-} else if cfg!(feature = "lua53") {
-    (&["lua5.3", "lua53", "lua-5.3", "lua"], "Lua 5.3")
-} else if cfg!(feature = "lua54") {
-    (&["lua5.4", "lua54", "lua-5.4", "lua"], "Lua 5.4")
-} else if cfg!(feature = "lua55") {
-    (&["lua5.5", "lua55", "lua-5.5", "lua"], "Lua 5.5")
-} else {
-    (&["luajit"], "LuaJIT")
-};
 
 fn main() -> ExitCode {
     let mut chapters: Vec<OsString> = Vec::new();
@@ -75,14 +61,14 @@ fn run_all(chapters: &[OsString]) -> io::Result<bool> {
     let place = Place::prepare()?;
     let mut total = Counts::default();
     let builtin = Path::new(env!("CARGO_BIN_EXE_flux-lua"));
-    let system = system_lua();
+    let system = lua::find();
     let flux = find_flux();
     for lua in [Some(builtin), system.as_deref()] {
         let Some(lua) = lua else {
             let runs = EMBEDDED.len() + REAL.len();
             println!(
                 "skipped: no interpreter of {} is in PATH ({runs} runs)",
-                SYSTEM_LUA.1
+                lua::VERSION
             );
             continue;
         };
@@ -350,19 +336,6 @@ fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>
     Ok(None)
 }
 
-/// The distribution's interpreter of the Lua that this is built for.
-fn system_lua() -> Option<PathBuf> {
-    let (names, version) = SYSTEM_LUA;
-    names
-        .iter()
-        .filter_map(|name| find_in_path(name))
-        .find(|lua| {
-            let script = "print(jit and jit.version or _VERSION)";
-            let said = Command::new(lua).args(["-e", script]).output();
-            said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
-        })
-}
-
 /// Flux's own command, if Flux is installed.
 fn find_flux() -> Option<PathBuf> {
     let in_prefix =
@@ -370,7 +343,7 @@ fn find_flux() -> Option<PathBuf> {
     let given = env::var_os("FLUX_PREFIX").filter(|prefix| !prefix.is_empty());
     given
         .and_then(|prefix| in_prefix(&prefix))
-        .or_else(|| find_in_path("flux"))
+        .or_else(|| lua::find_in_path("flux"))
         .or_else(|| {
             let said = Command::new("pkg-config")
                 .args(["--variable=prefix", "flux-core"])
@@ -378,11 +351,4 @@ fn find_flux() -> Option<PathBuf> {
                 .ok()?;
             in_prefix(OsStr::new(String::from_utf8(said.stdout).ok()?.trim()))
         })
-}
-
-fn find_in_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
 }
