@@ -9,9 +9,8 @@ const TYPES: &str = include_str!("../lua/types/flux.lua");
 /// Names by class.
 type Names = BTreeMap<String, BTreeSet<String>>;
 
-/// Lists all that there is, as `class name`: the fields of tables, the methods
-/// of metatables, and the fields that a class computes, which its `__index` has
-/// as an upvalue.
+/// Lists all that can be listed, as `class name`: the fields of tables and the
+/// methods of metatables.
 const LIST: &str = r#"
 local flux = require "flux"
 local f = assert(flux.new("embed://types"))
@@ -25,17 +24,9 @@ local objects = {
 }
 local tables = { flux = flux, ["flux.json"] = flux.json, ["flux.kvs"] = flux.kvs }
 for class, object in pairs(objects) do tables[class] = getmetatable(object) end
-local function list(class, names)
-  for name in pairs(names) do
+for class, fields in pairs(tables) do
+  for name in pairs(fields) do
     if not name:match("^__") then print(class, name) end
-  end
-end
-for class, names in pairs(tables) do
-  list(class, names)
-  local index = rawget(names, "__index")
-  if type(index) == "function" then
-    local _, fields = debug.getupvalue(index, 2)
-    list(class, fields)
   end
 end
 for name in pairs(require "kvs") do print("flux.kvs", name) end
@@ -61,7 +52,30 @@ fn exported() -> Names {
             .or_default()
             .insert(name.to_owned());
     }
+    for (class, source) in [
+        ("flux.Handle", include_str!("../src/api/handle.rs")),
+        ("flux.Message", include_str!("../src/api/message.rs")),
+        ("flux.Watcher", include_str!("../src/api/watcher.rs")),
+    ] {
+        names
+            .entry(class.to_owned())
+            .or_default()
+            .extend(computed(source));
+    }
     names
+}
+
+/// The fields that a class computes, which no table that a script sees lists.
+fn computed(source: &str) -> BTreeSet<String> {
+    let (_, rest) = source
+        .split_once(": &[(&CStr, Field)] = &[")
+        .expect("the class has fields");
+    let (fields, _) = rest.split_once("];").expect("the list has an end");
+    let names = fields.split("c\"").skip(1);
+    names
+        .filter_map(|field| field.split('"').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What the annotations declare, of the classes that a variable stands for: a
