@@ -2,6 +2,7 @@
 //! compiled and run here. What holds in those is said in tests/c.
 
 mod installed;
+mod under;
 
 use std::env::{
     self,
@@ -141,8 +142,8 @@ fn a_lack_of_memory_loses_none_and_leaves_the_state_usable() {
 
 #[test]
 fn without_jansson_its_objects_are_enosys_and_texts_are_not() {
-    if let Some(host) = embed("embed-alone", &["-DWITHOUT_JANSSON"], &[]) {
-        run(Command::new(&host).args(["objects", "texts"]));
+    for host in embed("embed-alone", &["-DWITHOUT_JANSSON"], &[]) {
+        run(under::command(&host).args(["objects", "texts"]));
     }
 }
 
@@ -171,10 +172,13 @@ fn kvs_directories_of_c_codes_are_read_and_written_by_scripts() {
     let Some((flux, command)) = instance("kvsdir.c") else {
         return;
     };
-    let host = flux_host(&flux, "kvsdir", &[]);
-    run(Command::new(command)
-        .args(["start", "--test-size=1"])
-        .arg(host));
+    for sanitized in builds() {
+        let host = flux_host(&flux, "kvsdir", &[], sanitized);
+        run(Command::new(&command)
+            .args(["start", "--test-size=1"])
+            .args(under::words())
+            .arg(host));
+    }
 }
 
 #[test]
@@ -182,7 +186,8 @@ fn a_broker_module_runs_a_script() {
     let Some((flux, command)) = instance("luamod.c") else {
         return;
     };
-    let module = flux_host(&flux, "luamod", &["-shared", "-fPIC"]);
+    // The broker that loads it would have to be built with sanitizers too.
+    let module = flux_host(&flux, "luamod", &["-shared", "-fPIC"], None);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
     let cpath = place().folder.join("?.so");
     let mut folders = vec![command.with_file_name("")];
@@ -190,6 +195,7 @@ fn a_broker_module_runs_a_script() {
     run(Command::new(&command)
         .args(["start", "--test-size=1", "env"])
         .arg(format!("LUA_CPATH={}", cpath.display()))
+        .args(under::words())
         .arg(env!("CARGO_BIN_EXE_flux-lua"))
         .arg(sources.join("luamod_test.lua"))
         .args([&module, &sources.join("luamod.lua"), &place().folder])
@@ -267,14 +273,84 @@ fn has_jansson() -> bool {
     cc([OsStr::new("-fsyntax-only"), source.as_os_str()]).is_ok()
 }
 
+/// The hosts are compiled twice: as they are (None), and with sanitizers, where
+/// the compiler has these. In such a process malloc is the sanitizer's, so that
+/// it sees what the shared object does with memory of C's, and its leaks.
+fn builds() -> Vec<Option<Sanitized>> {
+    match Sanitized::is_possible() {
+        true => vec![None, Some(Sanitized)],
+        false => vec![None],
+    }
+}
+
+struct Sanitized;
+
+impl Sanitized {
+    const FLAGS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+    fn is_possible() -> bool {
+        static IS_POSSIBLE: OnceLock<bool> = OnceLock::new();
+        *IS_POSSIBLE.get_or_init(|| {
+            // Whatever that is has its own malloc.
+            if !under::words().is_empty() {
+                return false;
+            }
+            let runs = Sanitized::runs();
+            if let Err(why) = &runs {
+                skipped(&format!(
+                    "sanitizers do not work here, so hosts in C ran without: {why}"
+                ));
+            }
+            runs.is_ok()
+        })
+    }
+
+    /// Whether a program can be compiled with them, and they find its leak.
+    fn runs() -> Result<(), String> {
+        let source = place().folder.join("leak.c");
+        let program = place().folder.join("leak");
+        let text = "#include <stdlib.h>\nint main (void) { return malloc (7) == NULL; }\n";
+        fs::write(&source, text).expect("the folder is writable");
+        let files = [source.as_os_str(), OsStr::new("-o"), program.as_os_str()];
+        cc(Sanitized::FLAGS.map(OsStr::new).into_iter().chain(files))?;
+        let said = Command::new(&program)
+            .output()
+            .map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&said.stderr);
+        match said.contains("7 byte(s) leaked") {
+            true => Ok(()),
+            false => Err(format!("a leak is not found: {said}")),
+        }
+    }
+
+    /// What is compiled with them: beside the host the shared object's own C
+    /// code, which in such a host takes the place of that in it.
+    fn flags(&self) -> Vec<String> {
+        let variadics = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/capi/lutil.c");
+        let mut flags = owned(&Sanitized::FLAGS);
+        flags.push("-Dflux_lua_pusherror=lua_pusherror".to_owned());
+        flags.push(variadics.display().to_string());
+        flags
+    }
+}
+
 /// Compile tests/c/NAME.c; a test that runs beside this one may do the same.
-fn compile(name: &str, output: &str, lua: &Lua, compile: &[String], link: &[String]) -> PathBuf {
+fn compile(
+    name: &str,
+    output: &str,
+    lua: &Lua,
+    sanitized: Option<Sanitized>,
+    compile: &[String],
+    link: &[String],
+) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/c/{name}.c"));
-    let host = place().folder.join(output);
+    let suffix = sanitized.as_ref().map_or("", |_| "-sanitized");
+    let host = place().folder.join(format!("{output}{suffix}"));
     let mut args = strict();
     args.push("-std=gnu99".to_owned());
     args.extend_from_slice(&lua.compile);
     args.extend_from_slice(compile);
+    args.extend(sanitized.iter().flat_map(Sanitized::flags));
     args.push(source.display().to_string());
     args.push(place().module.display().to_string());
     args.extend_from_slice(&lua.link);
@@ -288,25 +364,30 @@ fn owned(flags: &[&str]) -> Vec<String> {
     flags.iter().map(|flag| flag.to_string()).collect()
 }
 
-fn embed(output: &str, flags: &[&str], link: &[&str]) -> Option<PathBuf> {
+/// None where it cannot be compiled.
+fn embed(output: &str, flags: &[&str], link: &[&str]) -> Vec<PathBuf> {
     if !has_jansson() {
         skipped("there is no jansson.h, so embed.c was not run");
-        return None;
+        return Vec::new();
     }
     let lua = vendored_lua();
-    Some(compile("embed", output, &lua, &owned(flags), &owned(link)))
+    let (flags, link) = (owned(flags), owned(link));
+    builds()
+        .into_iter()
+        .map(|sanitized| compile("embed", output, &lua, sanitized, &flags, &link))
+        .collect()
 }
 
 fn run_embed(part: &str) {
-    if let Some(host) = embed(&format!("embed-{part}"), &[], &["-ljansson"]) {
+    for host in embed(&format!("embed-{part}"), &[], &["-ljansson"]) {
         // What is counted in it are bytes in use.
-        run(Command::new(&host)
+        run(under::command(&host)
             .arg(part)
             .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"));
     }
 }
 
-fn flux_host(flux: &Flux, name: &str, flags: &[&str]) -> PathBuf {
+fn flux_host(flux: &Flux, name: &str, flags: &[&str], sanitized: Option<Sanitized>) -> PathBuf {
     let mut compile_flags = owned(flags);
     compile_flags.push(format!("-I{}", flux.include().display()));
     let suffix = if flags.contains(&"-shared") {
@@ -315,20 +396,24 @@ fn flux_host(flux: &Flux, name: &str, flags: &[&str]) -> PathBuf {
         ""
     };
     let output = format!("{name}{suffix}");
-    compile(name, &output, &shared_lua(), &compile_flags, &flux.link())
+    let lua = shared_lua();
+    compile(name, &output, &lua, sanitized, &compile_flags, &flux.link())
 }
 
 fn run_handle(part: &str) {
-    static HOST: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let host = HOST.get_or_init(|| {
+    static HOSTS: OnceLock<Option<Vec<PathBuf>>> = OnceLock::new();
+    let hosts = HOSTS.get_or_init(|| {
         let flux = Flux::find().filter(|_| has_jansson())?;
-        Some(flux_host(&flux, "handle", &[]))
+        let build = |sanitized| flux_host(&flux, "handle", &[], sanitized);
+        Some(builds().into_iter().map(build).collect())
     });
-    match host {
-        Some(host) => run(Command::new(host).arg(part)),
-        None => skipped(&format!(
+    let Some(hosts) = hosts else {
+        return skipped(&format!(
             "there is no flux/core.h or jansson.h, so {part} of handle.c was not run"
-        )),
+        ));
+    };
+    for host in hosts {
+        run(under::command(host).arg(part));
     }
 }
 
@@ -349,7 +434,8 @@ fn instance(what: &str) -> Option<(Flux, PathBuf)> {
 /// Run a host; it fails by its status, and says why.
 fn run(command: &mut Command) {
     let mut limited = Command::new("timeout");
-    limited.arg("100").arg(command.get_program());
+    limited.arg((100 * under::slowdown()).to_string());
+    limited.arg(command.get_program());
     limited.args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {

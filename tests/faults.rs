@@ -15,6 +15,8 @@ mod installed;
 mod instance;
 #[path = "faults/interrupted.rs"]
 mod interrupted;
+#[path = "installed/lua.rs"]
+mod lua;
 #[path = "faults/script.rs"]
 mod script;
 #[path = "faults/services.rs"]

@@ -2,6 +2,10 @@
 //! in the distribution's own, on the embedded broker and on a real instance
 //! where Flux is installed. What holds is in those chapters; here is where.
 
+#[path = "installed/lua.rs"]
+mod lua;
+mod under;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::env::{
@@ -17,7 +21,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a run may take.
+/// How long a run may take, by itself.
 const LIMIT: Duration = Duration::from_secs(120);
 /// How long one that was told to end may take to clear up.
 const GRACE: Duration = Duration::from_secs(10);
@@ -25,22 +29,6 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What each back end is called, and the URI or the size that it is run with.
 const EMBEDDED: [&str; 2] = ["embed://", "embed://spec?size=4"];
 const REAL: [&str; 2] = ["--test-size=1", "--test-size=4"];
-
-/// The names that distributions have for the interpreter of the Lua that this
-/// is built for, and what it says its version is.
-const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
-    (&["lua5.1", "lua51", "lua-5.1", "lua"], "Lua 5.1")
-} else if cfg!(feature = "lua52") {
-    (&["lua5.2", "lua52", "lua-5.2", "lua"], "Lua 5.2")
-} else if cfg!(feature = "lua53") {
-    (&["lua5.3", "lua53", "lua-5.3", "lua"], "Lua 5.3")
-} else if cfg!(feature = "lua54") {
-    (&["lua5.4", "lua54", "lua-5.4", "lua"], "Lua 5.4")
-} else if cfg!(feature = "lua55") {
-    (&["lua5.5", "lua55", "lua-5.5", "lua"], "Lua 5.5")
-} else {
-    (&["luajit"], "LuaJIT")
-};
 
 fn main() -> ExitCode {
     let mut chapters: Vec<OsString> = Vec::new();
@@ -73,19 +61,19 @@ fn run_all(chapters: &[OsString]) -> io::Result<bool> {
     let place = Place::prepare()?;
     let mut total = Counts::default();
     let builtin = Path::new(env!("CARGO_BIN_EXE_flux-lua"));
-    let system = system_lua();
+    let system = lua::find();
     let flux = find_flux();
     for lua in [Some(builtin), system.as_deref()] {
         let Some(lua) = lua else {
             let runs = EMBEDDED.len() + REAL.len();
             println!(
                 "skipped: no interpreter of {} is in PATH ({runs} runs)",
-                SYSTEM_LUA.1
+                lua::VERSION
             );
             continue;
         };
         for uri in EMBEDDED {
-            let mut command = Command::new(lua);
+            let mut command = under::command(lua);
             command.envs(place.environment()).env("FLUX_URI", uri);
             total.add(place.run(&format!("{} on {uri}", lua.display()), command, chapters)?);
         }
@@ -206,7 +194,7 @@ impl Place {
             setting.push(value);
             command.arg(setting);
         }
-        command.arg(lua).env_remove("FLUX_URI");
+        command.args(under::words()).arg(lua).env_remove("FLUX_URI");
         // Tests call flux's own commands.
         let folders = flux.parent().map(Path::to_owned).into_iter();
         let path = env::var_os("PATH").unwrap_or_default();
@@ -274,7 +262,7 @@ impl Place {
         let (Some(status), Some(counts)) = (status, counts) else {
             let why = match status {
                 Some(status) => format!("it broke off ({status}) in {at}"),
-                None => format!("it took more than {} s, in {at}", LIMIT.as_secs()),
+                None => format!("it took more than {} s, in {at}", limit().as_secs()),
             };
             return Err((counts.unwrap_or_default(), why));
         };
@@ -298,6 +286,10 @@ impl Drop for Place {
     }
 }
 
+fn limit() -> Duration {
+    LIMIT * under::slowdown()
+}
+
 /// What a run said: all of it but the counts, or only for what reasons tests
 /// were skipped.
 fn show(output: &str, is_all: bool) {
@@ -319,7 +311,7 @@ fn show(output: &str, is_all: bool) {
 
 /// The child's end; None if it had to be ended, with all that it started.
 fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    if let Some(status) = wait_for(child, LIMIT)? {
+    if let Some(status) = wait_for(child, limit())? {
         return Ok(Some(status));
     }
     for signal in [libc::SIGTERM, libc::SIGKILL] {
@@ -344,19 +336,6 @@ fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>
     Ok(None)
 }
 
-/// The distribution's interpreter of the Lua that this is built for.
-fn system_lua() -> Option<PathBuf> {
-    let (names, version) = SYSTEM_LUA;
-    names
-        .iter()
-        .filter_map(|name| find_in_path(name))
-        .find(|lua| {
-            let script = "print(jit and jit.version or _VERSION)";
-            let said = Command::new(lua).args(["-e", script]).output();
-            said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
-        })
-}
-
 /// Flux's own command, if Flux is installed.
 fn find_flux() -> Option<PathBuf> {
     let in_prefix =
@@ -364,7 +343,7 @@ fn find_flux() -> Option<PathBuf> {
     let given = env::var_os("FLUX_PREFIX").filter(|prefix| !prefix.is_empty());
     given
         .and_then(|prefix| in_prefix(&prefix))
-        .or_else(|| find_in_path("flux"))
+        .or_else(|| lua::find_in_path("flux"))
         .or_else(|| {
             let said = Command::new("pkg-config")
                 .args(["--variable=prefix", "flux-core"])
@@ -372,11 +351,4 @@ fn find_flux() -> Option<PathBuf> {
                 .ok()?;
             in_prefix(OsStr::new(String::from_utf8(said.stdout).ok()?.trim()))
         })
-}
-
-fn find_in_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
 }

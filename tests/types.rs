@@ -55,6 +55,7 @@ fn exported() -> Names {
     for (class, source) in [
         ("flux.Handle", include_str!("../src/api/handle.rs")),
         ("flux.Message", include_str!("../src/api/message.rs")),
+        ("flux.Watcher", include_str!("../src/api/watcher.rs")),
     ] {
         names
             .entry(class.to_owned())
@@ -64,16 +65,15 @@ fn exported() -> Names {
     names
 }
 
-/// The fields that a class computes, which no table lists: those that its
-/// function `index` knows.
+/// The fields that a class computes, which no table that a script sees lists.
 fn computed(source: &str) -> BTreeSet<String> {
     let (_, rest) = source
-        .split_once("\nfn index(")
+        .split_once(": &[(&CStr, Field)] = &[")
         .expect("the class has fields");
-    let (body, _) = rest.split_once("\n}").expect("the function has an end");
-    let names = body.split("Some(b\"").skip(1);
+    let (fields, _) = rest.split_once("];").expect("the list has an end");
+    let names = fields.split("c\"").skip(1);
     names
-        .filter_map(|arm| arm.split('"').next())
+        .filter_map(|field| field.split('"').next())
         .map(str::to_owned)
         .collect()
 }

@@ -395,6 +395,7 @@ function Message:respond_error(errnum, text) end
 ---What a handle's reactor waits for. Its other fields are those of the table
 ---that it was made of.
 ---@class flux.Watcher
+---@field id integer A number that no other object of this Lua state has
 ---@field [any] any
 local Watcher = {}
 

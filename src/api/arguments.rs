@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::{NODEID_ANY, NODEID_UPSTREAM};
 use crate::json;
-use crate::lua::{Error, Key, Kind, Raised, Result, State, Writer};
+use crate::lua::{Error, Key, Kind, Lack, Raised, Result, State, Writer};
 
 /// `string.format` as it was when the module was loaded.
 static FORMAT: Key = Key::unique();
@@ -80,9 +80,7 @@ pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
 /// Push what `string.format` makes of the values from `index` on.
 pub fn format(state: State<'_>, index: c_int) -> Result<()> {
     let last = state.top();
-    if !state.reserve(last - index + 2) {
-        return Err(Error::Raise("stack overflow".to_owned()));
-    }
+    state.reserve(last - index + 2)?;
     if state.registry(&FORMAT) != Kind::Function {
         return Err(Error::Raise("string.format is not there".to_owned()));
     }
@@ -90,10 +88,11 @@ pub fn format(state: State<'_>, index: c_int) -> Result<()> {
         state.push_value(argument);
     }
     if let Err(Raised) = state.call(last - index + 1, 1) {
-        let why = state
-            .bytes(-1)
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default();
+        let why = state.bytes(-1).unwrap_or_default();
+        if why == Lack::Memory.text().as_bytes() {
+            return Err(Error::Memory);
+        }
+        let why = String::from_utf8_lossy(why);
         return Err(Error::failure(format!("string.format: {why}")));
     }
     Ok(())

@@ -8,8 +8,11 @@
 //! over a connection of its own: closed when it leaves, and by the kernel when
 //! it dies, which the broker tells the service.
 //!
-//! No count is ever shared: a process is counted by its id, wherever it asks,
-//! and no service can count `nprocs` of them before that many have entered.
+//! Nobody is counted twice: who is told of another place has no more than the
+//! word for it that the one it is counted by counts no longer. It may be that
+//! it was let go, that this is only about to reach it, and that the place is
+//! where those meet who entered again. So it asks the one that counted it:
+//! whatever that had to say comes before the answer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,7 +21,6 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::backend::ids::TagSet;
 use crate::backend::object::{self, Field, Object};
 use crate::backend::reactor::ROLE_OWNER;
 use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
@@ -48,7 +50,6 @@ pub fn enter(handle: &dyn Handle, name: &str, nprocs: u32) -> Result<Barrier> {
         id: unique_id(),
         nprocs,
         role: RefCell::new(Role::Seeking { gone: None }),
-        asked: RefCell::default(),
         left: Cell::new(false),
         takeovers: Cell::new(0),
     })
@@ -63,9 +64,6 @@ pub struct Barrier {
     id: String,
     nprocs: u32,
     role: RefCell<Role>,
-    /// Matchtags of the services that it asked to be counted by, the last of
-    /// them that of its role.
-    asked: RefCell<TagSet>,
     left: Cell<bool>,
     takeovers: Cell<u32>,
 }
@@ -78,6 +76,9 @@ enum Role {
     Counted {
         by: Place,
         matchtag: u32,
+        /// Where others were said to meet since, and the matchtag of the
+        /// question whether `by` still counts.
+        moved: Option<(Place, u32)>,
     },
     Counting(Count),
 }
@@ -148,20 +149,22 @@ impl Barrier {
 
     /// Ask to be counted.
     fn ask(&self, place: Place) -> Result<()> {
+        let matchtag = self.send(&place, "enter")?;
+        self.role.replace(Role::Counted {
+            by: place,
+            matchtag,
+            moved: None,
+        });
+        Ok(())
+    }
+
+    fn send(&self, place: &Place, method: &str) -> Result<u32> {
         let request = object::write(&[
             ("id", Field::Text(&self.id)),
             ("nprocs", Field::Integer(self.nprocs.into())),
         ]);
-        let topic = format!("{}.enter", place.service);
-        let matchtag = self
-            .link
-            .send(&topic, Some(request.as_bytes()), place.rank)?;
-        self.asked.borrow_mut().insert(matchtag);
-        self.role.replace(Role::Counted {
-            by: place,
-            matchtag,
-        });
-        Ok(())
+        let topic = format!("{}.{method}", place.service);
+        self.link.send(&topic, Some(request.as_bytes()), place.rank)
     }
 
     /// Become the one that counts.
@@ -216,7 +219,8 @@ impl Barrier {
         }
     }
 
-    /// Somebody took over: move there, unless that was before we did.
+    /// Somebody took over: move there, unless that was before we did. Who is
+    /// counted asks first whether it still is.
     fn take_event(&self, event: &dyn Message) -> Result<()> {
         // A subscription is a prefix: other names may begin with ours.
         if event.topic() != Some(self.topic.as_bytes()) {
@@ -234,8 +238,14 @@ impl Barrier {
             Role::Counting(count) => {
                 Some((count.service.clone(), std::mem::take(&mut count.waiting)))
             }
-            Role::Counted { by, .. } if *by == place => return Ok(()),
-            Role::Counted { .. } | Role::Seeking { .. } => None,
+            Role::Counted { by, moved, .. } => {
+                *moved = match *by == place {
+                    true => None,
+                    false => Some((place, self.send(by, "counts")?)),
+                };
+                return Ok(());
+            }
+            Role::Seeking { .. } => None,
         };
         if let Some((service, waiting)) = stepped_down {
             self.turn_away(waiting.into_values(), libc::EAGAIN);
@@ -281,6 +291,7 @@ impl Barrier {
                 drop(role);
                 self.abort(waiting)
             }
+            "counts" => self.link.respond(&*request, None),
             _ => self.link.respond_error(&*request, libc::ENOSYS, None),
         }
     }
@@ -297,17 +308,18 @@ impl Barrier {
     }
 
     /// All are here. The place is cleared away before anyone is told, so that
-    /// whoever enters again finds nothing of this round.
+    /// whoever enters again finds nothing of this round; the service after that,
+    /// so that who asks whether it counts is told first.
     fn release(&self) -> Result<()> {
         let role = self.role.replace(Role::Seeking { gone: None });
         let Role::Counting(count) = role else {
             return Ok(());
         };
         self.write(|transaction| transaction.unlink(&self.topic))?;
-        self.call("service.remove", &count.service)?;
         for request in count.waiting.values() {
             self.link.respond(&**request, None)?;
         }
+        self.call("service.remove", &count.service)?;
         // What came before the service was removed belongs to the next round.
         while let Ok(late) = self
             .link
@@ -327,35 +339,42 @@ impl Barrier {
     }
 
     fn take_response(&self, response: &dyn Message) -> Result<()> {
-        let matchtag = response.matchtag().unwrap_or(MATCHTAG_NONE);
-        if !self.asked.borrow_mut().remove(&matchtag) {
-            return Ok(());
-        }
-        match response.errnum()? {
-            0 => self.left.set(true),
-            libc::ECONNABORTED => return Err(aborted()),
-            libc::EAGAIN => self.seek_again(matchtag, false),
-            libc::ENOSYS | libc::EHOSTUNREACH => self.seek_again(matchtag, true),
-            errnum => {
+        let tag = response.matchtag().unwrap_or(MATCHTAG_NONE);
+        let errnum = response.errnum()?;
+        let (by, matchtag, moved) = match &*self.role.borrow() {
+            Role::Counted {
+                by,
+                matchtag,
+                moved,
+            } => (by.clone(), *matchtag, moved.clone()),
+            _ => return Ok(()),
+        };
+        match (errnum, moved) {
+            // What it is to be counted by does not count.
+            (1.., Some((place, question))) if tag == question => self.ask(place),
+            _ if tag != matchtag => Ok(()),
+            (0, _) => {
+                self.left.set(true);
+                Ok(())
+            }
+            (libc::ECONNABORTED, _) => Err(aborted()),
+            (libc::EAGAIN | libc::ENOSYS | libc::EHOSTUNREACH, Some((place, _))) => self.ask(place),
+            (libc::EAGAIN, None) => {
+                self.role.replace(Role::Seeking { gone: None });
+                Ok(())
+            }
+            (libc::ENOSYS | libc::EHOSTUNREACH, None) => {
+                let gone = Some(by.service);
+                self.role.replace(Role::Seeking { gone });
+                Ok(())
+            }
+            _ => {
                 let text = response.payload().map(String::from_utf8_lossy);
-                return Err(Error {
+                Err(Error {
                     errnum,
                     detail: text.map(|text| text.into_owned()),
-                });
+                })
             }
-        }
-        Ok(())
-    }
-
-    /// The service that answered counts no more. Only the one that this
-    /// process is counted by matters.
-    fn seek_again(&self, answered: u32, is_gone: bool) {
-        let mut role = self.role.borrow_mut();
-        if let Role::Counted { by, matchtag } = &*role
-            && *matchtag == answered
-        {
-            let gone = is_gone.then(|| by.service.clone());
-            *role = Role::Seeking { gone };
         }
     }
 }

@@ -160,15 +160,18 @@ impl Handle {
     /// A handle of C code's holds what scripts put there, and they need not
     /// keep a reference to it: it is kept while there is something on it.
     fn hold(&self) -> Result<()> {
+        if !self.0.is_external {
+            return Ok(());
+        }
         let held = self.0.gate.protect(|writer| {
-            if self.0.is_external && push_handle(writer.state(), self.0.id) {
+            if push_handle(writer.state(), self.0.id) {
                 self.anchor(writer, writer.state().top());
             }
             0
         });
         match held {
             true => Ok(()),
-            false => Err(Error::Raise("not enough memory".to_owned())),
+            false => Err(Error::Memory),
         }
     }
 
@@ -264,26 +267,21 @@ impl Handle {
         }
     }
 
-    /// Push what a handler raised, once, if one did.
-    pub fn push_raised(&self, state: State<'_>) -> bool {
+    /// What a handler raised, once, if one did.
+    pub fn raise_again(&self, state: State<'_>) -> Result<()> {
         if !self.0.raised.replace(false) {
-            return false;
+            return Ok(());
         }
         state.registry(&RAISED);
         if state.raw_get_index(-1, self.0.id as i64) == Kind::Nil {
             // There was no memory to keep it.
-            return state
-                .protect(0, |writer| {
-                    writer.bytes(b"a handler raised an error");
-                    1
-                })
-                .is_ok();
+            return Err(Error::Memory);
         }
         self.0.gate.with_state(|state| {
             state.registry(&RAISED);
             state.raw_clear_index(-1, self.0.id as i64);
         });
-        true
+        Err(Error::RaiseTop)
     }
 
     fn end_watchers(&self) {

@@ -45,8 +45,7 @@ pub fn push_stored(writer: &Writer<'_>, stored: &[u8]) {
 /// The JSON text to store for the value at `index`.
 pub fn encode_value(state: State<'_>, index: c_int) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(64);
-    json::encode(state, index, &mut text)
-        .map_err(|error| Error::argument(index, error.to_string()))?;
+    json::encode(state, index, &mut text).map_err(|error| error.raised(Some(index)))?;
     Ok(text)
 }
 

@@ -84,6 +84,10 @@ impl NewMessage {
 }
 
 impl Push for NewMessage {
+    fn looks_at_arguments(&self) -> bool {
+        false
+    }
+
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         writer.new_object(&mut self.0);
         1
@@ -131,12 +135,15 @@ const FIELDS: &[(&CStr, Field)] = &[
 
 /// `msg.type`, `msg.data`, …, and the methods.
 fn index(state: State<'_>) -> Result<Option<Part>> {
-    let message: Message = state.check_object(1)?;
+    if !state.is_object::<Message>(1) {
+        return Err(Error::expected(state, 1, "flux message"));
+    }
     let field = match state.member(2, FIELDS) {
         Member::OnTop => return Ok(Some(Part::OnTop)),
         Member::None => return Ok(None),
         Member::Field(field) => field,
     };
+    let message: Message = state.check_object(1)?;
     let of = &*message.message;
     Ok(Some(match field {
         Field::Type => Part::Name(type_name(message.msgtype)),
@@ -339,6 +346,10 @@ impl Received {
 }
 
 impl Push for Received {
+    fn looks_at_arguments(&self) -> bool {
+        false
+    }
+
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let text = self.message.payload();
         let pushed = match self.errnum {

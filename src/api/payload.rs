@@ -48,10 +48,10 @@ impl Drop for Encoded {
 /// it is absent or nil. A Flux payload is an object: an array is EINVAL.
 #[inline]
 pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
-    if state.is_none_or_nil(index) {
-        return Ok(None);
+    match state.kind(index) {
+        Kind::None | Kind::Nil => Ok(None),
+        _ => read_object(state, index).map(Some),
     }
-    read_object(state, index).map(Some)
 }
 
 /// The same of a table that must be there.
@@ -68,7 +68,7 @@ pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
             "a payload is an object, and this table is an array",
         )
         .into()),
-        Err(error) => Err(Error::argument(index, error.to_string())),
+        Err(error) => Err(error.raised(Some(index))),
     }
 }
 
@@ -114,6 +114,10 @@ impl Response {
 }
 
 impl Push for Response {
+    fn looks_at_arguments(&self) -> bool {
+        false
+    }
+
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let payload = self.future.payload().ok().flatten();
         push(writer, payload)

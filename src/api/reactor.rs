@@ -21,9 +21,7 @@ fn reactor(state: State<'_>) -> Result<Integer> {
     };
     let ended = handle.run_reactor(mode)?;
     let reason = handle.take_reason();
-    if handle.push_raised(state) {
-        return Err(Error::RaiseTop);
-    }
+    handle.raise_again(state)?;
     match (ended, reason) {
         (Ok(active), _) => Ok(Integer(active.into())),
         (Err(_), Some(reason)) => Err(Error::failure(reason)),

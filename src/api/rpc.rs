@@ -101,7 +101,8 @@ fn next_deadline(handle: &Handle, matchtag: u32) -> Option<(u32, Instant)> {
 }
 
 fn forget_deadline(handle: &Handle, message: &dyn backend::Message) {
-    if message.msgtype() == msgtype::RESPONSE
+    if !handle.deadlines().is_empty()
+        && message.msgtype() == msgtype::RESPONSE
         && let Ok(matchtag) = message.matchtag()
     {
         handle.deadlines().remove(&matchtag);

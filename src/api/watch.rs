@@ -57,37 +57,37 @@ fn is_last(state: State<'_>, stored: &[u8]) -> Result<bool> {
     })?;
     let same = same_value(state, 3, top + 1);
     state.set_top(top);
-    Ok(same)
-}
-
-/// Whether two values are equal, tables by what is in them. Tables nested too
-/// deep for the stack differ.
-fn same_value(state: State<'_>, a: c_int, b: c_int) -> bool {
-    if state.kind(a) != Kind::Table || state.kind(b) != Kind::Table {
-        return state.raw_equal(a, b);
-    }
-    let top = state.top();
-    let same = state.reserve(8)
-        && fields_in_common(state, a, b).is_some_and(|count| count == field_count(state, b));
-    state.set_top(top);
     same
 }
 
+/// Whether two values are equal, tables by what is in them.
+fn same_value(state: State<'_>, a: c_int, b: c_int) -> Result<bool> {
+    if state.kind(a) != Kind::Table || state.kind(b) != Kind::Table {
+        return Ok(state.raw_equal(a, b));
+    }
+    let top = state.top();
+    state.reserve(8)?;
+    let count = fields_in_common(state, a, b)?;
+    let same = count.is_some_and(|count| count == field_count(state, b));
+    state.set_top(top);
+    Ok(same)
+}
+
 /// How many fields table `a` has, if table `b` has them all with the same values.
-fn fields_in_common(state: State<'_>, a: c_int, b: c_int) -> Option<usize> {
+fn fields_in_common(state: State<'_>, a: c_int, b: c_int) -> Result<Option<usize>> {
     let key = state.top() + 1;
     let mut count = 0;
     state.push_nil();
     while state.next(a) {
         state.push_value(key);
         state.raw_get(b);
-        if !same_value(state, key + 1, key + 2) {
-            return None;
+        if !same_value(state, key + 1, key + 2)? {
+            return Ok(None);
         }
         state.set_top(key);
         count += 1;
     }
-    Some(count)
+    Ok(Some(count))
 }
 
 fn field_count(state: State<'_>, table: c_int) -> usize {

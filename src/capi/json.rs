@@ -216,7 +216,7 @@ impl Reader<'_> {
         if depth == MAX_DEPTH {
             return Err(libc::ELOOP);
         }
-        if !self.state.reserve(READ_SLOTS) {
+        if self.state.reserve(READ_SLOTS).is_err() {
             return Err(libc::ENOMEM);
         }
         match json::array_len(self.state, table) {

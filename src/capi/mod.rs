@@ -28,9 +28,7 @@ where
     F: FnOnce(State<'_>) -> Result<R>,
 {
     let opened = |state: State<'_>| {
-        if !state.reserve(SLOTS) {
-            return Err(Error::Raise("stack overflow".to_owned()));
-        }
+        state.reserve(SLOTS)?;
         api::open(state)?;
         body(state)
     };

@@ -156,8 +156,8 @@ impl Encoder<'_, '_> {
             return Err(Fault::new(format!("nesting deeper than {MAX_DEPTH}")));
         }
         let room = SLOTS * RESERVED_LEVELS as c_int + SPARE_SLOTS;
-        if depth % RESERVED_LEVELS == FIRST_RESERVED && !self.state.reserve(room) {
-            return Err(Fault::new("stack overflow"));
+        if depth % RESERVED_LEVELS == FIRST_RESERVED {
+            self.state.reserve(room).map_err(Fault::no_room)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::raw::c_int;
 
 use super::number::float_text;
-use crate::lua::{Kind, State};
+use crate::lua::{Error, Kind, Lack, State};
 
 /// Why a value has no JSON text.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum EncodeError {
     NotAnObject,
     /// What cannot be encoded, and where it is.
     Value(String),
+    /// The stack has no room to look at it.
+    Room(Lack),
 }
 
 impl fmt::Display for EncodeError {
@@ -21,15 +23,28 @@ impl fmt::Display for EncodeError {
         match self {
             EncodeError::NotAnObject => f.write_str("not an object"),
             EncodeError::Value(message) => f.write_str(message),
+            EncodeError::Room(lack) => f.write_str(lack.text()),
         }
     }
 }
 
 impl std::error::Error for EncodeError {}
 
+impl EncodeError {
+    /// As a script gets it, about its argument at `index`, or about none.
+    pub fn raised(self, index: Option<c_int>) -> Error {
+        match (self, index) {
+            (EncodeError::Room(lack), _) => lack.into(),
+            (error, Some(index)) => Error::argument(index, error.to_string()),
+            (error, None) => Error::Raise(error.to_string()),
+        }
+    }
+}
+
 /// An error on its way up through the tables that it is in.
 pub struct Fault {
     message: String,
+    lack: Option<Lack>,
     /// The innermost first.
     path: Vec<String>,
 }
@@ -44,6 +59,17 @@ impl Fault {
     pub fn new(message: impl Into<String>) -> Box<Fault> {
         Box::new(Fault {
             message: message.into(),
+            lack: None,
+            path: Vec::new(),
+        })
+    }
+
+    /// Of a stack without room, which is no value's fault.
+    #[cold]
+    pub fn no_room(lack: Lack) -> Box<Fault> {
+        Box::new(Fault {
+            message: String::new(),
+            lack: Some(lack),
             path: Vec::new(),
         })
     }
@@ -66,6 +92,9 @@ impl Fault {
     }
 
     pub fn finish(mut self) -> EncodeError {
+        if let Some(lack) = self.lack {
+            return EncodeError::Room(lack);
+        }
         if self.path.is_empty() {
             return EncodeError::Value(self.message);
         }

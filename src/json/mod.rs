@@ -136,7 +136,7 @@ fn encode_value(state: State<'_>) -> Result<Written> {
         return written;
     }
     let mut text = Vec::new();
-    encode(state, 1, &mut text).map_err(raised)?;
+    encode(state, 1, &mut text).map_err(|error| error.raised(None))?;
     state.protect(0, |writer| {
         writer.bytes(&text);
         1
@@ -152,12 +152,8 @@ fn write_kept(state: State<'_>, kept: &Kept) -> Option<Result<Written>> {
     let mut text = kept.text.borrow_mut();
     text.clear();
     text.shrink_to(MAX_KEPT);
-    let encoded = encode(state, 1, &mut text).map_err(raised);
+    let encoded = encode(state, 1, &mut text).map_err(|error| error.raised(None));
     Some(encoded.map(|()| Written::Kept(NonNull::from(kept))))
-}
-
-fn raised(error: EncodeError) -> Error {
-    Error::Raise(error.to_string())
 }
 
 /// A text, borrowed from argument 1, to be decoded as the options that are

@@ -4,6 +4,7 @@
 
 use std::os::raw::{c_char, c_int, c_void};
 
+use super::Lack;
 use super::imports;
 use super::sys::{self, lua_State};
 
@@ -381,11 +382,13 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
     }
 }
 
-/// Room for `n` more values, or false. Never raises, whereas Lua 5.1's and
-/// LuaJIT's own `lua_checkstack` do when memory is short.
+/// Room for `n` more values. Never raises, whereas Lua 5.1's and LuaJIT's own
+/// `lua_checkstack` do when memory is short.
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 #[inline]
-pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
+pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
+    /// LUAI_MAXCSTACK: the values of one call.
+    const MAX: c_int = 8000;
     unsafe extern "C-unwind" fn grow(state: *mut lua_State) -> c_int {
         unsafe {
             let n = sys::lua_touserdata(state, 1) as usize as c_int;
@@ -396,20 +399,60 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
     // Growing the stack inside a protected call leaves it grown outside, where
     // checking it again then only notes the new limit.
     unsafe {
+        if n > MAX - sys::lua_gettop(state) {
+            return Err(Lack::Stack);
+        }
         let status = imports::lua_cpcall(state, Some(grow), n as usize as *mut c_void);
         if status != 0 {
             sys::lua_settop(state, -2);
-            return false;
+            return Err(Lack::Memory);
         }
-        sys::lua_checkstack(state, n) != 0
+        match sys::lua_checkstack(state, n) {
+            0 => Err(Lack::Stack),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Room for `n` more values, or false. Never raises.
+/// Room for `n` more values. Never raises.
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 #[inline]
-pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> bool {
-    unsafe { sys::lua_checkstack(state, n) != 0 }
+pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
+    match unsafe { sys::lua_checkstack(state, n) } {
+        0 => unsafe { lack_of_stack(state, n) },
+        _ => Ok(()),
+    }
+}
+
+/// Lua does not say why it gives no room. A call asks for some too, and fails
+/// with what was lacking; and where it does not, Lua may have collected garbage.
+#[cold]
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+unsafe fn lack_of_stack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
+    /// LUAI_MAXSTACK: the values of all calls.
+    const MAX: c_int = 1_000_000;
+    const ERRMEM: c_int = 4;
+    unsafe extern "C-unwind" fn nothing(_: *mut lua_State) -> c_int {
+        0
+    }
+    unsafe {
+        if n > MAX - sys::lua_gettop(state) {
+            return Err(Lack::Stack);
+        }
+        // Lua keeps some slots beyond those that it gives out.
+        pushcfunction(state, Some(nothing));
+        match pcall(state, 0, 0, 0) {
+            0 if sys::lua_checkstack(state, n) != 0 => Ok(()),
+            0 => Err(Lack::Memory),
+            status => {
+                sys::lua_settop(state, -2);
+                Err(match status {
+                    ERRMEM => Lack::Memory,
+                    _ => Lack::Stack,
+                })
+            }
+        }
+    }
 }
 
 /// Push a C function without upvalues. Lua 5.1 and LuaJIT allocate, and may

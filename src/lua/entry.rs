@@ -6,7 +6,7 @@ use std::any::Any;
 use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Error, Push, Result, State, Writer, lua_State, sys};
+use super::{Error, Lack, Push, Result, State, Writer, lua_State, sys};
 
 /// Define `extern "C-unwind"` entry points: `name => rust_function`.
 #[macro_export]
@@ -112,10 +112,14 @@ fn refuse(state: State<'_>, error: Error) -> End {
             come_back(state);
             End::Raise
         }
+        Error::Memory => {
+            push_text(state, Lack::Memory.text());
+            End::Raise
+        }
         Error::Raise(message) => raise(state, &message),
-        Error::Argument { index, message } => match push_text(state, message.as_bytes()) {
-            End::Return(_) => End::RaiseArgument(index),
-            failed => failed,
+        Error::Argument { index, message } => match push_text(state, &message) {
+            true => End::RaiseArgument(index),
+            false => End::Raise,
         },
     }
 }
@@ -130,24 +134,30 @@ fn come_back(state: State<'_>) {
 }
 
 /// Push results that own something: under protection, as a jump would skip
-/// their destructor. They see the call's stack, its arguments at their indices.
+/// their destructor. Those that look at the call's arguments find them at
+/// their indices.
 fn give(state: State<'_>, results: &mut dyn Push) -> End {
     if let Some(count) = results.push_at_once(state) {
         return End::Return(count);
     }
     let mut count = 0;
-    let given = state.protect(state.top(), |writer| {
+    let args = match results.looks_at_arguments() {
+        true => state.top(),
+        false => 0,
+    };
+    let given = state.protect(args, |writer| {
         count = results.push(writer);
         count
     });
     match given {
         Ok(_) => End::Return(count),
-        Err(error) => raise_again(state, error),
+        Err(_) => End::Raise,
     }
 }
 
 fn raise(state: State<'_>, message: &str) -> End {
-    let pushed = state.protect(0, |writer| {
+    // What comes of a lack of memory for the words is raised in their place.
+    let _ = state.protect(0, |writer| {
         // Level 2 is who called the C function: this job is level 0.
         // SAFETY: the state is live and the frame owns nothing.
         unsafe { sys::luaL_where(writer.raw(), 2) };
@@ -156,30 +166,16 @@ fn raise(state: State<'_>, message: &str) -> End {
         unsafe { sys::lua_concat(writer.raw(), 2) };
         1
     });
-    match pushed {
-        Ok(_) => End::Raise,
-        Err(error) => raise_again(state, error),
-    }
+    End::Raise
 }
 
-fn push_text(state: State<'_>, text: &[u8]) -> End {
+/// Push the text, or what was raised in its place.
+fn push_text(state: State<'_>, text: &str) -> bool {
     let pushed = state.protect(0, |writer| {
-        writer.bytes(text);
+        writer.bytes(text.as_bytes());
         1
     });
-    match pushed {
-        Ok(count) => End::Return(count),
-        Err(error) => raise_again(state, error),
-    }
-}
-
-/// An error while reporting: only memory is ever short then, and Lua keeps
-/// that message ready made.
-fn raise_again(state: State<'_>, error: Error) -> End {
-    if !matches!(error, Error::RaiseTop) {
-        state.push_nil();
-    }
-    End::Raise
+    pushed.is_ok()
 }
 
 /// What a panic said.

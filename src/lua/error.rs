@@ -15,6 +15,8 @@ pub enum Error {
     Raise(String),
     /// The value on top of the stack is raised as it is.
     RaiseTop,
+    /// Lua's memory error is raised.
+    Memory,
     /// Nothing raised: the call returns `nil, text, code, detail`.
     Failure(Failure),
 }
@@ -53,6 +55,33 @@ impl Error {
             code: None,
             detail: None,
         })
+    }
+}
+
+/// Why the stack has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    Memory,
+    /// It is as large as Lua lets it be.
+    Stack,
+}
+
+impl Lack {
+    /// Lua's words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Lack::Memory => "not enough memory",
+            Lack::Stack => "stack overflow",
+        }
+    }
+}
+
+impl From<Lack> for Error {
+    fn from(lack: Lack) -> Error {
+        match lack {
+            Lack::Memory => Error::Memory,
+            Lack::Stack => Error::Raise(lack.text().to_owned()),
+        }
     }
 }
 

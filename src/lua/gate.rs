@@ -73,15 +73,22 @@ impl Gate {
 
     /// Call a function that `prepare` pushes, above its arguments, whose
     /// number it returns; none to call nothing after all. `ended` gets the
-    /// thread with the one result, or what was raised, on top. A string that
-    /// is raised has a traceback.
+    /// thread with the one result, or what was raised, on top; so it does when
+    /// memory is too short for a call. A string that is raised has a traceback.
     pub fn call(
         &self,
         mut prepare: impl FnMut(&Writer<'_>) -> Option<c_int>,
         ended: impl FnOnce(State<'_>, std::result::Result<(), Raised>),
     ) {
-        let Some(thread) = self.enter() else {
-            return;
+        let thread = match self.enter() {
+            Ok(thread) => thread,
+            Err(Raised) => {
+                let base = self.base();
+                let top = base.top();
+                ended(base, Err(Raised));
+                // What was raised may have been taken.
+                return base.set_top(base.top().min(top - 1));
+            }
         };
         // SAFETY: the thread is held by the base's stack until `leave`.
         let state = unsafe { State::new(thread) };
@@ -116,37 +123,40 @@ impl Gate {
         self.0.depth.set(self.0.depth.get() - 1);
     }
 
-    /// A thread that no other call runs on; none without memory for it.
-    fn enter(&self) -> Option<*mut lua_State> {
+    fn base(&self) -> State<'_> {
         // SAFETY: the registry holds the base as long as the state lives, and
         // callbacks end before that does.
-        let base = unsafe { State::new(self.0.base) };
+        unsafe { State::new(self.0.base) }
+    }
+
+    /// A thread that no other call runs on. Without memory for it, the error is
+    /// on top of the base's stack.
+    fn enter(&self) -> std::result::Result<*mut lua_State, Raised> {
+        let base = self.base();
         let slot = self.0.depth.get() + 1;
         if base.top() < slot {
-            if !base.reserve(4) {
-                return None;
-            }
-            let made = base.protect(0, |writer| {
+            let room = base.reserve(4);
+            base.protect(0, |writer| {
+                if let Err(lack) = room {
+                    writer.bytes(lack.text().as_bytes());
+                    writer.raise();
+                }
                 writer.thread();
                 1
-            });
-            if made.is_err() {
-                base.pop(1);
-                return None;
-            }
+            })
+            .map_err(|_| Raised)?;
         }
         self.0.depth.set(slot);
         // SAFETY: a thread is in that slot.
-        Some(unsafe { sys::lua_tothread(self.0.base, slot) })
+        Ok(unsafe { sys::lua_tothread(self.0.base, slot) })
     }
 
     /// Work that cannot raise and calls no handlers, on a stack of the module's
     /// own. `None` without memory for that.
     pub fn with_state<R>(&self, work: impl FnOnce(State<'_>) -> R) -> Option<R> {
-        // SAFETY: as in `enter`.
-        let base = unsafe { State::new(self.0.base) };
+        let base = self.base();
         let top = base.top();
-        let done = base.reserve(8).then(|| work(base));
+        let done = base.reserve(8).is_ok().then(|| work(base));
         base.set_top(top);
         done
     }

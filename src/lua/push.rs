@@ -6,6 +6,12 @@ use super::{State, Writer};
 
 /// A result of an entry point.
 pub trait Push {
+    /// Whether [`Push::push`] looks at the call's arguments: they then are at
+    /// their indices, which costs moving them.
+    fn looks_at_arguments(&self) -> bool {
+        true
+    }
+
     /// Push the values and return how many. May raise at any point, so the
     /// body keeps nothing that has a destructor in its own frame: that is in
     /// `self`, which outlives the jump.

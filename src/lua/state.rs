@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 use super::imports;
-use super::{Error, Result, Writer, compat, lua_State, sys};
+use super::{Error, Lack, Result, Writer, compat, lua_State, sys};
 
 /// A `lua_State` during one call from Lua. Everything here leaves Lua free to
 /// be called from frames that own things.
@@ -222,7 +222,7 @@ impl<'a> State<'a> {
     }
 
     /// Room for `n` more values than the call may push anyway.
-    pub fn reserve(self, n: c_int) -> bool {
+    pub fn reserve(self, n: c_int) -> std::result::Result<(), Lack> {
         // SAFETY: never raises, see there.
         unsafe { compat::checkstack(self.raw, n) }
     }
@@ -325,8 +325,8 @@ impl<'a> State<'a> {
 
     /// Run `body`, which may raise, under a protected call, in a stack frame
     /// of its own that starts with the topmost `args` values. What it leaves
-    /// as results takes their place; what it raises comes back as
-    /// [`Error::RaiseTop`].
+    /// as results takes their place; so does what it raises, or a lack of
+    /// memory before it began, and [`Error::RaiseTop`] is returned.
     ///
     /// `body` borrows what it needs: a jump out of it runs no destructor of
     /// its own, so neither it nor what it calls may own anything that has one.
@@ -339,7 +339,10 @@ impl<'a> State<'a> {
         }
         let base = self.top() - args;
         if !self.push_protected() {
-            return Err(Error::Raise("not enough memory".to_owned()));
+            // SAFETY: the error goes below the arguments, which go.
+            unsafe { compat::insert(self.raw, -(args + 1)) };
+            self.pop(args);
+            return Err(Error::RaiseTop);
         }
         if args > 0 {
             // SAFETY: there is a free slot, and the function goes below its arguments.
@@ -364,8 +367,9 @@ impl<'a> State<'a> {
         true
     }
 
-    /// Push the C function that runs a job. Making it allocates, so it is made
-    /// once, under Lua 5.1's own way to protect a C function.
+    /// Push the C function that runs a job, or the error that there is no
+    /// memory for it. Making it allocates, so it is made once, under Lua 5.1's
+    /// own way to protect a C function.
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     fn push_protected(self) -> bool {
         if self.registry(&RUN_JOB) == Kind::Function {
@@ -375,11 +379,7 @@ impl<'a> State<'a> {
         // SAFETY: lua_cpcall does not raise; on an error it pushes the value.
         let status =
             unsafe { imports::lua_cpcall(self.raw, Some(keep_run_job), std::ptr::null_mut()) };
-        if status != 0 {
-            self.pop(1);
-            return false;
-        }
-        self.registry(&RUN_JOB) == Kind::Function
+        status == 0 && self.registry(&RUN_JOB) == Kind::Function
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::os::raw::c_int;
 
-use super::{Kind, Raised, Writer, lua_State};
+use super::{Kind, Lack, Raised, Writer, lua_State};
 
-/// A string gets a traceback, another value stays what it is.
+/// A string gets a traceback, another value stays what it is, and so does
+/// Lua's memory error: not every Lua calls this for one that is raised again.
 pub unsafe extern "C-unwind" fn traceback(raw: *mut lua_State) -> c_int {
     // SAFETY: Lua calls with a live state; the frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
     let state = writer.state();
-    if state.kind(1) != Kind::String {
-        return 1;
+    match state.bytes(1) {
+        None => return 1,
+        Some(text) if text == Lack::Memory.text().as_bytes() => return 1,
+        Some(_) => {}
     }
     writer.global(c"debug");
     if state.kind(-1) != Kind::Table {

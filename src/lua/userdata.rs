@@ -39,11 +39,11 @@ struct Block<T> {
 }
 
 /// What tells a class's blocks from all others: a word that nobody can guess,
-/// as a script may have ways to write what it likes into a userdata; and the
-/// metatable that the block was born with, as that word may be left over in
-/// memory that was a block's.
+/// as a script may have ways to write what it likes into a userdata. A finalizer
+/// changes it, so that it is not left over in memory that was a block's; where
+/// there is none, the metatable that the block was born with must be there too.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 struct Seal {
     word: usize,
     metatable: *const c_void,
@@ -69,18 +69,40 @@ pub enum Member<F> {
 impl<'a> State<'a> {
     /// The block at `index`, if it is one of `T`'s.
     fn block<T: Class>(self, index: c_int) -> Option<*mut Block<T>> {
+        let (block, seal) = self.sealed::<T>(index)?;
+        let is_block = seal.word == T::info().word()
+            && (std::mem::needs_drop::<T>() || self.has_metatable(index, seal.metatable));
+        is_block.then_some(block)
+    }
+
+    /// The userdata at `index`, if it is as large as a block, and what it has
+    /// where a block has its seal.
+    fn sealed<T: Class>(self, index: c_int) -> Option<(*mut Block<T>, Seal)> {
         let block: *mut Block<T> = self.userdata(index)?.as_ptr().cast();
         // A light userdata has no length.
-        if self.raw_len(index) < size_of::<Block<T>>() || !self.push_metatable(index) {
+        if self.raw_len(index) < size_of::<Block<T>>() {
             return None;
         }
-        let metatable = self.identity(-1);
-        self.pop(1);
-        let word = T::info().word();
         // SAFETY: a full userdata, large enough, and aligned as Lua aligns all;
         // any bytes make a seal.
         let seal = unsafe { (&raw const (*block).seal).read() };
-        (seal == Seal { word, metatable }).then_some(block)
+        Some((block, seal))
+    }
+
+    fn has_metatable(self, index: c_int, metatable: *const c_void) -> bool {
+        if !self.push_metatable(index) {
+            return false;
+        }
+        let is_same = std::ptr::eq(self.identity(-1), metatable);
+        self.pop(1);
+        is_same
+    }
+
+    /// Whether an object of `T` at `index` was collected, and then kept by a
+    /// finalizer's doing.
+    fn was_collected<T: Class>(self, index: c_int) -> bool {
+        self.sealed::<T>(index)
+            .is_some_and(|(_, seal)| seal.word == !T::info().word())
     }
 
     /// What the object at 1 has under the key at `key`. Only for a class's
@@ -122,15 +144,17 @@ impl<'a> State<'a> {
 
     /// Whether an object of this class is at `index`, open or not.
     pub fn is_object<T: Class>(self, index: c_int) -> bool {
-        self.block::<T>(index).is_some()
+        self.block::<T>(index).is_some() || self.was_collected::<T>(index)
     }
 
     /// The object at `index`, whether it is still open or not.
     #[inline]
     pub fn object<T: Class>(self, index: c_int) -> Option<Option<T>> {
-        let block = self.block::<T>(index)?;
-        // SAFETY: a block of this class, see `block`; the borrow ends here.
-        Some(unsafe { (*block).value.clone() })
+        match self.block::<T>(index) {
+            // SAFETY: a block of this class, see `block`; the borrow ends here.
+            Some(block) => Some(unsafe { (*block).value.clone() }),
+            None => self.was_collected::<T>(index).then_some(None),
+        }
     }
 
     /// The object that an argument must be.
@@ -160,7 +184,17 @@ impl<'a> State<'a> {
         has_table
     }
 
-    /// Take the object out of its userdata, for its finalizer or its `close`.
+    /// Take the object out of its userdata, for its finalizer.
+    fn collect_object<T: Class>(self, index: c_int) -> Option<T> {
+        let block = self.block::<T>(index)?;
+        // SAFETY: a block of this class; methods hold clones, never borrows.
+        unsafe {
+            (*block).seal.word = !T::info().word();
+            (*block).value.take()
+        }
+    }
+
+    /// Take the object out of its userdata, for its `close`.
     pub fn take_object<T: Class>(self, index: c_int) -> Option<T> {
         let block = self.block::<T>(index)?;
         // SAFETY: a block of this class; methods hold clones, never borrows.
@@ -290,7 +324,7 @@ unsafe extern "C-unwind" fn collect<T: Class>(raw: *mut super::lua_State) -> c_i
     // SAFETY: Lua calls with a live state; the frame owns nothing.
     unsafe {
         super::finalize(raw, |state| {
-            if let Some(value) = state.take_object::<T>(1) {
+            if let Some(value) = state.collect_object::<T>(1) {
                 value.collected();
             }
         })

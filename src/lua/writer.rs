@@ -37,15 +37,13 @@ impl<'a> Writer<'a> {
         unsafe { State::new(self.raw) }
     }
 
-    /// Room for `n` more values; raises "stack overflow" if there is none.
+    /// Room for `n` more values; raises the lack of it.
     #[inline]
     pub fn reserve(&self, n: c_int) {
         // Not luaL_checkstack: without memory for its words, Lua 5.5's goes on
         // as if it had them.
-        // SAFETY: the state is live and this frame may be jumped over, as in
-        // every block of this impl that says no more.
-        if unsafe { sys::lua_checkstack(self.raw, n) } == 0 {
-            self.bytes(b"stack overflow");
+        if let Err(lack) = self.state().reserve(n) {
+            self.bytes(lack.text().as_bytes());
             self.raise();
         }
     }

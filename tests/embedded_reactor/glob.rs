@@ -39,6 +39,10 @@ fn compare(pattern: &[u8], text: &[u8]) {
         String::from_utf8_lossy(pattern),
         String::from_utf8_lossy(text)
     );
+    // Patterns are looked up by that.
+    if fnmatch(pattern, text) {
+        assert!(text.starts_with(matcher::start(pattern)));
+    }
 }
 
 #[test]

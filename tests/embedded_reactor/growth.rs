@@ -81,6 +81,30 @@ fn a_hundred_thousand_timers_fire_in_order() {
 }
 
 #[test]
+fn a_message_is_held_only_against_patterns_that_begin_as_its_topic_does() {
+    let f = open("loop://");
+    let count = Rc::new(Cell::new(0));
+    let _handlers: Vec<_> = (0..20_000)
+        .map(|i| {
+            let count = Rc::clone(&count);
+            let pattern = format!("service-{i}.*");
+            handler(&*f, msgtype::REQUEST, &pattern, move |_| {
+                count.set(count.get() + 1)
+            })
+        })
+        .collect();
+    let start = Instant::now();
+    for _ in 0..2000 {
+        f.send("service-7.x", None, NODEID_ANY).unwrap();
+        turns(&*f, 1);
+    }
+    assert_eq!(count.get(), 2000);
+    // Against all of them it takes longer by far.
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(3), "{elapsed:?}");
+}
+
+#[test]
 fn a_handle_takes_descriptors_only_while_it_needs_them() {
     // Other tests open some meanwhile, but not that many.
     let open_fds = || std::fs::read_dir("/proc/self/fd").unwrap().count();

@@ -66,6 +66,41 @@ fn a_handler_of_one_requests_topic_comes_before_newer_patterns() {
 }
 
 #[test]
+fn the_newest_pattern_takes_a_request_whatever_text_it_begins_with() {
+    let f = open("loop://");
+    let seen = Seen::default();
+    let patterns = ["*", "svc.x*", "s*", "[s]vc.x", "svc\\.?", "svc.*", "svc.x?"];
+    let mut handlers: Vec<_> = patterns
+        .iter()
+        .map(|pattern| noting(&*f, REQUEST, pattern, &seen, pattern))
+        .collect();
+    let next = || {
+        send(&*f, "svc.x");
+        turns(&*f, 1);
+        seen.take()
+    };
+    // The newest of them is for longer topics only.
+    handlers.pop();
+    for pattern in patterns[..patterns.len() - 1].iter().rev() {
+        assert_eq!(next(), [*pattern]);
+        handlers.pop();
+    }
+    assert!(next().is_empty());
+}
+
+#[test]
+fn of_two_patterns_that_begin_alike_one_outlives_the_other() {
+    let f = open("loop://");
+    let seen = Seen::default();
+    let older = noting(&*f, EVENT, "a.b*", &seen, "older");
+    let _newer = noting(&*f, EVENT, "a.b?", &seen, "newer");
+    drop(older);
+    f.send_event("a.bc", None).unwrap();
+    turns(&*f, 1);
+    assert_eq!(seen.take(), ["newer"]);
+}
+
+#[test]
 fn an_event_goes_to_all_that_match_newest_first() {
     let f = open("loop://");
     let seen = Seen::default();

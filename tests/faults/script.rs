@@ -14,27 +14,12 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::installed::{Flux, find_in_path};
+use crate::installed::Flux;
 use crate::instance::ends;
+use crate::lua;
 
 /// How long a script may take for what no fault hurries.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The names that distributions have for the interpreter of this Lua, and its
-/// version. One of C has SIGPIPE as the system has it, deadly.
-const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
-    (&["lua5.1", "lua51", "lua"], "Lua 5.1")
-} else if cfg!(feature = "lua52") {
-    (&["lua5.2", "lua52", "lua"], "Lua 5.2")
-} else if cfg!(feature = "lua53") {
-    (&["lua5.3", "lua53", "lua"], "Lua 5.3")
-} else if cfg!(feature = "lua54") {
-    (&["lua5.4", "lua54", "lua"], "Lua 5.4")
-} else if cfg!(feature = "lua55") {
-    (&["lua5.5", "lua55", "lua"], "Lua 5.5")
-} else {
-    (&["luajit"], "LuaJIT")
-};
 
 /// What runs a script of this folder: the distribution's own interpreter, else
 /// the one built here.
@@ -42,20 +27,10 @@ pub fn command(file: &str) -> [PathBuf; 2] {
     [interpreter().clone(), folder().join(file)]
 }
 
+/// One of C has SIGPIPE as the system has it, deadly.
 pub fn interpreter() -> &'static PathBuf {
     static LUA: OnceLock<PathBuf> = OnceLock::new();
-    LUA.get_or_init(|| {
-        let (names, version) = SYSTEM_LUA;
-        let is_it = |lua: &PathBuf| {
-            let script = "print(jit and jit.version or _VERSION)";
-            let said = Command::new(lua).args(["-e", script]).output();
-            said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
-        };
-        let mut found = names.iter().filter_map(|name| find_in_path(name));
-        found
-            .find(is_it)
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_flux-lua").into())
-    })
+    LUA.get_or_init(|| lua::find().unwrap_or_else(|| env!("CARGO_BIN_EXE_flux-lua").into()))
 }
 
 pub fn folder() -> PathBuf {

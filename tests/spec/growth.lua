@@ -6,18 +6,6 @@ local support = require "support"
 
 local test = spec.test
 
--- Kilobytes of the process that are in memory, or nil where the system does
--- not tell.
-local function resident()
-  local status = io.open "/proc/self/status"
-  if not status then
-    return nil
-  end
-  local text = status:read "*a"
-  status:close()
-  return tonumber(text:match "VmRSS:%s*(%d+)")
-end
-
 local function collect()
   collectgarbage()
   collectgarbage()
@@ -40,12 +28,12 @@ end
 -- there to fill what is kept for use again.
 local function does_not_grow(count, round)
   repeat_rounds(count / 2, round)
-  local lua_before, process_before = collectgarbage "count", resident()
+  local lua_before, process_before = collectgarbage "count", support.resident()
   repeat_rounds(count, round)
   local lua_grown = collectgarbage "count" - lua_before
   spec.ok(lua_grown < 64, ("Lua's memory grew by %.1f KB"):format(lua_grown))
   if process_before then
-    local grown = resident() - process_before
+    local grown = support.resident() - process_before
     spec.ok(grown < 2048, ("the process grew by %d KB"):format(grown))
   end
 end

@@ -10,6 +10,23 @@ support.uri = os.getenv "FLUX_URI" or ""
 -- Whether flux.new() opens the embedded broker; else a real instance runs.
 support.is_embedded = support.uri:find "^embed://" ~= nil
 
+-- How many times longer things take here than they do by themselves: set by
+-- who runs this under something like valgrind. Limits and gaps are multiplied.
+local instrumented = tonumber(os.getenv "SPEC_INSTRUMENTED")
+support.slowdown = instrumented or 1
+
+-- Kilobytes of the process that are in memory, or nil where the system does
+-- not tell, or where what watches this process has memory of its own in it.
+function support.resident()
+  local status = not instrumented and io.open "/proc/self/status"
+  if not status then
+    return nil
+  end
+  local text = status:read "*a"
+  status:close()
+  return tonumber(text:match "VmRSS:%s*(%d+)")
+end
+
 -- A handle for the length of the test.
 function support.open(uri)
   local f = spec.ok(flux.new(uri))
@@ -97,10 +114,11 @@ support.handle_calls = {
 }
 
 -- Run the handle's reactor until a handler stops it. That it returns a number,
--- which is given back; the test fails when it takes more than ten seconds.
+-- which is given back; the test fails when it takes more than ten seconds
+-- (times the slowdown).
 function support.run(f)
   local guard = spec.ok(f:timer {
-    timeout = 10000,
+    timeout = 10000 * support.slowdown,
     handler = function()
       f:reactor_stop_error "the test takes too long"
     end,
@@ -110,10 +128,10 @@ function support.run(f)
   return spec.type(spec.ok(active, why), "number")
 end
 
--- Run the handle's reactor for so many milliseconds.
+-- Run the handle's reactor for so many milliseconds, times the slowdown.
 function support.pass(f, milliseconds)
   spec.ok(f:timer {
-    timeout = milliseconds,
+    timeout = milliseconds * support.slowdown,
     handler = function()
       f:reactor_stop()
     end,
@@ -123,7 +141,7 @@ end
 
 -- Run the reactors of all these handles by turns until `is_done` says so.
 function support.run_all(handles, is_done)
-  local deadline = os.time() + 10
+  local deadline = os.time() + 10 * support.slowdown
   while not is_done() do
     spec.ok(os.time() < deadline, "the test takes too long")
     for _, f in ipairs(handles) do
@@ -258,7 +276,7 @@ end
 
 -- Start a process that runs this chunk, and return the pipe of its output.
 -- Reading it to its end waits for the process, which is ended after so many
--- seconds (20, unless said). On an embedded broker it has one of its own.
+-- seconds (20, unless said; times the slowdown). On an embedded broker it has one of its own.
 function support.start_apart(chunk, seconds)
   needs_shell()
   local path = os.tmpname()
@@ -269,7 +287,7 @@ function support.start_apart(chunk, seconds)
     os.remove(path)
   end)
   local command = support.quote(interpreter()) .. " " .. support.quote(path)
-  return assert(io.popen(("timeout %g %s 2>&1"):format(seconds or 20, command)))
+  return assert(io.popen(("timeout %g %s 2>&1"):format((seconds or 20) * support.slowdown, command)))
 end
 
 -- The same, with this one's broker.

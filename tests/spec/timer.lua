@@ -89,7 +89,7 @@ test("timers fire in the order of their times", function()
   local seen = {}
   for _, timeout in ipairs { 30, 5, 50, 0, 40, 10, 20 } do
     f:timer {
-      timeout = timeout,
+      timeout = timeout * support.slowdown,
       handler = function()
         seen[#seen + 1] = timeout
       end,

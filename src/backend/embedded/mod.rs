@@ -12,6 +12,7 @@ mod broker;
 mod future;
 mod handle;
 mod kvs;
+mod lane;
 mod loopback;
 mod message;
 mod queue;

@@ -1,7 +1,6 @@
 //! A handle's queue of received messages, filled from any thread and emptied
 //! by the one that owns the handle. Decides nothing about routing.
 
-use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::ids::TagSet;
 use super::super::system::EventFd;
 use super::super::{Error, MATCHTAG_NONE, Match, Result, msgtype};
+use super::lane::{Lane, Queued};
 use super::message::Message;
 
 /// Message types, each with a lane of its own, so that a response is found
@@ -19,6 +19,9 @@ const LANES: [i32; 4] = [
     msgtype::EVENT,
     msgtype::CONTROL,
 ];
+
+/// The place of responses among them.
+const RESPONSES: usize = 1;
 
 /// Who could still send to a queue whose owner is about to wait for ever.
 #[derive(Clone, Copy)]
@@ -39,7 +42,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Inner {
-    lanes: [VecDeque<Queued>; LANES.len()],
+    lanes: [Lane; LANES.len()],
     arrivals: u64,
     /// Matchtags whose last response is still to come, and to be discarded.
     given_up: TagSet,
@@ -52,11 +55,6 @@ struct Inner {
 pub(super) struct Asleep<'a> {
     queue: &'a Queue,
     alarm: &'a EventFd,
-}
-
-struct Queued {
-    arrival: u64,
-    message: Message,
 }
 
 impl Queue {
@@ -80,7 +78,7 @@ impl Queue {
         };
         let arrival = inner.arrivals;
         inner.arrivals += 1;
-        inner.lanes[lane].push_back(Queued { arrival, message });
+        inner.lanes[lane].push(Queued { arrival, message });
         let alarm = self.alarm.get();
         if let Some(alarm) = alarm.filter(|_| std::mem::take(&mut inner.asleep)) {
             alarm.signal();
@@ -155,14 +153,9 @@ impl Queue {
         }
         let mut inner = self.lock();
         let mut ended = inner.closed;
-        for lane in &mut inner.lanes {
-            lane.retain(|queued| {
-                let message = &queued.message;
-                let given_up =
-                    message.msgtype == msgtype::RESPONSE && message.matches_tag(matchtag);
-                ended |= given_up && message.is_last();
-                !given_up
-            });
+        let responses = &mut inner.lanes[RESPONSES];
+        while let Some((place, _)) = responses.find(matchtag) {
+            ended |= responses.take(place).is_none_or(|last| last.is_last());
         }
         if !ended {
             inner.given_up.insert(matchtag);
@@ -217,21 +210,30 @@ impl Inner {
     }
 
     fn take(&mut self, wanted: &Match) -> Option<Message> {
-        let (_, lane, position) = LANES
-            .iter()
-            .enumerate()
-            .filter(|&(_, kind)| wanted.typemask & kind != 0)
+        if wanted.matchtag == MATCHTAG_NONE {
+            return self.take_first(wanted.typemask);
+        }
+        let lanes = self.lanes.iter_mut().zip(LANES);
+        let found = lanes
+            .filter(|(_, kind)| wanted.typemask & kind != 0)
             .filter_map(|(lane, _)| {
-                let queue = &self.lanes[lane];
-                let position = match wanted.matchtag {
-                    MATCHTAG_NONE => 0,
-                    tag => queue.iter().position(|q| q.message.matches_tag(tag))?,
-                };
-                Some((queue.get(position)?.arrival, lane, position))
-            })
-            .min()?;
-        let taken = self.lanes[lane].remove(position);
-        taken.map(|queued| queued.message)
+                let (place, arrival) = lane.find(wanted.matchtag)?;
+                Some((arrival, place, lane))
+            });
+        let (_, place, lane) = found.min_by_key(|(arrival, ..)| *arrival)?;
+        lane.take(place)
+    }
+}
+
+impl Inner {
+    /// The message of these types that arrived first.
+    fn take_first(&mut self, typemask: i32) -> Option<Message> {
+        let lanes = self.lanes.iter_mut().zip(LANES);
+        let heads = lanes
+            .filter(|(_, kind)| typemask & kind != 0)
+            .filter_map(|(lane, _)| Some((lane.arrival()?, lane)));
+        let (_, lane) = heads.min_by_key(|(arrival, _)| *arrival)?;
+        lane.pop()
     }
 }
 

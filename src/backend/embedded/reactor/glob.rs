@@ -6,6 +6,12 @@ pub fn is_glob(topic: &[u8]) -> bool {
     topic.iter().any(|c| b"*?[".contains(c))
 }
 
+/// What every topic that it matches begins with.
+pub fn start(pattern: &[u8]) -> &[u8] {
+    let end = pattern.iter().position(|c| b"*?[\\".contains(c));
+    &pattern[..end.unwrap_or(pattern.len())]
+}
+
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut rest, mut at) = (pattern, 0);
     // What follows the last star, and where it was last tried: only there can

@@ -1,5 +1,7 @@
 //! Message handlers, and which of them a message is for. Those of one plain
-//! topic are found by it; only those with a pattern are looked through.
+//! topic are found by it, those with a pattern by what that begins with.
+
+use std::collections::BTreeMap;
 
 use super::super::super::ids::{IdMap, Order, TopicMap, by_age};
 use super::super::super::reactor::{Callback, ROLE_OWNER};
@@ -15,11 +17,55 @@ pub(super) struct Handlers {
     /// Of other types, for one topic.
     plain: Topics,
     /// Those with a pattern, or for any topic.
-    patterns: Order,
+    patterns: Patterns,
 }
 
 /// The handlers of each topic, older first.
 type Topics = TopicMap<Order>;
+
+/// Handlers by the text that their patterns begin with: a topic is held only
+/// against patterns that begin as it does.
+#[derive(Default)]
+struct Patterns {
+    starts: Topics,
+    /// How many starts have that many bytes.
+    lengths: BTreeMap<usize, usize>,
+}
+
+impl Patterns {
+    fn add(&mut self, id: u64, pattern: &[u8]) {
+        let start = glob::start(pattern);
+        let same_start = self.starts.entry(start.into()).or_default();
+        if same_start.is_empty() {
+            *self.lengths.entry(start.len()).or_default() += 1;
+        }
+        same_start.insert(by_age(id));
+    }
+
+    fn remove(&mut self, id: u64, pattern: &[u8]) {
+        let start = glob::start(pattern);
+        let Some(same_start) = self.starts.get_mut(start) else {
+            return;
+        };
+        same_start.remove(&by_age(id));
+        if !same_start.is_empty() {
+            return;
+        }
+        self.starts.remove(start);
+        if let Some(count) = self.lengths.get_mut(&start.len()) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&start.len());
+            }
+        }
+    }
+
+    /// Those that may be for the topic, older first, by starts.
+    fn candidates(&self, topic: &[u8]) -> impl Iterator<Item = &Order> {
+        let lengths = self.lengths.range(..=topic.len());
+        lengths.filter_map(|(&length, _)| self.starts.get(&topic[..length]))
+    }
+}
 
 pub(super) struct Handler {
     typemask: i32,
@@ -32,7 +78,7 @@ pub(super) struct Handler {
 impl Handlers {
     pub fn add(&mut self, id: u64, handler: Handler) {
         if handler.is_for_many_topics() {
-            self.patterns.insert(by_age(id));
+            self.patterns.add(id, &handler.topic);
         } else {
             let topics = self.topics(&handler);
             let same_topic = topics.entry(handler.topic.clone()).or_default();
@@ -43,7 +89,10 @@ impl Handlers {
 
     pub fn remove(&mut self, id: u64) -> Option<Handler> {
         let handler = self.handlers.remove(&id)?;
-        self.patterns.remove(&by_age(id));
+        if handler.is_for_many_topics() {
+            self.patterns.remove(id, &handler.topic);
+            return Some(handler);
+        }
         let topics = self.topics(&handler);
         if let Some(same_topic) = topics.get_mut(&handler.topic) {
             same_topic.remove(&by_age(id));
@@ -73,9 +122,7 @@ impl Handlers {
                 return Some(newest);
             }
         }
-        self.plain(message)
-            .next()
-            .max(self.patterns(message).next())
+        self.plain(message).next().max(self.newest_pattern(message))
     }
 
     /// Whom an event is for, newest first.
@@ -92,7 +139,14 @@ impl Handlers {
     }
 
     fn patterns(&self, message: &Message) -> impl Iterator<Item = u64> {
-        self.matching(self.patterns.iter().rev(), message)
+        let candidates = self.patterns.candidates(&message.topic).flatten();
+        self.matching(candidates, message)
+    }
+
+    fn newest_pattern(&self, message: &Message) -> Option<u64> {
+        let candidates = self.patterns.candidates(&message.topic);
+        let newest = candidates.filter_map(|ids| self.matching(ids.iter().rev(), message).next());
+        newest.max()
     }
 
     fn matching<'a>(

@@ -1,0 +1,176 @@
+//! `cargo bench`: what is timed, against what, in one table. Here the command
+//! line and the order of things; what each row is stands in doc/performance.md.
+
+#[path = "../tests/installed/mod.rs"]
+mod installed;
+#[path = "../tests/installed/lua.rs"]
+mod lua;
+
+#[path = "bench/growth.rs"]
+mod growth;
+#[path = "bench/loading.rs"]
+mod loading;
+#[path = "bench/measure.rs"]
+mod measure;
+#[path = "bench/plot.rs"]
+mod plot;
+#[path = "bench/report.rs"]
+mod report;
+#[path = "bench/rows.rs"]
+mod rows;
+#[path = "bench/subjects.rs"]
+mod subjects;
+#[path = "bench/table.rs"]
+mod table;
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use report::Report;
+use subjects::Subjects;
+
+const USAGE: &str = "\
+Usage: cargo bench -- [--update] [WORD...]
+Time the rows whose group or name has one of the WORDs; all, without any.
+
+  --update   write the table and the plot to doc/ too
+
+FLUX_LUA_BENCH=quick runs everything once, to see that it works.
+FLUX_LUA_JSON names a folder with the JSON documents to use.";
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    pub rounds: usize,
+    /// Processor time of a subject's part of a round; zero for one operation.
+    pub round: Duration,
+    /// The largest of the sizes that growth is measured at.
+    pub largest: f64,
+    /// Processes started to time one.
+    pub processes: usize,
+}
+
+impl Effort {
+    /// As much in shorter turns: what an answer costs depends on what else the
+    /// broker's processor does just then.
+    pub fn in_short_turns(self) -> Effort {
+        const PARTS: usize = 4;
+        match self.round.is_zero() {
+            true => self,
+            false => Effort {
+                rounds: self.rounds * PARTS,
+                round: self.round / PARTS as u32,
+                ..self
+            },
+        }
+    }
+}
+
+const FULL: Effort = Effort {
+    rounds: 7,
+    round: Duration::from_millis(20),
+    largest: f64::INFINITY,
+    processes: 40,
+};
+
+const QUICK: Effort = Effort {
+    rounds: 1,
+    round: Duration::ZERO,
+    largest: 1000.0,
+    processes: 2,
+};
+
+struct Options {
+    update: bool,
+    words: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let mut options = Options {
+        update: false,
+        words: Vec::new(),
+    };
+    for argument in env::args().skip(1) {
+        match &argument[..] {
+            "--list" => return ExitCode::SUCCESS,
+            "--bench" => {}
+            "--update" => options.update = true,
+            option if option.starts_with('-') => {
+                println!("{USAGE}");
+                return ExitCode::FAILURE;
+            }
+            word => options.words.push(word.to_lowercase()),
+        }
+    }
+    match run(&options) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failures) => {
+            eprintln!("bench: {failures} of what was run failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measure and report; the number of failures.
+fn run(options: &Options) -> io::Result<usize> {
+    let started = Instant::now();
+    let is_quick = env::var("FLUX_LUA_BENCH").is_ok_and(|mode| mode == "quick");
+    let effort = if is_quick { QUICK } else { FULL };
+    let is_wanted = |group: &str, name: &str| {
+        let name = format!("{group} {name}").to_lowercase();
+        options.words.is_empty() || options.words.iter().any(|word| name.contains(word))
+    };
+    let subjects = Subjects::find()?;
+    let mut report = Report::new(&subjects, is_quick);
+    for row in rows::rows() {
+        if is_wanted(row.group, &row.name) {
+            measure::row(&subjects, &row, &effort, &mut report);
+        }
+    }
+    if is_wanted(loading::GROUP, "") {
+        loading::measure(&subjects, &effort, &mut report)?;
+    }
+    for curve in growth::CURVES {
+        if is_wanted(growth::GROUP, &curve.full_name()) {
+            growth::measure(&subjects, curve, &effort, &mut report);
+        }
+    }
+    if report.lines.is_empty() && report.curves.is_empty() {
+        return Err(io::Error::other("no row has such a name"));
+    }
+    publish(&report, options)?;
+    println!("{:.0} s", started.elapsed().as_secs_f64());
+    Ok(report.failures.len())
+}
+
+fn publish(report: &Report, options: &Options) -> io::Result<()> {
+    let text = table::markdown(report);
+    println!("{text}");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let json = folder.join("bench.json");
+    let json_text = serde_json::to_string_pretty(&report.to_json())?;
+    fs::write(&json, json_text + "\n")?;
+    let svg = folder.join("bench.svg");
+    let picture = plot::svg(report);
+    fs::write(&svg, &picture)?;
+    println!("written: {}, {}", json.display(), svg.display());
+    if options.update && report.is_quick {
+        println!("not written to doc/: the times of a quick run are those of first uses");
+    } else if options.update {
+        let doc = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc");
+        table::update(&doc.join("performance.md"), &text)?;
+        fs::write(doc.join("performance.svg"), picture)?;
+    }
+    for failure in &report.failures {
+        println!("FAILED: {failure}");
+    }
+    Ok(())
+}

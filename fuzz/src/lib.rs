@@ -1,0 +1,176 @@
+//! What the targets share: reading an input as decisions, and holding Lua
+//! values and JSON values against serde_json's. A difference is a panic, which
+//! libFuzzer takes for a finding.
+
+use std::os::raw::c_int;
+
+use flux::lua::{Kind, State};
+use serde_json::{Number, Value};
+
+/// Whether this Lua has integers beside floats.
+pub const HAS_INTEGERS: bool = cfg!(any(feature = "lua53", feature = "lua54", feature = "lua55"));
+
+/// An input, read as one decision after the other; zeros after its end.
+pub struct Decisions<'d>(&'d [u8]);
+
+impl<'d> Decisions<'d> {
+    pub fn new(data: &'d [u8]) -> Decisions<'d> {
+        Decisions(data)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn byte(&mut self) -> u8 {
+        match self.0.split_first() {
+            Some((&byte, rest)) => {
+                self.0 = rest;
+                byte
+            }
+            None => 0,
+        }
+    }
+
+    /// A number below `n`, which is at most 256.
+    pub fn below(&mut self, n: usize) -> usize {
+        usize::from(self.byte()) % n
+    }
+
+    pub fn of<'c, T>(&mut self, choices: &'c [T]) -> &'c T {
+        &choices[self.below(choices.len())]
+    }
+
+    /// Up to `n` bytes.
+    pub fn bytes(&mut self, n: usize) -> &'d [u8] {
+        let (taken, rest) = self.0.split_at(n.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
+    pub fn word(&mut self) -> u64 {
+        let mut word = [0; 8];
+        let taken = self.bytes(8);
+        word[..taken.len()].copy_from_slice(taken);
+        u64::from_le_bytes(word)
+    }
+}
+
+/// What a decoded null is.
+#[derive(Clone, Copy, Debug)]
+pub enum Null {
+    /// Absent from its table.
+    Nil,
+    /// `flux.NULL`.
+    Light,
+}
+
+/// The Lua value on top is what `value` says, in all its depth.
+pub fn assert_decoded(state: State<'_>, value: &Value, null: Null) {
+    match (value, state.kind(-1)) {
+        (Value::Null, kind) => match null {
+            Null::Nil => assert_eq!(kind, Kind::Nil),
+            Null::Light => {
+                assert_eq!(kind, Kind::LightUserdata);
+                assert_eq!(state.userdata(-1), None);
+            }
+        },
+        (Value::Bool(value), Kind::Boolean) => assert_eq!(*value, state.boolean(-1)),
+        (Value::Number(value), Kind::Number) => assert_number(state, value),
+        (Value::String(value), Kind::String) => {
+            assert_eq!(Some(value.as_bytes()), state.bytes(-1));
+        }
+        (Value::Array(items), Kind::Table) => assert_array(state, items, null),
+        (Value::Object(_), Kind::Table) => assert_object(state, value, null),
+        (value, kind) => panic!("{value} became a {}", kind.name()),
+    }
+}
+
+/// 64 bits where Lua has integers; all else is a float, bit for bit.
+fn assert_number(state: State<'_>, value: &Number) {
+    let (integer, float) = (value.as_i64(), value.as_f64().expect("a number"));
+    if HAS_INTEGERS && integer.is_some() {
+        assert!(state.has_integer_subtype(-1), "{value} became a float");
+        assert_eq!(integer, state.integer(-1));
+        return;
+    }
+    if HAS_INTEGERS {
+        assert!(!state.has_integer_subtype(-1), "{value} became an integer");
+    }
+    let got = state.number(-1).expect("a number");
+    assert_eq!(float.to_bits(), got.to_bits(), "{value} became {got:?}");
+}
+
+fn is_kept(value: &Value, null: Null) -> bool {
+    matches!(null, Null::Light) || !value.is_null()
+}
+
+fn assert_array(state: State<'_>, items: &[Value], null: Null) {
+    let table = state.top();
+    assert!(state.reserve(4).is_ok());
+    for (n, item) in (1..).zip(items) {
+        state.raw_get_index(table, n);
+        assert_decoded(state, item, null);
+        state.set_top(table);
+    }
+    let kept = items.iter().filter(|item| is_kept(item, null)).count();
+    assert_eq!(count(state, table), kept);
+}
+
+fn assert_object(state: State<'_>, value: &Value, null: Null) {
+    let table = state.top();
+    assert!(state.reserve(4).is_ok());
+    let fields = value.as_object().expect("an object");
+    state.push_nil();
+    while state.next(table) {
+        let name = state.bytes(table + 1).expect("a name is a string");
+        let name = std::str::from_utf8(name).expect("a name is UTF-8");
+        let field = fields.get(name).expect("a name of the object's");
+        assert_decoded(state, field, null);
+        state.set_top(table + 1);
+    }
+    let kept = fields.values().filter(|field| is_kept(field, null)).count();
+    assert_eq!(count(state, table), kept);
+}
+
+fn count(state: State<'_>, table: c_int) -> usize {
+    let mut count = 0;
+    state.push_nil();
+    while state.next(table) {
+        state.pop(1);
+        count += 1;
+    }
+    count
+}
+
+/// `written` is what encoding makes of the Lua value that `value` was decoded to.
+pub fn assert_encoded(value: &Value, written: &Value) {
+    match (value, written) {
+        (Value::Number(value), Value::Number(written)) => match value.as_i64() {
+            Some(n) if HAS_INTEGERS => assert_eq!(written.as_i64(), Some(n)),
+            _ => assert_float(value.as_f64().expect("a number"), written),
+        },
+        (Value::Array(values), Value::Array(all)) => {
+            assert_eq!(values.len(), all.len());
+            for (value, written) in values.iter().zip(all) {
+                assert_encoded(value, written);
+            }
+        }
+        (Value::Object(fields), Value::Object(all)) => {
+            assert_eq!(fields.len(), all.len());
+            for (name, value) in fields {
+                assert_encoded(value, &all[name]);
+            }
+        }
+        _ => assert_eq!(value, written),
+    }
+}
+
+/// A float is written as an integer where it is one below 2^53, minus zero not.
+pub fn assert_float(x: f64, written: &Number) {
+    let is_integral = x.trunc() == x && x.abs() < (1_u64 << 53) as f64;
+    let is_integer = is_integral && x.to_bits() != (-0.0_f64).to_bits();
+    assert_eq!(written.is_i64(), is_integer, "{x:?} was written {written}");
+    let back = written.as_f64().expect("a number");
+    assert_eq!(x.to_bits(), back.to_bits(), "{x:?} was written {written}");
+}

@@ -1,0 +1,125 @@
+//! Bytes decoded, against serde_json's verdict and value. The one difference
+//! that is documented: nesting past 1,000 is an error here. Of numbers out of
+//! range, lone surrogates, equal names, NaN and what is not UTF-8 both must
+//! think alike.
+
+#![no_main]
+
+use std::os::raw::c_int;
+
+use flux::json::{self, DecodeError, MAX_DEPTH, Options};
+use flux::lua::{Host, State};
+use flux_lua_fuzz::{Null, assert_decoded, assert_encoded};
+use libfuzzer_sys::fuzz_target;
+use serde::Deserialize;
+use serde_json::{Deserializer, Value};
+
+thread_local! {
+    /// Used again from input to input.
+    static LUA: Host = {
+        let lua = Host::new().expect("a Lua state");
+        let opened = lua.state().protect(0, |writer| {
+            json::open(writer);
+            0
+        });
+        opened.expect("the module opens");
+        lua
+    };
+}
+
+fuzz_target!(|data: &[u8]| LUA.with(|lua| check(lua.state(), data)));
+
+fn check(state: State<'_>, data: &[u8]) {
+    let top = state.top();
+    let wanted = parse(data);
+    for null in [Null::Nil, Null::Light] {
+        let got = decode(state, data, null);
+        match (&wanted, got) {
+            (Some(value), Ok(())) => {
+                assert_decoded(state, value, null);
+                if matches!(null, Null::Light) {
+                    check_encoding(state, value);
+                }
+                state.pop(1);
+            }
+            (None, Err(error)) => assert!(error.offset <= data.len(), "{error}"),
+            (Some(value), Err(error)) => panic!("{value}: {error}"),
+            (None, Ok(())) => panic!("{:?} is no JSON", String::from_utf8_lossy(data)),
+        }
+        assert_eq!(state.top(), top);
+    }
+}
+
+/// serde_json's value, if it has one of this depth.
+fn parse(data: &[u8]) -> Option<Value> {
+    if nesting(data) > MAX_DEPTH {
+        return None;
+    }
+    let mut parser = Deserializer::from_slice(data);
+    parser.disable_recursion_limit();
+    let value = Value::deserialize(&mut parser).ok()?;
+    parser.end().ok()?;
+    Some(value)
+}
+
+/// How many brackets are open at most; exact if the text is JSON.
+fn nesting(data: &[u8]) -> u32 {
+    let (mut depth, mut most) = (0_u32, 0);
+    let mut bytes = data.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
+fn skip_string<'d>(bytes: &mut impl Iterator<Item = &'d u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a C function finds free on its stack, and what decoding asks for.
+const FREE: usize = 20;
+const NEEDED: usize = 4;
+
+/// Push the value, from a stack that is as full as it may be, or less.
+fn decode(state: State<'_>, data: &[u8], null: Null) -> Result<(), DecodeError> {
+    let mut decoded = Ok(());
+    let filled = data.len() % (FREE - NEEDED);
+    let done = state.protect(0, |writer| {
+        writer.light_userdata(std::ptr::null());
+        for _ in 0..filled {
+            writer.boolean(true);
+        }
+        let top = writer.state().top();
+        let null = matches!(null, Null::Light).then_some(1);
+        decoded = json::decode(writer, data, Options { null });
+        let pushed = c_int::from(decoded.is_ok());
+        assert_eq!(writer.state().top(), top + pushed);
+        pushed
+    });
+    done.expect("no Lua error");
+    decoded
+}
+
+/// The text of the value on top is JSON of the same value.
+fn check_encoding(state: State<'_>, value: &Value) {
+    let top = state.top();
+    let mut text = Vec::new();
+    json::encode(state, -1, &mut text).expect("what was decoded can be encoded");
+    assert_eq!(state.top(), top);
+    let written = parse(&text).expect("JSON");
+    assert_encoded(value, &written);
+}

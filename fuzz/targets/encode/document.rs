@@ -1,0 +1,437 @@
+//! The Lua value that an input describes: tables, as they are filled, and what
+//! encoding is to make of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::raw::c_int;
+use std::ptr::NonNull;
+
+use flux::json::{self, MAX_DEPTH};
+use flux::lua::{Result, State, Writer};
+use flux_lua_fuzz::{Decisions, HAS_INTEGERS, assert_float};
+use serde_json::Value;
+
+flux::lua_functions! { nothing => do_nothing; }
+
+fn do_nothing(_: State<'_>) -> Result<()> {
+    Ok(())
+}
+
+/// A value, or the table of this number.
+#[derive(Clone)]
+pub enum Item {
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+    Text(Vec<u8>),
+    Null,
+    /// What JSON has nothing for.
+    Other(Other),
+    Table(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Other {
+    Light,
+    Function,
+    Thread,
+    Userdata,
+}
+
+/// A key as Lua tells one from another: a float that is integral is an integer.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Integer(i64),
+    Float(u64),
+    Text(Vec<u8>),
+    /// That has no text.
+    Bad(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    Array,
+    Hostile,
+}
+
+struct Table {
+    /// In the order in which they are set.
+    pairs: Vec<(Item, Item)>,
+    mark: Mark,
+    /// What is there in the end.
+    fields: BTreeMap<Key, usize>,
+}
+
+pub struct Document {
+    tables: Vec<Table>,
+    pub root: Item,
+}
+
+/// Wrapped so often, one table in the other, a value is about at the limit.
+const CHAINS: [usize; 8] = [1, 2, 3, 17, 200, 998, 1000, 1001];
+/// With more values than these a document is left alone.
+const MAX_VALUES: u64 = 20_000;
+
+impl Document {
+    pub fn of(decisions: &mut Decisions<'_>) -> Document {
+        let mut document = Document {
+            tables: Vec::new(),
+            root: Item::Null,
+        };
+        let count = decisions.below(9);
+        for _ in 0..count {
+            let table = document.table(decisions, count);
+            document.tables.push(table);
+        }
+        document.root = Document::item(decisions, count);
+        if decisions.below(64) == 1 {
+            for n in 0..*decisions.of(&CHAINS) {
+                let key = match n % 3 {
+                    0 => Item::Text(b"k".to_vec()),
+                    1 => Item::Integer(1),
+                    _ => Item::Integer(2),
+                };
+                let inner = document.root.clone();
+                document
+                    .tables
+                    .push(Table::new(vec![(key, inner)], Mark::None));
+                document.root = Item::Table(document.tables.len() - 1);
+            }
+        }
+        document
+    }
+
+    /// One that holds, mostly, tables that came before it.
+    fn table(&self, decisions: &mut Decisions<'_>, count: usize) -> Table {
+        let shape = decisions.byte();
+        let known = match shape & 0xc0 {
+            0xc0 => count,
+            _ => self.tables.len(),
+        };
+        let len = decisions.below(if shape & 0x20 == 0 { 6 } else { 40 });
+        let mut pairs = Vec::with_capacity(len);
+        for n in 1..=len {
+            let key = match shape & 3 {
+                0 => Item::Integer(n as i64),
+                1 => Item::Integer((len + 1 - n) as i64),
+                2 => Item::Text(text(decisions)),
+                _ => Document::item(decisions, known),
+            };
+            // Lua has no such keys.
+            if !matches!(key, Item::Float(x) if x.is_nan()) {
+                pairs.push((key, Document::item(decisions, known)));
+            }
+        }
+        let mark = match shape >> 2 & 7 {
+            0 => Mark::Array,
+            1 => Mark::Hostile,
+            _ => Mark::None,
+        };
+        Table::new(pairs, mark)
+    }
+
+    /// Any value; a table only among the first `known`.
+    fn item(decisions: &mut Decisions<'_>, known: usize) -> Item {
+        match decisions.below(32) {
+            0 => Item::Boolean(decisions.below(2) == 1),
+            1 => Item::Null,
+            2..=5 => Item::Integer(i64::from(decisions.byte()) - 100),
+            6 => Item::Integer(decisions.word() as i64),
+            7 => Item::Integer(*decisions.of(&[
+                i64::MAX,
+                i64::MIN,
+                1 << 53,
+                (1 << 53) + 1,
+                -(1 << 53),
+                i64::MAX - 1,
+            ])),
+            8 => Item::Float(f64::from_bits(decisions.word())),
+            9 => Item::Float(f64::from(decisions.byte()) / 16.0 - 4.0),
+            10 => Item::Float(*decisions.of(&[
+                0.0,
+                -0.0,
+                f64::NAN,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                5e-324,
+                2.225_073_858_507_201e-308,
+                f64::MIN_POSITIVE,
+                f64::MAX,
+                9_007_199_254_740_992.0,
+                -9_007_199_254_740_991.0,
+                9.223_372_036_854_776e18,
+                1e23,
+            ])),
+            11 => Item::Other(*decisions.of(&[
+                Other::Light,
+                Other::Function,
+                Other::Thread,
+                Other::Userdata,
+            ])),
+            12..=20 => Item::Text(text(decisions)),
+            n if known > 0 => Item::Table((n + decisions.below(256)) % known),
+            _ => Item::Boolean(true),
+        }
+    }
+
+    /// Whether it can be encoded; none where that would take too long to tell.
+    pub fn verdict(&self) -> Option<bool> {
+        let mut sizes = vec![Size::Unknown; self.tables.len()];
+        let mut values = 1_u64;
+        let mut is_endless = false;
+        for table in 0..self.tables.len() {
+            match self.measure(table, &mut sizes) {
+                Size::Finite { values: more, .. } => values = values.saturating_add(more),
+                _ => is_endless = true,
+            }
+        }
+        // Each level of what has no end may hold all that has one.
+        let factor = if is_endless { 100 } else { 1 };
+        if values.saturating_mul(factor) > MAX_VALUES {
+            return None;
+        }
+        Some(self.is_encodable(&self.root, &sizes))
+    }
+
+    fn measure(&self, table: usize, sizes: &mut Vec<Size>) -> Size {
+        match sizes[table] {
+            Size::Unknown => {}
+            // It holds itself, and so does all that holds it.
+            Size::Counting => return Size::Endless,
+            known => return known,
+        }
+        sizes[table] = Size::Counting;
+        let (mut all, mut deepest, mut endless) = (1_u64, 0, false);
+        for &pair in self.tables[table].fields.values() {
+            let Item::Table(inner) = self.tables[table].pairs[pair].1 else {
+                all += 1;
+                continue;
+            };
+            match self.measure(inner, sizes) {
+                Size::Finite { values, depth } => {
+                    all = all.saturating_add(values);
+                    deepest = deepest.max(depth);
+                }
+                _ => endless = true,
+            }
+        }
+        sizes[table] = match endless {
+            true => Size::Endless,
+            false => Size::Finite {
+                values: all,
+                depth: deepest + 1,
+            },
+        };
+        sizes[table]
+    }
+
+    fn is_encodable(&self, item: &Item, sizes: &[Size]) -> bool {
+        match item {
+            Item::Boolean(_) | Item::Integer(_) | Item::Null => true,
+            Item::Float(x) => x.is_finite(),
+            Item::Text(text) => std::str::from_utf8(text).is_ok(),
+            Item::Other(_) => false,
+            Item::Table(number) => {
+                let table = &self.tables[*number];
+                let mut values = table.fields.values().map(|&pair| &table.pairs[pair].1);
+                matches!(sizes[*number], Size::Finite { depth, .. } if depth <= MAX_DEPTH)
+                    && (table.is_array() || table.names().is_some())
+                    && values.all(|value| self.is_encodable(value, sizes))
+            }
+        }
+    }
+
+    pub fn assert_written(&self, item: &Item, written: &Value) {
+        match (item, written) {
+            (Item::Boolean(value), Value::Bool(written)) => assert_eq!(value, written),
+            (Item::Null, Value::Null) => {}
+            (Item::Integer(n), Value::Number(written)) if HAS_INTEGERS => {
+                assert_eq!(Some(*n), written.as_i64());
+            }
+            (Item::Integer(n), Value::Number(written)) => assert_float(*n as f64, written),
+            (Item::Float(x), Value::Number(written)) => assert_float(*x, written),
+            (Item::Text(text), Value::String(written)) => assert_eq!(text, written.as_bytes()),
+            (Item::Table(table), Value::Array(items)) => {
+                let table = &self.tables[*table];
+                assert!(table.is_array());
+                assert_eq!(table.fields.len(), items.len());
+                for (&pair, written) in table.fields.values().zip(items) {
+                    self.assert_written(&table.pairs[pair].1, written);
+                }
+            }
+            (Item::Table(table), Value::Object(fields)) => {
+                let table = &self.tables[*table];
+                assert!(!table.is_array());
+                let names = table.names().expect("names");
+                assert_eq!(names.len(), fields.len());
+                for (name, pair) in names {
+                    self.assert_written(&table.pairs[pair].1, &fields[&name]);
+                }
+            }
+            (_, written) => panic!("{written} is what another value is written as"),
+        }
+    }
+
+    /// Push the root. `hostile` is where the metatable is that some tables get.
+    pub fn push(&self, state: State<'_>, hostile: c_int) {
+        state.push_value(hostile);
+        let pushed = state.protect(1, |writer| {
+            writer.table(self.tables.len(), 0);
+            for n in 1..=self.tables.len() {
+                writer.table(0, 0);
+                writer.raw_set_index(TABLES, n as c_int);
+            }
+            for (n, table) in (1..).zip(&self.tables) {
+                writer.state().raw_get_index(TABLES, n);
+                table.fill(writer);
+                writer.state().set_top(TABLES);
+            }
+            push_item(writer, &self.root);
+            1
+        });
+        pushed.expect("no Lua error");
+    }
+}
+
+/// Where tables are filled: the hostile metatable, all tables, and the one.
+const HOSTILE: c_int = 1;
+const TABLES: c_int = 2;
+const FILLED: c_int = 3;
+
+#[derive(Clone, Copy)]
+enum Size {
+    Unknown,
+    Counting,
+    Endless,
+    Finite { values: u64, depth: u32 },
+}
+
+impl Table {
+    fn new(pairs: Vec<(Item, Item)>, mark: Mark) -> Table {
+        let mut fields = BTreeMap::new();
+        for (n, (key, _)) in pairs.iter().enumerate() {
+            fields.insert(Key::of(key), n);
+        }
+        Table {
+            pairs,
+            mark,
+            fields,
+        }
+    }
+
+    fn fill(&self, writer: &Writer<'_>) {
+        for (key, value) in &self.pairs {
+            push_item(writer, key);
+            push_item(writer, value);
+            writer.raw_set(FILLED);
+        }
+        match self.mark {
+            Mark::None => {}
+            Mark::Array => json::mark_array(writer, FILLED),
+            Mark::Hostile => {
+                writer.state().push_value(HOSTILE);
+                writer.set_metatable(FILLED);
+            }
+        }
+    }
+
+    fn is_array(&self) -> bool {
+        let mut keys = self.fields.keys().zip(1..);
+        match self.fields.is_empty() {
+            true => self.mark == Mark::Array,
+            false => keys.all(|(key, n)| *key == Key::Integer(n)),
+        }
+    }
+
+    /// The names of an object's fields, none where a key has no text, or two
+    /// have the same.
+    fn names(&self) -> Option<Vec<(String, usize)>> {
+        let mut texts = BTreeSet::new();
+        let names = self.fields.iter().map(|(key, &pair)| {
+            let name = key.text()?;
+            texts.insert(name.clone()).then_some((name, pair))
+        });
+        names.collect()
+    }
+}
+
+impl Key {
+    fn of(item: &Item) -> Key {
+        let number = |x: f64| match x as i64 {
+            n if n as f64 == x && n != i64::MAX => Key::Integer(n),
+            _ => Key::Float(x.to_bits()),
+        };
+        match item {
+            Item::Integer(n) if HAS_INTEGERS => Key::Integer(*n),
+            Item::Integer(n) => number(*n as f64),
+            Item::Float(x) => number(*x),
+            Item::Text(text) => Key::Text(text.clone()),
+            Item::Boolean(value) => Key::Bad(usize::from(*value)),
+            Item::Null => Key::Bad(2),
+            Item::Other(other) => Key::Bad(3 + *other as usize),
+            Item::Table(table) => Key::Bad(10 + table),
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        match self {
+            Key::Integer(n) => Some(n.to_string()),
+            Key::Float(bits) => {
+                let x = f64::from_bits(*bits);
+                x.is_finite().then(|| Value::from(x).to_string())
+            }
+            Key::Text(text) => String::from_utf8(text.clone()).ok(),
+            Key::Bad(_) => None,
+        }
+    }
+}
+
+fn text(decisions: &mut Decisions<'_>) -> Vec<u8> {
+    const PIECES: [&[u8]; 12] = [
+        b"a",
+        b"b",
+        b"1",
+        b"-1",
+        b"1.5",
+        b"1e300",
+        b"\"",
+        b"\\",
+        b"\0",
+        "é日😀".as_bytes(),
+        b"\xff",
+        b"\x1f",
+    ];
+    let shape = decisions.byte();
+    let len = usize::from(shape >> 2 & 15);
+    match shape & 3 {
+        0 | 1 => decisions.of(&PIECES).to_vec(),
+        2 => (0..len)
+            .flat_map(|_| *decisions.of(&PIECES))
+            .copied()
+            .collect(),
+        _ => decisions.bytes(len).to_vec(),
+    }
+}
+
+fn push_item(writer: &Writer<'_>, item: &Item) {
+    match item {
+        Item::Boolean(value) => writer.boolean(*value),
+        Item::Integer(n) => writer.integer(*n),
+        Item::Float(x) => writer.number(*x),
+        Item::Text(text) => writer.bytes(text),
+        Item::Null => writer.light_userdata(std::ptr::null()),
+        Item::Other(Other::Light) => {
+            writer.light_userdata(NonNull::<u8>::dangling().as_ptr().cast())
+        }
+        Item::Other(Other::Function) => writer.function(Some(nothing)),
+        Item::Other(Other::Thread) => {
+            writer.thread();
+        }
+        Item::Other(Other::Userdata) => {
+            writer.userdata(8);
+        }
+        Item::Table(table) => {
+            writer.state().raw_get_index(TABLES, *table as i64 + 1);
+        }
+    }
+}

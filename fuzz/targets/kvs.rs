@@ -1,0 +1,500 @@
+//! The embedded KVS, through the back end's trait, against a model of it: keys
+//! of any text, transactions that land whole or not at all, links, namespaces,
+//! watches. What the model does not know is left out: blobs, versions.
+
+#![no_main]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use flux::backend::kvs_flags::{
+    APPEND, READDIR, READLINK, TREEOBJ, WAITCREATE, WATCH, WATCH_APPEND, WATCH_FULL, WATCH_UNIQ,
+};
+use flux::backend::{Error, Future, Handle, NODEID_ANY, Result, Transaction, embedded, treeobj};
+use flux_lua_fuzz::Decisions;
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
+
+#[path = "kvs/model.rs"]
+mod model;
+
+use model::{Change, Dir, Namespace, Namespaces, Node, Outcome, is_apart, normalize};
+
+fuzz_target!(|data: &[u8]| {
+    let mut decisions = Decisions::new(data);
+    let mut session = Session::new();
+    while !decisions.is_empty() {
+        session.step(&mut decisions);
+        session.check_watches();
+    }
+    session.check_all();
+});
+
+const PRIMARY: &str = "primary";
+const NAMESPACES: [&str; 4] = [PRIMARY, "other", "third", "no\0name"];
+
+/// A watch as the model has it, with what it has yet to be told.
+struct Watch {
+    future: Box<dyn Future>,
+    namespace: String,
+    key: String,
+    flags: i32,
+    previous: Option<Node>,
+    /// Of a watch for what is appended: how many blobs it has been told.
+    blobs_told: Option<usize>,
+    ended: bool,
+    expected: VecDeque<Told>,
+}
+
+/// A value, a directory's names, or an errno.
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Value(Vec<u8>),
+    Names(Vec<(String, treeobj::EntryKind)>),
+    Error(i32),
+}
+
+/// A transaction, and what it is to the model.
+type Pending = (Box<dyn Transaction>, Vec<(String, Change)>);
+
+struct Session {
+    handles: [Box<dyn Handle>; 2],
+    /// What each handle has put.
+    pending: [Pending; 2],
+    namespaces: Namespaces,
+    watches: Vec<Watch>,
+}
+
+impl Session {
+    fn new() -> Session {
+        let open = |uri| embedded::open(uri).expect("a handle");
+        let handles = [
+            open("embed://fuzz?size=2&rank=0"),
+            open("embed://fuzz?size=2&rank=1"),
+        ];
+        let begin =
+            |handle: &dyn Handle| (handle.transaction().expect("a transaction"), Vec::new());
+        Session {
+            pending: [begin(&*handles[0]), begin(&*handles[1])],
+            handles,
+            namespaces: Namespaces(BTreeMap::from([(PRIMARY.to_owned(), Namespace::default())])),
+            watches: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, decisions: &mut Decisions<'_>) {
+        let which = decisions.below(2);
+        match decisions.below(16) {
+            0..=7 => self.change(which, decisions),
+            8..=10 => self.commit(which, decisions),
+            11 => {
+                let namespace = *decisions.of(&NAMESPACES);
+                let flags = *decisions.of(&[0, READDIR, READLINK, TREEOBJ, READDIR | TREEOBJ]);
+                self.check_lookup(which, namespace, flags, &key(decisions));
+            }
+            12 => self.watch(which, decisions),
+            13 => {
+                if !self.watches.is_empty() {
+                    let gone = decisions.below(self.watches.len());
+                    self.watches.swap_remove(gone);
+                }
+            }
+            14 => self.create_or_remove(which, decisions),
+            _ => self.check_namespaces(which),
+        }
+    }
+
+    /// Put something on the pending transaction.
+    fn change(&mut self, which: usize, decisions: &mut Decisions<'_>) {
+        let key = key(decisions);
+        let (transaction, changes) = &mut self.pending[which];
+        let value = |decisions: &mut Decisions<'_>| {
+            let short = decisions.byte();
+            let fill = decisions.byte();
+            let long = if short & 7 == 7 { 300 } else { 1 };
+            vec![fill; usize::from(short >> 5) * long]
+        };
+        let (put, change) = match decisions.below(8) {
+            0..=2 => {
+                let value = value(decisions);
+                let put = transaction.put(0, &key, &value);
+                (put, Change::Put(Node::Value(vec![value])))
+            }
+            3 => {
+                let value = value(decisions);
+                let put = transaction.put(APPEND, &key, &value);
+                (put, Change::Append(value))
+            }
+            4 => (transaction.unlink(&key), Change::Unlink),
+            5 => (transaction.mkdir(&key), Change::Put(Node::Dir(Dir::new()))),
+            _ => {
+                let namespace = match decisions.below(5) {
+                    4 => None,
+                    n => Some(NAMESPACES[n]),
+                };
+                let target = self::key(decisions);
+                let put = transaction.symlink(&key, namespace, &target);
+                if target.contains('\0') || namespace.is_some_and(|name| name.contains('\0')) {
+                    assert_eq!(put, Err(Error::new(libc::EINVAL)));
+                    return;
+                }
+                let namespace = namespace.map(str::to_owned);
+                (put, Change::Put(Node::Link(namespace, target)))
+            }
+        };
+        if key.is_empty() || key.contains('\0') {
+            assert_eq!(put, Err(Error::new(libc::EINVAL)));
+        } else {
+            assert_eq!(put, Ok(()));
+            changes.push((key, change));
+        }
+    }
+
+    fn commit(&mut self, which: usize, decisions: &mut Decisions<'_>) {
+        let namespace = match decisions.below(8) {
+            n @ 1..=3 => NAMESPACES[n],
+            _ => PRIMARY,
+        };
+        let handle = &self.handles[which];
+        let transaction = handle.transaction().expect("a transaction");
+        let (mut transaction, changes) =
+            std::mem::replace(&mut self.pending[which], (transaction, Vec::new()));
+        let got = handle
+            .commit(Some(namespace), 0, &mut *transaction)
+            .and_then(|future| future.payload().map(|_| ()));
+        let wanted = match self.namespaces.0.get_mut(namespace) {
+            None if namespace.contains('\0') => Err(libc::EINVAL),
+            None => Err(libc::ENOTSUP),
+            Some(model) => model.commit(namespace, &changes),
+        };
+        assert_eq!(got.map_err(|error| error.errnum), wanted);
+        if wanted.is_ok() {
+            let keys = changes.iter().map(|(key, _)| normalize(key)).collect();
+            self.expect_changes(namespace, &keys);
+        }
+    }
+
+    fn check_lookup(&self, which: usize, namespace: &str, flags: i32, key: &str) {
+        let got = self.handles[which].lookup(Some(namespace), flags, key);
+        let got = got.and_then(|future| told(&*future, flags));
+        let wanted = match key.is_empty() || key.contains('\0') || namespace.contains('\0') {
+            true => Err(libc::EINVAL),
+            false => self.namespaces.find(namespace, flags, &normalize(key)),
+        };
+        let wanted = wanted.and_then(|node| node.ok_or(libc::ENOENT));
+        match (&wanted, &got) {
+            (Ok(node), Ok(got)) => assert_eq!(*got, shown(node, flags), "{key:?}"),
+            (Err(errnum), Err(error)) => assert_eq!(*errnum, error.errnum, "{key:?}"),
+            _ => panic!("{key:?} with {flags}: {got:?}, wanted {wanted:?}"),
+        }
+    }
+
+    fn watch(&mut self, which: usize, decisions: &mut Decisions<'_>) {
+        let namespace = NAMESPACES[decisions.below(3)];
+        let flags = *decisions.of(&[0, WATCH_FULL, WATCH_UNIQ, WATCH_FULL | WATCH_UNIQ])
+            | *decisions.of(&[0, WAITCREATE])
+            | *decisions.of(&[0, 0, READDIR, WATCH_APPEND])
+            | WATCH;
+        let key = key(decisions);
+        let future = match self.handles[which].lookup(Some(namespace), flags, &key) {
+            Ok(future) => future,
+            Err(error) => {
+                assert!(key.is_empty() || key.contains('\0'), "{error}");
+                return;
+            }
+        };
+        assert!(!key.is_empty() && !key.contains('\0'));
+        let mut watch = Watch {
+            future,
+            namespace: namespace.to_owned(),
+            key: normalize(&key),
+            flags,
+            previous: None,
+            blobs_told: None,
+            ended: false,
+            expected: VecDeque::new(),
+        };
+        self.begin(&mut watch);
+        self.watches.push(watch);
+    }
+
+    /// A watch begins, or the namespace that it waits for does.
+    fn begin(&self, watch: &mut Watch) {
+        match self
+            .namespaces
+            .find(&watch.namespace, watch.lookup_flags(), &watch.key)
+        {
+            Err(libc::ENOTSUP) if !self.namespaces.0.contains_key(&watch.namespace) => {
+                if watch.flags & WAITCREATE == 0 {
+                    watch.fail(libc::ENOTSUP);
+                }
+            }
+            Err(errnum) => watch.fail(errnum),
+            Ok(Some(node)) => watch.tell(node),
+            Ok(None) if watch.flags & WAITCREATE != 0 => {}
+            Ok(None) => watch.fail(libc::ENOENT),
+        }
+    }
+
+    /// What the watches are told of a commit that changed these keys.
+    fn expect_changes(&mut self, namespace: &str, keys: &BTreeSet<String>) {
+        let mut watches = std::mem::take(&mut self.watches);
+        for watch in &mut watches {
+            let concerned = watch.flags & WATCH_FULL != 0 || keys.contains(&watch.key);
+            if watch.ended || watch.namespace != namespace || !concerned {
+                continue;
+            }
+            match self
+                .namespaces
+                .find(namespace, watch.lookup_flags(), &watch.key)
+            {
+                Err(errnum) => watch.fail(errnum),
+                Ok(None) => watch.fail(libc::ENOENT),
+                Ok(Some(node)) => watch.tell(node),
+            }
+        }
+        self.watches = watches;
+    }
+
+    fn check_watches(&mut self) {
+        for watch in &mut self.watches {
+            watch.check();
+        }
+    }
+
+    fn create_or_remove(&mut self, which: usize, decisions: &mut Decisions<'_>) {
+        let name = NAMESPACES[decisions.below(3)];
+        if decisions.below(2) == 0 {
+            let from = *decisions.of(&NAMESPACES[..2]);
+            return self.create(which, name, from);
+        }
+        let removed = self.call(which, "kvs.namespace-remove", &json!({ "namespace": name }));
+        if name == PRIMARY {
+            assert_eq!(removed.map(|_| ()), Err(libc::ENOTSUP));
+            return;
+        }
+        assert!(removed.is_ok());
+        if self.namespaces.0.remove(name).is_none() {
+            return;
+        }
+        for watch in &mut self.watches {
+            if watch.namespace == name && !watch.ended {
+                watch.fail(libc::ENOTSUP);
+            }
+        }
+    }
+
+    /// Create a namespace that begins with the root of another.
+    fn create(&mut self, which: usize, name: &str, from: &str) {
+        let root = self.call(which, "kvs.getroot", &json!({ "namespace": from }));
+        let Some(model) = self.namespaces.0.get(from) else {
+            assert_eq!(root.map(|_| ()), Err(libc::ENOTSUP));
+            return;
+        };
+        let root = root.expect("the root");
+        assert_eq!(root["rootseq"], model.commits);
+        let namespace = Namespace {
+            root: model.root.clone(),
+            commits: 0,
+        };
+        let request =
+            json!({ "namespace": name, "rootref": root["rootref"], "owner": -1, "flags": 0 });
+        let created = self.call(which, "kvs.namespace-create", &request);
+        if self.namespaces.0.contains_key(name) {
+            assert_eq!(created.map(|_| ()), Err(libc::EEXIST));
+            return;
+        }
+        assert!(created.is_ok());
+        self.namespaces.0.insert(name.to_owned(), namespace);
+        let mut watches = std::mem::take(&mut self.watches);
+        for watch in &mut watches {
+            if watch.namespace == name && !watch.ended {
+                self.begin(watch);
+            }
+        }
+        self.watches = watches;
+    }
+
+    fn call(&self, which: usize, topic: &str, request: &Value) -> Outcome<Value> {
+        let request = request.to_string();
+        let future = self.handles[which].rpc(topic, Some(request.as_bytes()), NODEID_ANY, 0);
+        let future = future.map_err(|error| error.errnum)?;
+        let payload = future.payload().map_err(|error| error.errnum)?;
+        Ok(payload.map_or(Value::Null, |text| {
+            serde_json::from_slice(text).expect("a response is JSON")
+        }))
+    }
+
+    fn check_namespaces(&self, which: usize) {
+        let list = self.call(which, "kvs.namespace-list", &json!({}));
+        let list = list.expect("the namespaces");
+        let names = list["namespaces"].as_array().expect("a list").iter();
+        let names: Vec<&str> = names
+            .filter_map(|item| item["namespace"].as_str())
+            .collect();
+        let wanted: Vec<&str> = self.namespaces.0.keys().map(String::as_str).collect();
+        assert_eq!(names, wanted);
+    }
+
+    /// All that was committed is there, and nothing else.
+    fn check_all(&self) {
+        self.check_namespaces(0);
+        for (name, namespace) in &self.namespaces.0 {
+            self.check_below(name, ".", &namespace.root);
+        }
+    }
+
+    fn check_below(&self, namespace: &str, key: &str, dir: &Dir) {
+        self.check_lookup(1, namespace, READDIR, key);
+        for (name, node) in dir {
+            let below = match key {
+                "." => name.clone(),
+                key => format!("{key}.{name}"),
+            };
+            match node {
+                Node::Dir(dir) => self.check_below(namespace, &below, dir),
+                Node::Value(_) => self.check_lookup(0, namespace, 0, &below),
+                Node::Link(..) => {
+                    self.check_lookup(0, namespace, READLINK, &below);
+                    self.check_lookup(0, namespace, 0, &below);
+                }
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn fail(&mut self, errnum: i32) {
+        self.expected.push_back(Told::Error(errnum));
+        self.ended = true;
+    }
+
+    fn lookup_flags(&self) -> i32 {
+        match self.flags & WATCH_APPEND {
+            0 => self.flags,
+            _ => self.flags | TREEOBJ,
+        }
+    }
+
+    fn tell(&mut self, node: Node) {
+        if self.flags & WATCH_APPEND != 0 {
+            return self.tell_appended(&node);
+        }
+        // A directory tells of its values how they are kept, too.
+        let is_same = match (&self.previous, &node) {
+            (Some(Node::Value(before)), Node::Value(now)) => before.concat() == now.concat(),
+            (before, now) => before.as_ref() == Some(now),
+        };
+        if self.flags & (WATCH_FULL | WATCH_UNIQ) != 0 && is_same {
+            return;
+        }
+        self.expected.push_back(shown(&node, self.flags));
+        self.previous = Some(node);
+    }
+
+    /// Blob by blob; a value that is no longer what was appended to is an error.
+    fn tell_appended(&mut self, node: &Node) {
+        let (blobs, from) = match (node, self.blobs_told) {
+            (Node::Value(blobs), None) => (blobs, 0),
+            (Node::Value(blobs), Some(told)) if is_apart(blobs) && told <= blobs.len() => {
+                (blobs, told)
+            }
+            (_, Some(_)) => return self.fail(libc::EINVAL),
+            (Node::Dir(_), None) => return self.fail(libc::EISDIR),
+            (Node::Link(..), None) => return self.fail(libc::EINVAL),
+        };
+        let more = blobs[from..].iter().cloned().map(Told::Value);
+        self.expected.extend(more);
+        self.blobs_told = Some(blobs.len());
+    }
+
+    /// It has been told what it should, and no more.
+    fn check(&mut self) {
+        while let Some(expected) = self.expected.pop_front() {
+            let waited = self.future.wait(Some(Duration::ZERO));
+            assert_eq!(waited, Ok(()), "{expected:?} of {:?}", self.key);
+            let got = told(&*self.future, self.flags);
+            let got = got.unwrap_or_else(|error| Told::Error(error.errnum));
+            assert_eq!(got, expected, "{:?} with {}", self.key, self.flags);
+            self.future.reset();
+        }
+        if !self.ended {
+            let more = self.future.wait(Some(Duration::ZERO));
+            let more = more.map(|()| told(&*self.future, self.flags));
+            let more = more.map_err(|error| error.errnum);
+            assert_eq!(
+                more,
+                Err(libc::ETIMEDOUT),
+                "{:?} with {} was {:?}",
+                self.key,
+                self.flags,
+                self.previous
+            );
+        }
+    }
+}
+
+/// What a lookup of the node with these flags tells.
+fn shown(node: &Node, flags: i32) -> Told {
+    let kind = |node: &Node| match node {
+        Node::Value(_) => treeobj::EntryKind::Value,
+        Node::Dir(_) => treeobj::EntryKind::Dir,
+        Node::Link(..) => treeobj::EntryKind::Symlink,
+    };
+    match node {
+        _ if flags & TREEOBJ != 0 => Told::Names(vec![(String::new(), kind(node))]),
+        Node::Value(blobs) => Told::Value(blobs.concat()),
+        Node::Dir(dir) => {
+            let names = dir.iter().map(|(name, node)| (name.clone(), kind(node)));
+            Told::Names(names.collect())
+        }
+        Node::Link(namespace, target) => {
+            Told::Value(format!("{namespace:?} {target}").into_bytes())
+        }
+    }
+}
+
+/// What a lookup with these flags told.
+fn told(future: &dyn Future, flags: i32) -> Result<Told> {
+    let payload = future.payload()?.expect("a lookup has a payload");
+    if flags & TREEOBJ != 0 {
+        let object: Value = serde_json::from_slice(payload).expect("a tree object");
+        let kind = match object["type"].as_str() {
+            Some("val" | "valref") => treeobj::EntryKind::Value,
+            Some("dir" | "dirref") => treeobj::EntryKind::Dir,
+            Some("symlink") => treeobj::EntryKind::Symlink,
+            other => panic!("a tree object of type {other:?}"),
+        };
+        return Ok(Told::Names(vec![(String::new(), kind)]));
+    }
+    if flags & READDIR != 0 {
+        return Ok(Told::Names(treeobj::dir_entries(payload)?));
+    }
+    if flags & READLINK != 0 {
+        let (namespace, target) = treeobj::symlink_target(payload)?;
+        return Ok(Told::Value(format!("{namespace:?} {target}").into_bytes()));
+    }
+    Ok(Told::Value(payload.to_vec()))
+}
+
+/// Mostly of few names, so that keys meet.
+fn key(decisions: &mut Decisions<'_>) -> String {
+    const NAMES: [&str; 16] = [
+        "a", "b", "a", "c", "a.b", "b.a", "a.a", "", ".", "..", "é日", "a b", "\"\\", "\u{1}",
+        "a.\0", "A",
+    ];
+    let shape = decisions.byte();
+    let names = usize::from(shape & 3) + usize::from(shape & 0x1f == 0x1f) * 20;
+    let mut key = NAMES[usize::from(shape >> 4)].to_owned();
+    for _ in 0..names {
+        key.push('.');
+        let name: &str = NAMES[decisions.below(NAMES.len())];
+        key.push_str(name);
+    }
+    match shape & 0x0f {
+        0x0c => key.push_str(&"long".repeat(100)),
+        0x0d => key.push_str(&String::from_utf8_lossy(decisions.bytes(8))),
+        _ => {}
+    }
+    key
+}

@@ -1,0 +1,44 @@
+//! The distribution's interpreter of the Lua that this is built for.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The names that distributions have for it, and what it says its version is.
+const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
+    (&["lua5.1", "lua51", "lua-5.1", "lua"], "Lua 5.1")
+} else if cfg!(feature = "lua52") {
+    (&["lua5.2", "lua52", "lua-5.2", "lua"], "Lua 5.2")
+} else if cfg!(feature = "lua53") {
+    (&["lua5.3", "lua53", "lua-5.3", "lua"], "Lua 5.3")
+} else if cfg!(feature = "lua54") {
+    (&["lua5.4", "lua54", "lua-5.4", "lua"], "Lua 5.4")
+} else if cfg!(feature = "lua55") {
+    (&["lua5.5", "lua55", "lua-5.5", "lua"], "Lua 5.5")
+} else {
+    (&["luajit"], "LuaJIT")
+};
+
+/// What the interpreter says its version is.
+#[allow(dead_code, reason = "not all of the tests name it")]
+pub const VERSION: &str = SYSTEM_LUA.1;
+
+/// Where it is installed.
+pub fn find() -> Option<PathBuf> {
+    let (names, version) = SYSTEM_LUA;
+    names
+        .iter()
+        .filter_map(|name| find_in_path(name))
+        .find(|lua| {
+            let script = "print(jit and jit.version or _VERSION)";
+            let said = Command::new(lua).args(["-e", script]).output();
+            said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
+        })
+}
+
+pub fn find_in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}

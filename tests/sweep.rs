@@ -1,0 +1,360 @@
+//! Every allocation of Lua's fails in turn: scripts that call all of the API
+//! are run once for each, in a state of its own. The outcome is Lua's memory
+//! error, or success; the state goes on; and when it is closed nothing is left,
+//! in Lua's memory, Rust's, descriptors or threads.
+//!
+//! The scripts are sweep/*.lua. An argument runs those whose names hold it:
+//! `cargo test --test sweep -- timer`.
+
+#[path = "sweep/census.rs"]
+mod census;
+#[path = "sweep/machine.rs"]
+mod machine;
+#[path = "sweep/purse.rs"]
+mod purse;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::CString;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use census::Census;
+use machine::{End, Machine};
+use purse::Refuse;
+
+/// A script, whether it makes the classes itself, and where it runs.
+struct Script {
+    name: &'static str,
+    text: &'static str,
+    requires: bool,
+    uris: &'static [&'static str],
+}
+
+macro_rules! scripts {
+    ($($name:literal $requires:literal $uris:expr;)*) => {
+        &[$(Script {
+            name: $name,
+            text: include_str!(concat!("sweep/", $name, ".lua")),
+            requires: $requires,
+            uris: &$uris,
+        }),*]
+    };
+}
+
+const ONE: &str = "embed://";
+const FOUR: &str = "embed://sweep?size=4&rank=1";
+const LOOP: &str = "loop://";
+
+const SCRIPTS: &[Script] = scripts! {
+    "module" true [ONE, LOOP];
+    "handle" false [ONE, FOUR];
+    "rpc" false [ONE, FOUR];
+    "event" false [ONE, FOUR];
+    "loop" false [LOOP];
+    "message" false [ONE, FOUR];
+    "kvs" false [ONE, FOUR];
+    "kvsdir" false [ONE, FOUR];
+    "kz" false [ONE, FOUR];
+    "barrier" false [ONE, FOUR];
+    "json" false [ONE];
+    "timer" false [ONE, LOOP];
+    "msghandler" false [ONE, FOUR];
+    "statwatcher" false [ONE, LOOP];
+    "fdwatcher" false [ONE, LOOP];
+    "iowatcher" false [ONE, LOOP];
+    "stream" false [ONE, FOUR];
+    "sighandler" false [ONE, LOOP];
+    "kvswatcher" false [ONE, FOUR];
+    "reactor" false [ONE, LOOP];
+    "errors" false [ONE, FOUR];
+    "arguments" false [ONE, LOOP];
+    "collect" false [ONE, FOUR];
+};
+
+const PROBE: &str = include_str!("sweep/probe.lua");
+const COVERAGE: &str = include_str!("sweep/coverage.lua");
+
+/// What fails, and until when.
+#[derive(Clone, Copy)]
+struct Mode {
+    name: &'static str,
+    refuse: Refuse,
+    /// Whether `lua_close` is within what fails; nothing else follows then.
+    closes: bool,
+}
+
+const MODES: &[Mode] = &[
+    // Older Luas do not collect when memory is short.
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+    Mode {
+        name: "a collection at that allocation",
+        refuse: Refuse::OneRequest,
+        closes: false,
+    },
+    Mode {
+        name: "it alone",
+        refuse: Refuse::One,
+        closes: false,
+    },
+    Mode {
+        name: "it and all after it",
+        refuse: Refuse::AllFrom,
+        closes: false,
+    },
+    Mode {
+        name: "it and all after it, to the state's end",
+        refuse: Refuse::AllFrom,
+        closes: true,
+    },
+];
+
+fn main() -> ExitCode {
+    let filters: Vec<String> = env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
+    if env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let started = Instant::now();
+    let is_wanted =
+        |name: &str| filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str()));
+    warm_up();
+    let (mut passed, mut failed) = (0, 0);
+    let mut report = |name: &str, outcome: Result<String, Vec<String>>| match outcome {
+        Ok(said) => {
+            passed += 1;
+            println!("test {name} ... ok ({said})");
+        }
+        Err(wrong) => {
+            failed += 1;
+            println!("test {name} ... FAILED");
+            for line in wrong {
+                println!("    {line}");
+            }
+        }
+    };
+    if is_wanted("every_function_is_called") {
+        report("every_function_is_called_by_some_script", coverage());
+    }
+    for script in SCRIPTS.iter().filter(|script| is_wanted(script.name)) {
+        for uri in script.uris {
+            for mode in MODES {
+                let name = format!("{} on {uri}, refused: {}", script.name, mode.name);
+                report(&name, sweep(script, uri, mode));
+            }
+        }
+    }
+    println!(
+        "test result: {}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered \
+         out; finished in {:.2}s",
+        if failed == 0 { "ok" } else { "FAILED" },
+        started.elapsed().as_secs_f64()
+    );
+    match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Make what stays on purpose: a place for each of the handles that listen for
+/// signals at one time, which a signal's handler may be walking over.
+fn warm_up() {
+    let machine = Machine::new();
+    machine.load(
+        "local flux, all = require 'flux', {}
+        for n = 1, 20 do
+          all[n] = assert(flux.new 'loop://')
+          assert(all[n]:sighandler { sigmask = { 10 }, handler = print })
+        end
+        return true",
+        c"=warm_up",
+    );
+    assert_eq!(machine.call(0), End::Done);
+}
+
+/// So many complaints of one sweep are shown.
+const MAX_SHOWN: usize = 8;
+
+/// Fail each allocation of a script in turn, until it needs no more.
+fn sweep(script: &Script, uri: &str, mode: &Mode) -> Result<String, Vec<String>> {
+    let started = Instant::now();
+    // What is made once in a process is made here.
+    for _ in 0..2 {
+        attempt(script, uri, mode, u64::MAX).map_err(|why| vec![why])?;
+    }
+    let (mut tried, mut survived) = (0, 0);
+    let mut wrong = BTreeSet::new();
+    loop {
+        let n = tried + 1;
+        match attempt(script, uri, mode, n) {
+            Ok(Attempt { refused: false, .. }) => break,
+            Ok(Attempt { end, .. }) => survived += u64::from(end == End::Done),
+            Err(why) => {
+                wrong.insert((n, why));
+            }
+        }
+        tried = n;
+        if wrong.len() >= MAX_SHOWN {
+            break;
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong
+            .into_iter()
+            .map(|(n, why)| format!("allocation {n}: {why}"))
+            .collect());
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(format!(
+        "{tried} allocations failed, {survived} did no harm; {seconds:.1} s"
+    ))
+}
+
+struct Attempt {
+    end: End,
+    refused: bool,
+}
+
+/// Run a script with its `n`th allocation failing; what is not as it must be.
+fn attempt(script: &Script, uri: &str, mode: &Mode, n: u64) -> Result<Attempt, String> {
+    let census = || Census::take().map_err(|error| error.to_string());
+    let before = census()?;
+    let machine = Machine::new();
+    watch(script.name, n);
+    let outcome = swept(&machine, script, uri, mode, n);
+    let purse = machine.close();
+    let (blocks, bytes, refused) = (purse.live_blocks, purse.live_bytes, purse.refused > 0);
+    machine::tidy();
+    let end = outcome?;
+    match end {
+        End::Done => {}
+        End::OutOfMemory if refused => {}
+        end => return Err(format!("the script ended with {end:?}")),
+    }
+    if (blocks, bytes) != (0, 0) {
+        return Err(format!("Lua has {bytes} bytes in {blocks} blocks still"));
+    }
+    let after = census()?;
+    // The first run makes what is made once.
+    if after != before && n != u64::MAX {
+        return Err(format!("held before: {before:?}, and after: {after:?}"));
+    }
+    Ok(Attempt { end, refused })
+}
+
+/// The part of an attempt that needs the state.
+fn swept(
+    machine: &Machine,
+    script: &Script,
+    uri: &str,
+    mode: &Mode,
+    n: u64,
+) -> Result<End, String> {
+    if !script.requires {
+        machine.load(
+            "return require 'flux' and require 'kvs' and true",
+            c"=require",
+        );
+        assert_eq!(machine.call(0), End::Done);
+    }
+    machine.load(PROBE, c"=probe");
+    let name = CString::new(format!("={}", script.name)).expect("no NUL");
+    machine.load(&format!("local uri = {uri:?} {}", script.text), &name);
+    machine.purse(|purse| purse.tighten(mode.refuse, n));
+    let end = machine.call(0);
+    if mode.closes {
+        return Ok(end);
+    }
+    machine.purse(|purse| purse.loosen());
+    match machine.call(0) {
+        End::Done => Ok(end),
+        other => Err(format!("the probe ended with {other:?} after {end:?}")),
+    }
+}
+
+/// What runs, for a run that hangs or breaks off.
+fn watch(name: &'static str, n: u64) {
+    use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
+    static NAME: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+    static LEN: AtomicUsize = AtomicUsize::new(0);
+    static N: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn ends(_: libc::c_int) {
+        let mut digits = [b'0'; 20];
+        let mut n = N.load(Relaxed);
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (n % 10) as u8;
+            n /= 10;
+        }
+        // SAFETY: writing and leaving may be done in a signal handler; the name
+        // is a static's.
+        unsafe {
+            libc::write(2, NAME.load(Relaxed).cast(), LEN.load(Relaxed));
+            let text = b" hangs or breaks off at allocation ";
+            libc::write(2, text.as_ptr().cast(), text.len());
+            libc::write(2, digits.as_ptr().cast(), digits.len());
+            libc::write(2, c"\n".as_ptr().cast(), 1);
+            libc::_exit(3);
+        }
+    }
+    NAME.store(name.as_ptr().cast_mut(), Relaxed);
+    LEN.store(name.len(), Relaxed);
+    N.store(n, Relaxed);
+    // SAFETY: the handler does only what a handler may.
+    unsafe {
+        for signum in [libc::SIGALRM, libc::SIGABRT, libc::SIGSEGV] {
+            libc::signal(signum, ends as *const () as libc::sighandler_t);
+        }
+        libc::alarm(20);
+    }
+}
+
+/// Each function of the modules and the classes is called by some script.
+fn coverage() -> Result<String, Vec<String>> {
+    for script in SCRIPTS.iter().filter(|script| !script.requires) {
+        for uri in script.uris {
+            let machine = Machine::new();
+            watch(script.name, 0);
+            machine.load(COVERAGE, c"=coverage");
+            let end = machine.call(0);
+            assert_eq!(end, End::Done, "coverage.lua");
+            machine.load(&format!("local uri = {uri:?} {}", script.text), c"=script");
+            if let End::Other(why) = machine.call(0) {
+                return Err(vec![format!("{} on {uri}: {why}", script.name)]);
+            }
+            machine.close();
+            machine::tidy();
+        }
+    }
+    let listed = machine::LISTED.lock().expect("one thread");
+    let called = machine::CALLED.lock().expect("one thread");
+    let mut missing: Vec<String> = listed.difference(&called).cloned().collect();
+    missing.extend(fields().difference(&called).cloned());
+    match missing.is_empty() {
+        true => Ok(format!("{} functions and fields", called.len())),
+        false => Err(missing),
+    }
+}
+
+/// The fields that classes compute, which no table lists, as declared for
+/// editors; that those are all is in tests/types.rs.
+fn fields() -> BTreeSet<String> {
+    let mut fields = BTreeSet::new();
+    let mut class = "";
+    for line in include_str!("../lua/types/flux.lua").lines() {
+        if let Some(name) = line.strip_prefix("---@class ") {
+            class = match name {
+                "flux.Handle" => "FLUX.handle",
+                "flux.Message" => "CMB.zmsgi",
+                _ => "",
+            };
+        } else if let Some(field) = line.strip_prefix("---@field ")
+            && !class.is_empty()
+        {
+            let name = field.split([' ', '?']).next().unwrap_or_default();
+            fields.insert(format!("{class}.{name}"));
+        }
+    }
+    fields
+}

@@ -1,0 +1,62 @@
+//! What the process holds outside Lua: Rust's blocks, counted by the allocator
+//! of this program, descriptors and threads.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
+
+#[global_allocator]
+static COUNTED: Counted = Counted;
+
+static BLOCKS: AtomicIsize = AtomicIsize::new(0);
+static BYTES: AtomicIsize = AtomicIsize::new(0);
+
+struct Counted;
+
+fn count(blocks: isize, bytes: isize) {
+    BLOCKS.fetch_add(blocks, Relaxed);
+    BYTES.fetch_add(bytes, Relaxed);
+}
+
+// SAFETY: the system's allocator does it all.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as isize);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(-1, -(layout.size() as isize));
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(0, size as isize - layout.size() as isize);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+/// What is held at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    pub blocks: isize,
+    pub bytes: isize,
+    pub descriptors: usize,
+    pub threads: usize,
+}
+
+impl Census {
+    pub fn take() -> io::Result<Census> {
+        let entries = |folder| Ok::<_, io::Error>(fs::read_dir(folder)?.count());
+        Ok(Census {
+            descriptors: entries("/proc/self/fd")?,
+            threads: entries("/proc/self/task")?,
+            blocks: BLOCKS.load(Relaxed),
+            bytes: BYTES.load(Relaxed),
+        })
+    }
+}

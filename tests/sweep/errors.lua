@@ -1,0 +1,42 @@
+-- What is refused at run time: nil, and why (A2, A5, A6).
+local flux = require "flux"
+local f = assert(flux.new(uri))
+local function fails(text, ...)
+  local result, err = ...
+  assert(result == nil)
+  if err ~= text and not (type(err) == "string" and err:find(text)) then
+    error(err, 0)
+  end
+end
+fails("Invalid argument", flux.new "embed://?nosuch=1")
+fails("Invalid argument", flux.new "embed://?size=1&rank=5")
+fails(".", flux.new "nosuch://x")
+fails("Invalid argument", f:rpc("broker.ping", { 1, 2 }))
+fails("Function not implemented", f:rpc "nosuch")
+fails("No route to host", f:rpc("broker.ping", {}, 77))
+fails("No such file or directory", f:getattr "nosuch")
+fails("Invalid args", f:subscribe("%d", {}))
+fails("string.format", f:sendevent({}, "%d", {}))
+fails("string.format", f:log("info", "%d", {}))
+fails("string.format", f:kvsdir("%d", {}))
+fails("No such file or directory", f:unsubscribe "never")
+fails("No such file or directory", f:kvs_get "errors.none")
+fails("No such file or directory", f:kvsdir "errors.none")
+fails(".", f:kvs_get "a..b")
+fails("Expected table", f:timer(1))
+fails("timeout", f:timer {})
+fails("handler", f:timer { timeout = 1 })
+fails("pattern", f:msghandler {})
+fails("typemask", f:msghandler { pattern = "x", handler = print, msgtypes = { "x" } })
+fails("path", f:statwatcher {})
+fails("fd", f:fdwatcher {})
+fails("fd or key", f:iowatcher { handler = print })
+fails("kz_flags", f:iowatcher { key = "x", handler = print, kz_flags = { "x" } })
+fails("sigmask", f:sighandler {})
+fails("invalid", f:sighandler { sigmask = { "x" }, handler = print })
+fails("key", f:kvswatcher {})
+fails("Bad file descriptor", f:fdwatcher { fd = 99999, handler = print })
+fails("mode", f:kz_open("x", "z"))
+fails(".", flux.exitstatus(0x1ffff))
+fails("Protocol error", f:rpc("attr.set", { name = 1 }))
+return true

@@ -1,0 +1,26 @@
+-- Opening and closing a handle, its fields, its attributes, the log (A1, A2, B).
+local flux = require "flux"
+local f = assert(flux.new(uri))
+assert(f.size == (uri:find "size=4" and 4 or 1))
+assert(f.rank == (uri:find "rank=1" and 1 or 0))
+local arity, why = f.arity
+assert(type(arity) == "number" or type(why) == "string")
+assert(f.nosuch == nil)
+assert(tostring(f):find "^flux handle %(embed://")
+assert(f:getattr "size" == tostring(f.size))
+assert(select(2, f:getattr "no.such.attribute") == "No such file or directory")
+assert(f:log("info", "a line of %d words", 5) == 0)
+assert(f:log(7, "plain") == 0)
+local g = assert(flux.new(uri))
+g:close()
+g:close()
+assert(tostring(g) == "flux handle (closed)")
+getmetatable(f).__close(f)
+local exited, code = flux.exitstatus(3 * 256)
+assert(exited == "exited" and code == 3)
+local killed, signal, dumped = flux.exitstatus(128 + 9)
+assert(killed == "killed" and signal == 9 and dumped == "core dumped")
+assert(flux.exitstatus(127 + 19 * 256) == "stopped")
+local version, _, lua = flux.version()
+assert(version and lua)
+return true

@@ -1,0 +1,68 @@
+-- Running the reactor, stopping it, errors in handlers (A2, A4).
+local flux = require "flux"
+local f = assert(flux.new(uri))
+local function soon(handler)
+  assert(f:timer { timeout = 0, handler = handler })
+end
+soon(function()
+  f:reactor_stop()
+end)
+assert(f:timer { timeout = 60000, handler = error })
+assert(f:reactor() == 1)
+soon(function()
+  f:reactor_stop_error "a reason of ours"
+end)
+local none, why = f:reactor()
+assert(none == nil and why == "a reason of ours")
+soon(function()
+  f:reactor_stop_error()
+end)
+none, why = f:reactor()
+assert(none == nil and type(why) == "string")
+soon(function()
+  return -1
+end)
+assert(f:reactor() == nil)
+-- What a handler raises is raised by the reactor.
+local thrown = {}
+soon(function()
+  error(thrown)
+end)
+local ok, raised = pcall(f.reactor, f)
+assert(not ok and (raised == thrown or raised == "not enough memory"), raised)
+if raised ~= thrown then
+  error(raised, 0)
+end
+soon(function()
+  error "with a traceback"
+end)
+ok, raised = pcall(f.reactor, f)
+assert(not ok)
+if raised == "not enough memory" then
+  error(raised, 0)
+end
+assert(raised:find "with a traceback", raised)
+-- One reactor in another, and in a coroutine.
+local inner = 0
+soon(function()
+  soon(function()
+    inner = inner + 1
+  end)
+  assert(f:reactor "once")
+end)
+local resumed, active = coroutine.resume(coroutine.create(function()
+  return f:reactor "once"
+end))
+if not resumed then
+  error(active, 0)
+end
+assert(active)
+assert(f:reactor "nowait")
+assert(inner == 1)
+assert(select(2, f:reactor "nosuch") == "flux_reactor: Invalid argument")
+-- Closing within a handler ends it.
+soon(function()
+  f:close()
+end)
+assert(f:reactor())
+return true
