@@ -77,6 +77,7 @@ impl<'a> State<'a> {
 
     /// The userdata at `index`, if it is as large as a block, and what it has
     /// where a block has its seal.
+    #[inline(always)]
     fn sealed<T: Class>(self, index: c_int) -> Option<(*mut Block<T>, Seal)> {
         let block: *mut Block<T> = self.userdata(index)?.as_ptr().cast();
         // A light userdata has no length.

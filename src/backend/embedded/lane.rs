@@ -30,6 +30,7 @@ impl Lane {
         self.queued.is_empty()
     }
 
+    #[inline]
     pub fn push(&mut self, queued: Queued) {
         let place = self.first + self.queued.len() as u64;
         if let Some(places) = &mut self.places {
@@ -39,6 +40,7 @@ impl Lane {
     }
 
     /// The arrival of the first.
+    #[inline]
     pub fn arrival(&self) -> Option<u64> {
         let first = self.queued.front()?.as_ref()?;
         Some(first.arrival)
