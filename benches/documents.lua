@@ -290,7 +290,8 @@ function documents.digest(value)
   if value == NULL then
     value = nil
   end
-  local into = { numbers = 0, sum = 0, strings = 0, booleans = 0, tables = 0 }
+  -- A float: the sum of integers wraps, and floats of the same numbers do not.
+  local into = { numbers = 0, sum = 0.0, strings = 0, booleans = 0, tables = 0 }
   add(into, 1, value)
   return ("%d tables, %d numbers of %.9g, strings %.0f, booleans %.0f"):format(
     into.tables,
