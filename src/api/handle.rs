@@ -15,8 +15,8 @@ use crate::backend::ids::{IdMap, TagMap};
 use crate::backend::reactor::RunMode;
 use crate::backend::{self, Transaction};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Gate, Integer, Key, Kind, Member, Push, Result, State, Text,
-    Writer, lua_CFunction,
+    self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Member, Push, Result, State,
+    Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -453,21 +453,6 @@ fn index(state: State<'_>) -> Result<Option<Indexed>> {
         Field::Size => backend.size()?.into(),
         Field::Arity => arity(&*backend)?,
     })))
-}
-
-/// A field's value, or the method that the stack holds.
-enum Indexed {
-    Integer(i64),
-    OnTop,
-}
-
-impl Push for Indexed {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        if let Indexed::Integer(n) = self {
-            writer.integer(*n);
-        }
-        1
-    }
 }
 
 /// Brokers before 0.53 have it as an attribute; later ones name their tree's

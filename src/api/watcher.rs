@@ -11,7 +11,7 @@ use super::handle::Handle;
 use crate::backend;
 use crate::backend::reactor::{Callback, Event, Source};
 use crate::lua::{
-    Class, ClassInfo, Error, Key, Kind, Member, Push, Raised, Result, State, Text, Writer,
+    Class, ClassInfo, Error, Indexed, Key, Kind, Member, Push, Raised, Result, State, Text, Writer,
     lua_CFunction,
 };
 use crate::lua_functions;
@@ -321,24 +321,9 @@ fn index(state: State<'_>) -> Result<Option<Indexed>> {
         }
     }
     Ok(match member {
-        Member::Field(Field::Id) => Some(Indexed::Id(reference.id)),
+        Member::Field(Field::Id) => Some(Indexed::Integer(reference.id as i64)),
         _ => None,
     })
-}
-
-/// The value that the stack holds, or the watcher's number.
-enum Indexed {
-    OnTop,
-    Id(u64),
-}
-
-impl Push for Indexed {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        if let Indexed::Id(id) = self {
-            writer.integer(*id as i64);
-        }
-        1
-    }
 }
 
 /// `w.key = value`

@@ -32,7 +32,7 @@ pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;
 pub use imports::check_host;
-pub use push::{Bytes, Integer, Nil, OnTop, Push, Text};
+pub use push::{Bytes, Indexed, Integer, Nil, OnTop, Push, Text};
 pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};
 pub use userdata::{Class, ClassInfo, Member};

@@ -26,6 +26,11 @@ pub trait Push {
 
 /// The topmost value, already on the stack.
 pub struct OnTop;
+/// What an index finds: the topmost value, already on the stack, or an integer.
+pub enum Indexed {
+    OnTop,
+    Integer(i64),
+}
 /// One nil.
 pub struct Nil;
 /// One integer.
@@ -43,6 +48,15 @@ impl Push for () {
 
 impl Push for OnTop {
     fn push(&mut self, _: &Writer<'_>) -> c_int {
+        1
+    }
+}
+
+impl Push for Indexed {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        if let Indexed::Integer(n) = self {
+            writer.integer(*n);
+        }
         1
     }
 }
