@@ -49,6 +49,8 @@ struct Inner {
     closed: bool,
     /// The owner's reactor waits for the alarm.
     asleep: bool,
+    /// The owner waits for `arrived`: waking takes a system call.
+    waiting: bool,
 }
 
 /// The owner sleeps while this lives: the next message sets off the alarm.
@@ -83,8 +85,11 @@ impl Queue {
         if let Some(alarm) = alarm.filter(|_| std::mem::take(&mut inner.asleep)) {
             alarm.signal();
         }
+        let waiting = inner.waiting;
         drop(inner);
-        self.arrived.notify_one();
+        if waiting {
+            self.arrived.notify_one();
+        }
     }
 
     /// Take the first message that matches; the others keep their order.
@@ -100,22 +105,34 @@ impl Queue {
             if inner.closed {
                 return Err(Error::with_detail(libc::EPIPE, "the handle is closed"));
             }
-            inner = match deadline {
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(Error::new(libc::ETIMEDOUT));
-                    }
-                    let waited = self.arrived.wait_timeout(inner, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => {
-                    self.senders.check()?;
-                    let waited = self.arrived.wait(inner);
-                    waited.unwrap_or_else(PoisonError::into_inner)
-                }
-            };
+            inner = self.wait(inner, deadline)?;
         }
+    }
+
+    fn wait<'q>(
+        &self,
+        mut inner: MutexGuard<'q, Inner>,
+        deadline: Option<Instant>,
+    ) -> Result<MutexGuard<'q, Inner>> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match left {
+            Some(Duration::ZERO) => return Err(Error::new(libc::ETIMEDOUT)),
+            Some(_) => {}
+            None => self.senders.check()?,
+        }
+        inner.waiting = true;
+        let mut inner = match left {
+            Some(left) => {
+                let waited = self.arrived.wait_timeout(inner, left);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.arrived.wait(inner);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        inner.waiting = false;
+        Ok(inner)
     }
 
     /// The first message, if there is one.
