@@ -17,7 +17,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::process;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -89,7 +89,7 @@ struct Count {
     /// Whether the event that says so has come round. Events before it are older.
     announced: bool,
     /// Who waits, by id.
-    waiting: HashMap<String, Rc<dyn Message>>,
+    waiting: HashMap<String, Arc<dyn Message>>,
 }
 
 /// Where a counting service is.
@@ -204,7 +204,7 @@ impl Barrier {
         future.payload().map(|_| ())
     }
 
-    fn take(&self, message: Rc<dyn Message>) -> Result<()> {
+    fn take(&self, message: Arc<dyn Message>) -> Result<()> {
         if is_strangers(&*message) {
             return match message.msgtype() {
                 msgtype::REQUEST => self.link.respond_error(&*message, libc::EPERM, None),
@@ -255,13 +255,13 @@ impl Barrier {
     }
 
     /// Those who wait are told; one that is gone needs no answer.
-    fn turn_away(&self, waiting: impl Iterator<Item = Rc<dyn Message>>, errnum: i32) {
+    fn turn_away(&self, waiting: impl Iterator<Item = Arc<dyn Message>>, errnum: i32) {
         for request in waiting {
             let _ = self.link.respond_error(&*request, errnum, None);
         }
     }
 
-    fn take_request(&self, request: Rc<dyn Message>) -> Result<()> {
+    fn take_request(&self, request: Arc<dyn Message>) -> Result<()> {
         let topic = String::from_utf8_lossy(request.topic().unwrap_or_default()).into_owned();
         let (service, method) = topic.rsplit_once('.').unwrap_or((&topic, ""));
         let mut role = self.role.borrow_mut();
@@ -332,7 +332,7 @@ impl Barrier {
     }
 
     /// One that had entered died: nobody can wait for it any more.
-    fn abort(&self, waiting: HashMap<String, Rc<dyn Message>>) -> Result<()> {
+    fn abort(&self, waiting: HashMap<String, Arc<dyn Message>>) -> Result<()> {
         self.write(|transaction| transaction.unlink(&self.topic))?;
         self.turn_away(waiting.into_values(), libc::ECONNABORTED);
         Err(aborted())

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::handle::Handle;
 use super::{arguments, payload};
@@ -18,7 +19,7 @@ use crate::lua_functions;
 /// A message, and what it is responded to with.
 #[derive(Clone)]
 pub struct Message {
-    message: Rc<dyn backend::Message>,
+    message: Arc<dyn backend::Message>,
     /// One [`msgtype`] bit: the message's own, unless C code calls it another.
     msgtype: i32,
     origin: Origin,
@@ -52,7 +53,7 @@ impl Class for Message {
 
 impl Message {
     /// A message that came over `handle`.
-    pub fn new(handle: Handle, message: Rc<dyn backend::Message>) -> Message {
+    pub fn new(handle: Handle, message: Arc<dyn backend::Message>) -> Message {
         Message {
             msgtype: message.msgtype(),
             message,
@@ -65,13 +66,13 @@ impl Message {
 pub struct NewMessage(Option<Message>);
 
 impl NewMessage {
-    pub fn new(handle: Handle, message: Rc<dyn backend::Message>) -> NewMessage {
+    pub fn new(handle: Handle, message: Arc<dyn backend::Message>) -> NewMessage {
         NewMessage(Some(Message::new(handle, message)))
     }
 
     /// A message that C code made, which calls its type `msgtype`.
     pub fn with_responder(
-        message: Rc<dyn backend::Message>,
+        message: Arc<dyn backend::Message>,
         msgtype: i32,
         responder: Rc<dyn Responder>,
     ) -> NewMessage {
@@ -330,13 +331,13 @@ fn request(message: &Message) -> Result<()> {
 
 /// What `recv` and `recv_event` return: the payload as a table, then the topic.
 pub struct Received {
-    message: Rc<dyn backend::Message>,
+    message: Arc<dyn backend::Message>,
     /// Of a response: 0, or the errno.
     errnum: i32,
 }
 
 impl Received {
-    pub fn of(message: Rc<dyn backend::Message>) -> Result<Received> {
+    pub fn of(message: Arc<dyn backend::Message>) -> Result<Received> {
         let errnum = match message.msgtype() {
             msgtype::RESPONSE => message.errnum()?,
             _ => 0,

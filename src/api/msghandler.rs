@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::handle;
 use super::message::Message;
@@ -44,7 +44,7 @@ fn msghandler(state: State<'_>) -> Result<NewWatcher> {
     })
 }
 
-fn fire(watcher: &Watcher, message: Rc<dyn crate::backend::Message>) {
+fn fire(watcher: &Watcher, message: Arc<dyn crate::backend::Message>) {
     let mut message = Some(Message::new(watcher.handle().clone(), message));
     watcher.fire(|writer, objects| {
         writer.state().push_value(objects.handle);

@@ -2,7 +2,7 @@
 //! `barrier`.
 
 use std::ffi::CStr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::handle::Handle;
@@ -75,7 +75,7 @@ fn matchtag(state: State<'_>) -> Result<u32> {
 
 /// Wait for a message, at most until the first deadline of the requests that
 /// it may be the response to; that request is then given up.
-fn receive(handle: &Handle, wanted: &Match) -> Result<Rc<dyn backend::Message>> {
+fn receive(handle: &Handle, wanted: &Match) -> Result<Arc<dyn backend::Message>> {
     let backend = handle.backend()?;
     let deadline = next_deadline(handle, wanted.matchtag);
     let timeout = deadline.map(|(_, at)| at.saturating_duration_since(Instant::now()));

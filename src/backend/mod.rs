@@ -3,7 +3,7 @@
 //! `embedded` (a broker in this process). Knows no Lua.
 
 use std::any::Any;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub mod base64;
@@ -81,7 +81,8 @@ impl Match {
     }
 }
 
-/// A received message. It stays as it was received; its text is borrowed.
+/// A received message, which is shared by what works on it. It stays as it was
+/// received; its text is borrowed.
 pub trait Message {
     /// One [`msgtype`] bit.
     fn msgtype(&self) -> i32;
@@ -172,7 +173,7 @@ pub trait Handle {
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()>;
     /// Block until a message matches; restarts on EINTR. `ETIMEDOUT` when
     /// `timeout` passes first, so zero asks only for what has arrived.
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn Message>>;
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Arc<dyn Message>>;
     /// Respond to a request that this handle (or, in the same back end,
     /// another) received. A request that wants no response gets none.
     fn respond(&self, request: &dyn Message, payload: Option<&[u8]>) -> Result<()>;

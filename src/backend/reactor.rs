@@ -2,6 +2,7 @@
 //! can wait for.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Future, Message};
 
@@ -60,7 +61,7 @@ pub enum Event {
         now: Box<libc::stat>,
         before: Box<libc::stat>,
     },
-    Message(Rc<dyn Message>),
+    Message(Arc<dyn Message>),
 }
 
 /// Called in the reactor. It may do all that a script may: run the reactor

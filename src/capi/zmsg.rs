@@ -135,7 +135,7 @@ pub unsafe extern "C-unwind" fn lua_push_zmsg_info(
                 Rc::increment_strong_count(info);
             }
             let info = Rc::from_raw(info);
-            let message = Rc::new(info.message.clone());
+            let message = info.message.clone().into_shared();
             Ok(NewMessage::with_responder(message, info.msgtype, info))
         })
     }

@@ -10,11 +10,11 @@ use super::super::reactor::{Continuation, Watcher};
 use super::super::{self as backend, Error, MATCHTAG_NONE, Match, Result, msgtype};
 use super::broker::Instance;
 use super::kvs;
-use super::message::Message;
+use super::message::{Message, Payload};
 use super::queue::Queue;
 use super::reactor::Reactor;
 
-type Payload = Option<Arc<[u8]>>;
+type Answer = Option<Payload>;
 
 /// What of a response is the future's payload.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub(super) struct Response {
     decode: Decode,
     /// Whom to tell when the future is given up: the instance, and who asked.
     pub asked: Option<(Weak<Instance>, u64)>,
-    fulfilled: OnceCell<Result<Payload>>,
+    fulfilled: OnceCell<Result<Answer>>,
     /// The last response was received.
     ended: Cell<bool>,
 }
@@ -54,7 +54,7 @@ impl Response {
     }
 
     /// The answer is known.
-    pub fn ready(reactor: &rc::Rc<Reactor>, answer: Result<Payload>) -> Response {
+    pub fn ready(reactor: &rc::Rc<Reactor>, answer: Result<Answer>) -> Response {
         let response = Response::new(reactor, MATCHTAG_NONE, Decode::All);
         response.fulfilled.get_or_init(|| answer);
         response.ended.set(true);
@@ -123,14 +123,14 @@ impl Drop for Response {
     }
 }
 
-fn borrow(result: &Result<Payload>) -> Result<Option<&[u8]>> {
+fn borrow(result: &Result<Answer>) -> Result<Option<&[u8]>> {
     match result {
         Ok(payload) => Ok(payload.as_deref()),
         Err(error) => Err(error.clone()),
     }
 }
 
-fn decode(response: &Message, decode: Decode) -> Result<Payload> {
+fn decode(response: &Message, decode: Decode) -> Result<Answer> {
     let payload = response.payload.clone();
     if response.errnum != 0 {
         return Err(Error {
@@ -152,7 +152,7 @@ fn decode(response: &Message, decode: Decode) -> Result<Payload> {
         Decode::Bytes => val(&payload).and_then(|object| kvs::bytes_of(&object)),
     };
     match decoded {
-        Some(decoded) => Ok(Some(decoded.into())),
+        Some(decoded) => Ok(Some(decoded.as_slice().into())),
         None => Err(Error::new(libc::EPROTO)),
     }
 }

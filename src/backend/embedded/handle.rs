@@ -16,8 +16,8 @@ use super::broker::Instance;
 use super::future::{Decode, Response, Tags};
 use super::kvs::{self, watch_flags};
 use super::message::{
-    self, Credentials, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, Route, Topics,
-    carried,
+    self, Credentials, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, Payload, Route,
+    Topics, carried,
 };
 use super::queue::Queue;
 use super::reactor::Reactor;
@@ -196,9 +196,9 @@ impl Handle for Embedded {
         Ok(())
     }
 
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn backend::Message>> {
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Arc<dyn backend::Message>> {
         let message = self.queue.recv(wanted, timeout)?;
-        Ok(Rc::new(message))
+        Ok(message)
     }
 
     fn respond(&self, request: &dyn backend::Message, payload: Option<&[u8]>) -> Result<()> {
@@ -264,8 +264,8 @@ impl Handle for Embedded {
         let found = self.instance.lock().kvs.lookup(&namespace, flags, key);
         let entry = found.and_then(|entry| entry.ok_or(Error::new(libc::ENOENT)));
         let payload = entry.map(|entry| match entry {
-            kvs::Entry::Value(value) if !as_object => value.bytes(),
-            entry => kvs::of_lookup(&entry, flags).into_bytes().into(),
+            kvs::Entry::Value(value) if !as_object => Payload::Long(value.bytes()),
+            entry => kvs::of_lookup(&entry, flags).as_bytes().into(),
         });
         let payload = payload.map(Some);
         Ok(Box::new(Response::ready(&self.reactor, payload)))

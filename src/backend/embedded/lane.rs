@@ -2,13 +2,14 @@
 //! Where many wait, one is found by its matchtag without a search.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::super::ids::IdMap;
 use super::message::Message;
 
 pub(super) struct Queued {
     pub arrival: u64,
-    pub message: Message,
+    pub message: Arc<Message>,
 }
 
 #[derive(Default)]
@@ -46,7 +47,7 @@ impl Lane {
         Some(first.arrival)
     }
 
-    pub fn pop(&mut self) -> Option<Message> {
+    pub fn pop(&mut self) -> Option<Arc<Message>> {
         self.take(self.first)
     }
 
@@ -65,7 +66,7 @@ impl Lane {
         Some((place, queued.as_ref()?.arrival))
     }
 
-    pub fn take(&mut self, place: u64) -> Option<Message> {
+    pub fn take(&mut self, place: u64) -> Option<Arc<Message>> {
         let position = place.checked_sub(self.first)? as usize;
         let taken = self.queued.get_mut(position)?.take()?;
         if let Some(places) = &mut self.places {

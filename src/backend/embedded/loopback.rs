@@ -111,9 +111,9 @@ impl Handle for Loopback {
         Ok(())
     }
 
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn backend::Message>> {
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Arc<dyn backend::Message>> {
         let message = self.queue.recv(wanted, timeout)?;
-        Ok(Rc::new(message))
+        Ok(message)
     }
 
     fn respond(&self, request: &dyn backend::Message, payload: Option<&[u8]>) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::super::{self as backend, Error, Result, msgtype};
@@ -51,11 +52,48 @@ pub(super) struct Route {
     pub sender: Option<u64>,
 }
 
+/// A payload: within the message where it is short, and shared by messages else.
+#[derive(Clone)]
+pub(super) enum Payload {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Arc<[u8]>),
+}
+
+/// The longest payload that takes no allocation of its own.
+const SHORT: usize = 62;
+
+impl From<&[u8]> for Payload {
+    #[inline]
+    fn from(payload: &[u8]) -> Payload {
+        if payload.len() > SHORT {
+            return Payload::Long(payload.into());
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..payload.len()].copy_from_slice(payload);
+        Payload::Short {
+            len: payload.len() as u8,
+            bytes,
+        }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Payload::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Payload::Long(bytes) => bytes,
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Message {
     pub msgtype: i32,
     pub topic: Arc<[u8]>,
-    pub payload: Option<Arc<[u8]>>,
+    pub payload: Option<Payload>,
     pub errnum: i32,
     pub matchtag: u32,
     pub nodeid: u32,
@@ -70,7 +108,7 @@ impl Message {
         Message {
             msgtype,
             topic,
-            payload: payload.map(Arc::from),
+            payload: payload.map(Payload::from),
             errnum: 0,
             matchtag: backend::MATCHTAG_NONE,
             nodeid: backend::NODEID_ANY,
@@ -120,12 +158,16 @@ impl Message {
             return;
         };
         queue.deliver(Message {
-            msgtype: msgtype::RESPONSE,
-            payload: payload.map(Arc::from),
             errnum,
-            userid: userid(),
-            route: None,
-            ..self.clone()
+            matchtag: self.matchtag,
+            nodeid: self.nodeid,
+            flags: self.flags,
+            ..Message::new(
+                msgtype::RESPONSE,
+                self.topic.clone(),
+                payload,
+                self.rolemask,
+            )
         });
     }
 

@@ -2,7 +2,7 @@
 //! by the one that owns the handle. Decides nothing about routing.
 
 use std::os::fd::RawFd;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::ids::TagSet;
@@ -80,6 +80,7 @@ impl Queue {
         };
         let arrival = inner.arrivals;
         inner.arrivals += 1;
+        let message = Arc::new(message);
         inner.lanes[lane].push(Queued { arrival, message });
         let alarm = self.alarm.get();
         if let Some(alarm) = alarm.filter(|_| std::mem::take(&mut inner.asleep)) {
@@ -95,7 +96,7 @@ impl Queue {
     /// Take the first message that matches; the others keep their order.
     /// `ETIMEDOUT` when `timeout` passes first, `EDEADLK` instead of a wait
     /// that nobody could end.
-    pub fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Message> {
+    pub fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Arc<Message>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut inner = self.lock();
         loop {
@@ -136,7 +137,7 @@ impl Queue {
     }
 
     /// The first message, if there is one.
-    pub fn take(&self) -> Option<Message> {
+    pub fn take(&self) -> Option<Arc<Message>> {
         self.lock().take(&Match::any())
     }
 
@@ -226,7 +227,7 @@ impl Inner {
         true
     }
 
-    fn take(&mut self, wanted: &Match) -> Option<Message> {
+    fn take(&mut self, wanted: &Match) -> Option<Arc<Message>> {
         if wanted.matchtag == MATCHTAG_NONE {
             return self.take_first(wanted.typemask);
         }
@@ -244,7 +245,7 @@ impl Inner {
 
 impl Inner {
     /// The message of these types that arrived first.
-    fn take_first(&mut self, typemask: i32) -> Option<Message> {
+    fn take_first(&mut self, typemask: i32) -> Option<Arc<Message>> {
         let lanes = self.lanes.iter_mut().zip(LANES);
         let heads = lanes
             .filter(|(_, kind)| typemask & kind != 0)

@@ -339,7 +339,7 @@ impl Handler {
 
     fn call(&self, msg: FluxMessage) {
         self.connection.runs.handle();
-        (self.callback)(Event::Message(Rc::new(msg)));
+        (self.callback)(Event::Message(msg.into_shared()));
     }
 }
 

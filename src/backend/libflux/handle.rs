@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -140,9 +141,9 @@ impl Handle for FluxHandle {
         self.connection.send(&event)
     }
 
-    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Rc<dyn Message>> {
+    fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Arc<dyn Message>> {
         let msg = self.connection.recv(wanted, timeout)?;
-        Ok(Rc::new(msg))
+        Ok(msg.into_shared())
     }
 
     fn respond(&self, request: &dyn Message, payload: Option<&[u8]>) -> Result<()> {

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::ffi::{CStr, CString, c_int};
 use std::ptr;
+use std::sync::Arc;
 
 use super::library;
 use super::sys::{Api, flux_match, flux_msg_t};
@@ -110,6 +111,15 @@ impl FluxMessage {
             self.check(unsafe { (self.api.flux_msg_set_flag)(self.msg, flags) })?;
         }
         Ok(())
+    }
+
+    /// As all back ends hand out messages.
+    #[expect(
+        clippy::arc_with_non_send_sync,
+        reason = "the embedded broker's cross threads, and this one stays on its own"
+    )]
+    pub fn into_shared(self) -> Arc<dyn Message> {
+        Arc::new(self)
     }
 
     pub fn as_ptr(&self) -> *const flux_msg_t {

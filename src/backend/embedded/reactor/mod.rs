@@ -265,7 +265,6 @@ impl Reactor {
         {
             return true;
         }
-        let message = Rc::new(message);
         if message.msgtype == msgtype::EVENT {
             let handlers = self.sources.borrow().handlers.all(&message);
             for id in handlers {
@@ -284,11 +283,11 @@ impl Reactor {
         true
     }
 
-    fn call_handler(&self, id: u64, message: &Rc<Message>) {
+    fn call_handler(&self, id: u64, message: &Arc<Message>) {
         let found = self.sources.borrow().handlers.call(id, message);
         match found {
             Some(Ok(callback)) => {
-                let message = Rc::clone(message);
+                let message = Arc::clone(message);
                 self.call(move || callback(Event::Message(message)));
             }
             Some(Err(refused)) if message.msgtype == msgtype::REQUEST => {
