@@ -3,11 +3,11 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::message::Received;
+use super::message::{self, LongReceived, Received};
 use super::{arguments, handle, payload};
 use crate::backend::{Match, msgtype};
-use crate::lua::{Error, Integer, Kind, Result, State, lua_CFunction};
-use crate::lua_functions;
+use crate::lua::{Either, Error, Integer, Kind, Result, Room, State, lua_CFunction};
+use crate::{lua_functions, lua_functions_with_room};
 
 /// `f:subscribe(fmt, ...)`
 fn subscribe(state: State<'_>) -> Result<Integer> {
@@ -48,17 +48,21 @@ fn sendevent(state: State<'_>) -> Result<Integer> {
 }
 
 /// `f:recv_event()`
-fn recv_event(state: State<'_>) -> Result<Received> {
+fn recv_event<'r>(
+    state: State<'_>,
+    room: &'r mut Room,
+) -> Result<Either<Received<'r>, LongReceived>> {
     let handle = handle::check(state)?;
     let event = handle.backend()?.recv(&Match::of(msgtype::EVENT), None)?;
-    Received::of(event)
+    message::received(event, room)
 }
+
+lua_functions_with_room! { lua_recv_event => recv_event; }
 
 lua_functions! {
     lua_subscribe => subscribe;
     lua_unsubscribe => unsubscribe;
     lua_sendevent => sendevent;
-    lua_recv_event => recv_event;
 }
 
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[

@@ -15,8 +15,8 @@ use crate::backend::ids::{IdMap, TagMap};
 use crate::backend::reactor::RunMode;
 use crate::backend::{self, Transaction};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Member, Push, Result, State,
-    Text, Writer, lua_CFunction,
+    self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Push, Result, State, Text,
+    Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -439,13 +439,14 @@ const FIELDS: &[(&CStr, Field)] = &[
 /// `f.rank`, `f.size`, `f.arity`, and the methods.
 fn index(state: State<'_>) -> Result<Option<Indexed>> {
     // A closed handle has its methods still: they say that it is closed.
-    if !state.is_object::<Handle>(1) {
-        return Err(Error::expected(state, 1, "flux handle"));
+    if state.method(2) {
+        return Ok(Some(Indexed::OnTop));
     }
-    let field = match state.member(2, FIELDS) {
-        Member::OnTop => return Ok(Some(Indexed::OnTop)),
-        Member::None => return Ok(None),
-        Member::Field(field) => field,
+    let Some(field) = state.field(2, FIELDS) else {
+        return match state.is_object::<Handle>(1) {
+            true => Ok(None),
+            false => Err(Error::expected(state, 1, "flux handle")),
+        };
     };
     let backend = check(state)?.backend()?;
     Ok(Some(Indexed::Integer(match field {

@@ -12,8 +12,7 @@ use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, set_functions, watch};
 use crate::backend::{Future, treeobj};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Key, Kind, Member, Push, Result, State, Text, Writer,
-    lua_CFunction,
+    self, Class, ClassInfo, Error, Key, Kind, Push, Result, State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -161,8 +160,7 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
 fn method(state: State<'_>) -> bool {
     // Names of metamethods are no names of methods.
     let is_name = state.bytes(2).is_some_and(|name| !name.starts_with(b"__"));
-    let is_member = is_name && matches!(state.member::<()>(2, &[]), Member::OnTop);
-    is_member && state.kind(-1) == Kind::Function
+    is_name && state.method(2) && state.kind(-1) == Kind::Function
 }
 
 /// `dir.name = value`: on the handle's pending transaction.

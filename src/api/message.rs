@@ -11,10 +11,10 @@ use super::{arguments, payload};
 use crate::backend::{self, msgtype};
 use crate::json;
 use crate::lua::{
-    Class, ClassInfo, Error, Integer, Key, Kind, Member, Push, Result, State, Text, Writer,
-    lua_CFunction,
+    self, Class, ClassInfo, Either, Error, Integer, Key, Kind, Push, Result, Room, State, Text,
+    Writer, lua_CFunction,
 };
-use crate::lua_functions;
+use crate::{lua_functions, lua_functions_with_room};
 
 /// A message, and what it is responded to with.
 #[derive(Clone)]
@@ -60,17 +60,21 @@ impl Message {
             origin: Origin::Handle(handle),
         }
     }
+
+    /// The text that a field is, or is decoded from.
+    fn text(&self, field: Field) -> Option<&[u8]> {
+        match field {
+            Field::Tag => self.message.topic(),
+            _ => self.message.payload(),
+        }
+    }
 }
 
-/// A message to be pushed as userdata.
+/// A message of C code's, to be pushed as userdata.
 pub struct NewMessage(Option<Message>);
 
 impl NewMessage {
-    pub fn new(handle: Handle, message: Arc<dyn backend::Message>) -> NewMessage {
-        NewMessage(Some(Message::new(handle, message)))
-    }
-
-    /// A message that C code made, which calls its type `msgtype`.
+    /// C code calls its type `msgtype`.
     pub fn with_responder(
         message: Arc<dyn backend::Message>,
         msgtype: i32,
@@ -85,10 +89,6 @@ impl NewMessage {
 }
 
 impl Push for NewMessage {
-    fn looks_at_arguments(&self) -> bool {
-        false
-    }
-
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         writer.new_object(&mut self.0);
         1
@@ -135,24 +135,24 @@ const FIELDS: &[(&CStr, Field)] = &[
 ];
 
 /// `msg.type`, `msg.data`, …, and the methods.
-fn index(state: State<'_>) -> Result<Option<Part>> {
-    if !state.is_object::<Message>(1) {
-        return Err(Error::expected(state, 1, "flux message"));
-    }
-    let field = match state.member(2, FIELDS) {
-        Member::OnTop => return Ok(Some(Part::OnTop)),
-        Member::None => return Ok(None),
-        Member::Field(field) => field,
+fn index<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Part<'r>, LongPart>> {
+    let Some(field) = state.field(2, FIELDS) else {
+        return method(state).map(Either::Plain);
     };
-    let message: Message = state.check_object(1)?;
+    let object = state.find_object::<Message>(1)?;
+    if matches!(field, Field::Data) && object.has_table() {
+        state.object_table::<Message>(1);
+        return Ok(Either::Plain(Part::OnTop));
+    }
+    // SAFETY: what is done with the message is done without Lua.
+    let Some(message) = (unsafe { object.borrow() }) else {
+        return Err(lua::closed::<Message>(1));
+    };
     let of = &*message.message;
-    Ok(Some(match field {
-        Field::Type => Part::Name(type_name(message.msgtype)),
-        Field::Tag => Part::Topic(message),
-        Field::Data if state.object_table::<Message>(1) => Part::OnTop,
-        Field::Data => Part::Data(message),
-        Field::Payload => Part::Payload(message),
-        Field::Errnum => Part::Integer(errnum(&message)?),
+    Ok(Either::Plain(match field {
+        Field::Type => Part::Text(type_name(message.msgtype).as_bytes()),
+        Field::Tag | Field::Data | Field::Payload => return Ok(text_part(message, field, room)),
+        Field::Errnum => Part::Integer(errnum(message)?),
         Field::Matchtag => Part::Integer(of.matchtag()?.into()),
         Field::Nodeid => Part::Integer(of.nodeid()?.into()),
         Field::Userid => Part::Integer(of.userid()?.into()),
@@ -161,56 +161,77 @@ fn index(state: State<'_>) -> Result<Option<Part>> {
     }))
 }
 
+fn method(state: State<'_>) -> Result<Part<'static>> {
+    if state.method(2) {
+        return Ok(Part::OnTop);
+    }
+    state.find_object::<Message>(1)?;
+    Ok(Part::Nil)
+}
+
+/// The part that is text: a copy of it, or what keeps it where it is long.
+fn text_part<'r>(
+    message: &Message,
+    field: Field,
+    room: &'r mut Room,
+) -> Either<Part<'r>, LongPart> {
+    let Some(text) = message.text(field) else {
+        return Either::Plain(Part::Nil);
+    };
+    match lua::copy(&mut room.all(), text) {
+        Some(text) if matches!(field, Field::Data) => Either::Plain(Part::Data(text)),
+        Some(text) => Either::Plain(Part::Text(text)),
+        None => Either::Owned(LongPart {
+            message: message.clone(),
+            field,
+        }),
+    }
+}
+
 /// A part of a message, pushed.
-enum Part {
+enum Part<'r> {
+    Nil,
     Integer(i64),
     Boolean(bool),
-    Name(&'static str),
-    Topic(Message),
-    Payload(Message),
+    Text(&'r [u8]),
     /// Decoded the first time: the userdata keeps the table from then on.
-    Data(Message),
+    Data(&'r [u8]),
     /// On the stack already.
     OnTop,
 }
 
-impl Push for Part {
+impl Push for Part<'_> {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         match self {
+            Part::Nil => writer.nil(),
             Part::Integer(n) => writer.integer(*n),
             Part::Boolean(value) => writer.boolean(*value),
-            Part::Name(name) => writer.bytes(name.as_bytes()),
-            Part::Topic(message) => push_bytes(writer, message.message.topic()),
-            Part::Payload(message) => push_bytes(writer, message.message.payload()),
-            Part::Data(message) => return push_data(writer, message),
+            Part::Text(text) => writer.bytes(text),
+            Part::Data(text) => return push_data(writer, text),
             Part::OnTop => {}
         }
         1
     }
+}
 
-    fn push_at_once(&mut self, state: State<'_>) -> Option<c_int> {
-        match self {
-            Part::Integer(n) => state.push_integer(*n),
-            Part::Boolean(value) => state.push_boolean(*value),
-            Part::OnTop => {}
-            Part::Name(_) | Part::Topic(_) | Part::Payload(_) | Part::Data(_) => return None,
+/// A text that is pushed from where it is in the message.
+struct LongPart {
+    message: Message,
+    field: Field,
+}
+
+impl Push for LongPart {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let text = self.message.text(self.field).unwrap_or_default();
+        match self.field {
+            Field::Data => return push_data(writer, text),
+            _ => writer.bytes(text),
         }
-        Some(1)
+        1
     }
 }
 
-fn push_bytes(writer: &Writer<'_>, bytes: Option<&[u8]>) {
-    match bytes {
-        Some(bytes) => writer.bytes(bytes),
-        None => writer.nil(),
-    }
-}
-
-fn push_data(writer: &Writer<'_>, message: &Message) -> c_int {
-    let Some(text) = message.message.payload() else {
-        writer.nil();
-        return 1;
-    };
+fn push_data(writer: &Writer<'_>, text: &[u8]) -> c_int {
     if let Err(error) = json::decode(writer, text, json::Options::default()) {
         return payload::push_malformed(writer, error);
     }
@@ -329,39 +350,74 @@ fn request(message: &Message) -> Result<()> {
     }
 }
 
-/// What `recv` and `recv_event` return: the payload as a table, then the topic.
-pub struct Received {
+/// What `recv` and `recv_event` return of a message: the payload as a table,
+/// then the topic.
+pub fn received<'r>(
     message: Arc<dyn backend::Message>,
-    /// Of a response: 0, or the errno.
-    errnum: i32,
+    room: &'r mut Room,
+) -> Result<Either<Received<'r>, LongReceived>> {
+    let errnum = match message.msgtype() {
+        msgtype::RESPONSE => message.errnum()?,
+        _ => 0,
+    };
+    let mut left = room.all();
+    let mut copy = |text: Option<&[u8]>| match text {
+        Some(text) => lua::copy(&mut left, text).map(Some),
+        None => Some(None),
+    };
+    Ok(match (copy(message.payload()), copy(message.topic())) {
+        (Some(payload), Some(topic)) => Either::Plain(Received {
+            errnum,
+            payload,
+            topic,
+        }),
+        _ => Either::Owned(LongReceived { errnum, message }),
+    })
 }
 
-impl Received {
-    pub fn of(message: Arc<dyn backend::Message>) -> Result<Received> {
-        let errnum = match message.msgtype() {
-            msgtype::RESPONSE => message.errnum()?,
-            _ => 0,
+/// The texts of a message that was received.
+pub struct Received<'t> {
+    /// Of a response: 0, or the errno.
+    errnum: i32,
+    payload: Option<&'t [u8]>,
+    topic: Option<&'t [u8]>,
+}
+
+impl Push for Received<'_> {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let pushed = match self.errnum {
+            0 => payload::push(writer, self.payload),
+            errnum => push_error(writer, errnum, self.payload),
         };
-        Ok(Received { message, errnum })
+        if pushed != 1 {
+            return pushed;
+        }
+        match self.topic {
+            Some(topic) => writer.bytes(topic),
+            None => writer.nil(),
+        }
+        2
     }
 }
 
-impl Push for Received {
+/// A message that was received, and whose texts are pushed from where they are.
+pub struct LongReceived {
+    errnum: i32,
+    message: Arc<dyn backend::Message>,
+}
+
+impl Push for LongReceived {
     fn looks_at_arguments(&self) -> bool {
         false
     }
 
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        let text = self.message.payload();
-        let pushed = match self.errnum {
-            0 => payload::push(writer, text),
-            errnum => push_error(writer, errnum, text),
+        let mut received = Received {
+            errnum: self.errnum,
+            payload: self.message.payload(),
+            topic: self.message.topic(),
         };
-        if pushed != 1 {
-            return pushed;
-        }
-        push_bytes(writer, self.message.topic());
-        2
+        received.push(writer)
     }
 }
 
@@ -378,8 +434,9 @@ fn push_error(writer: &Writer<'_>, errnum: i32, text: Option<&[u8]>) -> c_int {
     1
 }
 
+lua_functions_with_room! { lua_index => index; }
+
 lua_functions! {
-    lua_index => index;
     lua_tostring => tostring;
     lua_respond => respond;
     lua_respond_error => respond_error;

@@ -2,17 +2,18 @@
 //! `barrier`.
 
 use std::ffi::CStr;
+use std::os::raw::c_int;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::handle::Handle;
-use super::message::{NewMessage, Received};
+use super::message::{self, LongReceived, Message, Received};
 use super::payload::{self, Response};
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, barrier, handle};
 use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, msgtype};
-use crate::lua::{Integer, Kind, Result, State, lua_CFunction};
-use crate::lua_functions;
+use crate::lua::{self, Either, Integer, Kind, Result, Room, State, lua_CFunction, lua_State};
+use crate::{lua_functions, lua_functions_with_room};
 
 /// `f:rpc(topic[, table[, nodeid | options]])`
 fn rpc(state: State<'_>) -> Result<Step<Response>> {
@@ -45,24 +46,24 @@ fn send(state: State<'_>) -> Result<Integer> {
 }
 
 /// `f:recv([matchtag])`
-fn recv(state: State<'_>) -> Result<Received> {
+fn recv<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Received<'r>, LongReceived>> {
     let handle = handle::check(state)?;
     let wanted = Match {
         typemask: msgtype::RESPONSE,
         matchtag: matchtag(state)?,
     };
-    Received::of(receive(&handle, &wanted)?)
+    message::received(receive(&handle, &wanted)?, room)
 }
 
 /// `f:recvmsg([matchtag])`
-fn recvmsg(state: State<'_>) -> Result<NewMessage> {
+fn recvmsg(state: State<'_>) -> Result<Message> {
     let handle = handle::check(state)?;
     let wanted = Match {
         typemask: msgtype::ANY,
         matchtag: matchtag(state)?,
     };
     let message = receive(&handle, &wanted)?;
-    Ok(NewMessage::new(handle, message))
+    Ok(Message::new(handle, message))
 }
 
 #[inline]
@@ -93,6 +94,9 @@ fn receive(handle: &Handle, wanted: &Match) -> Result<Arc<dyn backend::Message>>
 
 fn next_deadline(handle: &Handle, matchtag: u32) -> Option<(u32, Instant)> {
     let deadlines = handle.deadlines();
+    if deadlines.is_empty() {
+        return None;
+    }
     if matchtag != MATCHTAG_NONE {
         return deadlines.get(&matchtag).map(|&at| (matchtag, at));
     }
@@ -132,11 +136,14 @@ fn barrier(state: State<'_>) -> Result<Step<Integer>> {
     })
 }
 
-lua_functions! {
-    lua_send => send;
-    lua_recv => recv;
-    lua_recvmsg => recvmsg;
+lua_functions_with_room! { lua_recv => recv; }
+
+unsafe extern "C-unwind" fn lua_recvmsg(raw: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls with a live state, and this frame owns nothing.
+    unsafe { lua::enter_making(raw, 2, recvmsg) }
 }
+
+lua_functions! { lua_send => send; }
 lua_waiting_functions! {
     lua_rpc => rpc;
     lua_barrier => barrier;

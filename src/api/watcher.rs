@@ -11,7 +11,7 @@ use super::handle::Handle;
 use crate::backend;
 use crate::backend::reactor::{Callback, Event, Source};
 use crate::lua::{
-    Class, ClassInfo, Error, Indexed, Key, Kind, Member, Push, Raised, Result, State, Text, Writer,
+    Class, ClassInfo, Error, Indexed, Key, Kind, Push, Raised, Result, State, Text, Writer,
     lua_CFunction,
 };
 use crate::lua_functions;
@@ -309,8 +309,7 @@ const FIELDS_OF_ALL: &[(&CStr, Field)] = &[(c"id", Field::Id)];
 /// a number, under which scripts knew them.
 fn index(state: State<'_>) -> Result<Option<Indexed>> {
     let reference: Reference = state.check_object(1)?;
-    let member = state.member(2, FIELDS_OF_ALL);
-    if let Member::OnTop = member {
+    if state.method(2) {
         return Ok(Some(Indexed::OnTop));
     }
     if state.object_table::<Reference>(1) {
@@ -320,10 +319,8 @@ fn index(state: State<'_>) -> Result<Option<Indexed>> {
             return Ok(Some(Indexed::OnTop));
         }
     }
-    Ok(match member {
-        Member::Field(Field::Id) => Some(Indexed::Integer(reference.id as i64)),
-        _ => None,
-    })
+    let field = state.field(2, FIELDS_OF_ALL);
+    Ok(field.map(|Field::Id| Indexed::Integer(reference.id as i64)))
 }
 
 /// `w.key = value`

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Error, Lack, Push, Result, State, Writer, lua_State, sys};
+use super::{Class, Either, Error, Lack, OnTop, Push, Result, State, Writer, lua_State, sys};
 
 /// Define `extern "C-unwind"` entry points: `name => rust_function`.
 #[macro_export]
@@ -22,8 +22,56 @@ macro_rules! lua_functions {
     };
 }
 
+/// The same, of functions that are given [`Room`] too.
+#[macro_export]
+macro_rules! lua_functions_with_room {
+    ($($name:ident => $body:path;)*) => {
+        $(unsafe extern "C-unwind" fn $name(
+            state: *mut $crate::lua::lua_State,
+        ) -> ::std::os::raw::c_int {
+            let mut room = $crate::lua::Room::new();
+            // SAFETY: Lua calls with a live state, and this frame owns nothing.
+            unsafe { $crate::lua::enter(state, |state| $body(state, &mut room)) }
+        })*
+    };
+}
+
+/// What the body of an entry point can return.
+pub trait Results {
+    /// Push it, and drop it if there is something to drop.
+    ///
+    /// # Safety
+    /// No frame from here to Lua owns anything else.
+    unsafe fn end(self, state: State<'_>) -> End;
+}
+
+impl<R: Push> Results for R {
+    #[inline]
+    unsafe fn end(mut self, state: State<'_>) -> End {
+        match std::mem::needs_drop::<R>() {
+            true => give(state, &mut self),
+            // SAFETY: the caller's promise.
+            false => unsafe { give_plain(state, self) },
+        }
+    }
+}
+
+impl<P: Push, O: Push> Results for Either<P, O> {
+    #[inline]
+    unsafe fn end(self, state: State<'_>) -> End {
+        const {
+            assert!(!std::mem::needs_drop::<P>(), "it must own nothing");
+        }
+        match self {
+            // SAFETY: the caller's promise; the other one is not there.
+            Either::Plain(results) => unsafe { give_plain(state, results) },
+            Either::Owned(mut results) => give(state, &mut results),
+        }
+    }
+}
+
 /// How the call ends, known before what owned the words for it is dropped.
-enum End {
+pub enum End {
     Return(c_int),
     /// The value on top is raised.
     Raise,
@@ -39,7 +87,7 @@ enum End {
 /// Lua called, with `raw`, a C function whose frame owns nothing.
 pub unsafe fn enter<'a, R, F>(raw: *mut lua_State, body: F) -> c_int
 where
-    R: Push,
+    R: Results,
     F: FnOnce(State<'a>) -> Result<R>,
 {
     // SAFETY: the state is live during the call.
@@ -48,6 +96,35 @@ where
         End::Return(count) => count,
         // SAFETY: what it says is on top; `run` has dropped all it owned.
         end => unsafe { jump(raw, end) },
+    }
+}
+
+/// Run an entry point's body that makes an object. Its userdata is made first,
+/// while nothing is owned, so that no protected call is needed. The body's
+/// arguments are the first `arguments`.
+///
+/// # Safety
+/// As for [`enter`].
+pub unsafe fn enter_making<T: Class>(
+    raw: *mut lua_State,
+    arguments: c_int,
+    body: impl FnOnce(State<'_>) -> Result<T>,
+) -> c_int {
+    // SAFETY: the frame owns nothing, and a call has slots for arguments that
+    // it was not given.
+    let (writer, slot) = unsafe {
+        sys::lua_settop(raw, arguments);
+        (Writer::new(raw), arguments + 1)
+    };
+    let object = writer.new_object_with::<T>(|| None);
+    // SAFETY: the caller's promise; the stack holds the userdata.
+    unsafe {
+        enter(raw, |state| {
+            let value = body(state)?;
+            object.fill(value);
+            state.set_top(slot);
+            Ok(OnTop)
+        })
     }
 }
 
@@ -83,15 +160,10 @@ pub unsafe fn finalize(raw: *mut lua_State, body: fn(State<'_>)) -> c_int {
 }
 
 /// All that owns something happens in here; it returns with nothing owned.
-fn run<'a, R: Push>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> End {
+fn run<'a, R: Results>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> End {
     match catch_unwind(AssertUnwindSafe(|| body(state))) {
-        Ok(Ok(mut results)) if std::mem::needs_drop::<R>() => give(state, &mut results),
-        Ok(Ok(mut results)) => {
-            // SAFETY: nothing between here and Lua owns anything: the caller's
-            // outcome is this value, which has no destructor.
-            let writer = unsafe { Writer::new(state.raw()) };
-            End::Return(results.push(&writer))
-        }
+        // SAFETY: nothing from here to Lua owns anything but the results.
+        Ok(Ok(results)) => unsafe { results.end(state) },
         Ok(Err(error)) => refuse(state, error),
         Err(panic) => panicked(state, panic),
     }
@@ -133,13 +205,21 @@ fn come_back(state: State<'_>) {
     }
 }
 
+/// Push results that own nothing.
+///
+/// # Safety
+/// No frame from here to Lua owns anything.
+#[inline]
+unsafe fn give_plain<P: Push>(state: State<'_>, mut results: P) -> End {
+    // SAFETY: the caller's promise.
+    let writer = unsafe { Writer::new(state.raw()) };
+    End::Return(results.push(&writer))
+}
+
 /// Push results that own something: under protection, as a jump would skip
 /// their destructor. Those that look at the call's arguments find them at
 /// their indices.
 fn give(state: State<'_>, results: &mut dyn Push) -> End {
-    if let Some(count) = results.push_at_once(state) {
-        return End::Return(count);
-    }
     let mut count = 0;
     let args = match results.looks_at_arguments() {
         true => state.top(),

@@ -26,14 +26,14 @@ mod userdata;
 mod writer;
 
 pub use compat::{NAME, upvalue_index};
-pub use entry::{enter, finalize};
+pub use entry::{enter, enter_making, finalize};
 pub use error::{Error, Failure, Lack, Result};
 pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;
 pub use imports::check_host;
-pub use push::{Bytes, Indexed, Integer, Nil, OnTop, Push, Text};
+pub use push::{Bytes, Either, Indexed, Integer, Nil, OnTop, Push, Room, Text, copy};
 pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};
-pub use userdata::{Class, ClassInfo, Member};
+pub use userdata::{Class, ClassInfo, closed};
 pub use writer::Writer;

@@ -1,8 +1,9 @@
 //! What an entry point can return: values that push themselves.
 
+use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 
-use super::{State, Writer};
+use super::Writer;
 
 /// A result of an entry point.
 pub trait Push {
@@ -16,11 +17,42 @@ pub trait Push {
     /// body keeps nothing that has a destructor in its own frame: that is in
     /// `self`, which outlives the jump.
     fn push(&mut self, writer: &Writer<'_>) -> c_int;
+}
 
-    /// Push what cannot raise, and so needs no protection: `None` where this
-    /// may, and has pushed nothing.
-    fn push_at_once(&mut self, _: State<'_>) -> Option<c_int> {
-        None
+/// Results of which some own nothing, and so are pushed without a protected
+/// call.
+pub enum Either<P, O> {
+    Plain(P),
+    Owned(O),
+}
+
+/// Room in an entry point's own frame: what is copied there is owned by nobody.
+pub struct Room([MaybeUninit<u8>; ROOM]);
+
+const ROOM: usize = 512;
+
+impl Room {
+    #[expect(clippy::new_without_default, reason = "it is made in one place")]
+    pub fn new() -> Room {
+        Room([MaybeUninit::uninit(); ROOM])
+    }
+
+    /// All of it, to be handed out by [`copy`].
+    pub fn all(&mut self) -> &mut [MaybeUninit<u8>] {
+        &mut self.0
+    }
+}
+
+/// A copy of the text in the room that is left, where it fits there.
+#[inline]
+pub fn copy<'r>(left: &mut &'r mut [MaybeUninit<u8>], text: &[u8]) -> Option<&'r [u8]> {
+    let (to, rest) = std::mem::take(left).split_at_mut_checked(text.len())?;
+    *left = rest;
+    // SAFETY: as long as the text is, and filled by it.
+    unsafe {
+        text.as_ptr()
+            .copy_to_nonoverlapping(to.as_mut_ptr().cast(), text.len());
+        Some(std::slice::from_raw_parts(to.as_ptr().cast(), text.len()))
     }
 }
 
@@ -120,16 +152,6 @@ impl<P: Push> Push for Option<P> {
         match self {
             Some(value) => value.push(writer),
             None => Nil.push(writer),
-        }
-    }
-
-    fn push_at_once(&mut self, state: State<'_>) -> Option<c_int> {
-        match self {
-            Some(value) => value.push_at_once(state),
-            None => {
-                state.push_nil();
-                Some(1)
-            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -58,12 +59,45 @@ impl ClassInfo {
     }
 }
 
-/// What an object has under a name.
-pub enum Member<F> {
-    /// What the metatable has there, on top of the stack.
-    OnTop,
-    Field(F),
-    None,
+/// A userdata that was just made.
+#[derive(Clone, Copy)]
+pub struct NewObject<T>(*mut Block<T>);
+
+impl<T: Class> NewObject<T> {
+    /// Give the value to one that was made without.
+    ///
+    /// # Safety
+    /// The stack holds the userdata.
+    pub unsafe fn fill(self, value: T) {
+        // SAFETY: the block lives; a value that it has meanwhile goes, and
+        // methods hold clones.
+        unsafe { (*self.0).value = Some(value) };
+    }
+}
+
+/// A userdata of a class, for as long as it is on the stack.
+pub struct Object<'a, T> {
+    block: *mut Block<T>,
+    call: PhantomData<&'a T>,
+}
+
+impl<T: Class> Object<'_, T> {
+    /// Its value; none once it was closed.
+    ///
+    /// # Safety
+    /// Nothing calls Lua while it is borrowed: that might take the value away.
+    #[inline]
+    pub unsafe fn borrow(&self) -> Option<&T> {
+        // SAFETY: a block of this class, which the stack holds.
+        unsafe { (*self.block).value.as_ref() }
+    }
+
+    /// Whether it keeps a table of Lua values alive.
+    #[inline]
+    pub fn has_table(&self) -> bool {
+        // SAFETY: a block of this class, which the stack holds.
+        unsafe { (*self.block).has_table }
+    }
 }
 
 impl<'a> State<'a> {
@@ -106,25 +140,27 @@ impl<'a> State<'a> {
             .is_some_and(|(_, seal)| seal.word == !T::info().word())
     }
 
-    /// What the object at 1 has under the key at `key`. Only for a class's
-    /// `__index`, with the fields that the class was made with.
-    pub fn member<F: Copy>(self, key: c_int, fields: &[(&CStr, F)]) -> Member<F> {
-        match self.upvalue_at(METATABLE, key) {
-            Kind::Nil => self.pop(1),
-            _ => return Member::OnTop,
+    /// Push what the class's metatable has under the key at `key`, or nothing
+    /// and return false. Only for a class's `__index`, and so is [`State::field`].
+    #[inline]
+    pub fn method(self, key: c_int) -> bool {
+        let is_there = self.upvalue_at(METATABLE, key) != Kind::Nil;
+        if !is_there {
+            self.pop(1);
         }
-        if fields.is_empty() {
-            return Member::None;
-        }
+        is_there
+    }
+
+    /// The field that the key at `key` names, of those that the class was made
+    /// with.
+    #[inline]
+    pub fn field<F: Copy>(self, key: c_int, fields: &[(&CStr, F)]) -> Option<F> {
         let position = match self.upvalue_at(FIELDS, key) {
             Kind::Number => self.integer(-1).and_then(|n| usize::try_from(n).ok()),
             _ => None,
         };
         self.pop(1);
-        match position.and_then(|position| fields.get(position)) {
-            Some(&(_, field)) => Member::Field(field),
-            None => Member::None,
-        }
+        fields.get(position?).map(|&(_, field)| field)
     }
 
     /// Push what the table that is an upvalue has under the key at `key`.
@@ -148,6 +184,26 @@ impl<'a> State<'a> {
         self.block::<T>(index).is_some() || self.was_collected::<T>(index)
     }
 
+    /// The object that an argument must be, without a claim of one's own to it.
+    #[inline]
+    pub fn find_object<T: Class>(self, index: c_int) -> Result<Object<'a, T>> {
+        match self.block::<T>(index) {
+            Some(block) => Ok(Object {
+                block,
+                call: PhantomData,
+            }),
+            None => Err(self.no_object::<T>(index)),
+        }
+    }
+
+    #[cold]
+    fn no_object<T: Class>(self, index: c_int) -> Error {
+        match self.was_collected::<T>(index) {
+            true => closed::<T>(index),
+            false => Error::expected(self, index, T::info().label),
+        }
+    }
+
     /// The object at `index`, whether it is still open or not.
     #[inline]
     pub fn object<T: Class>(self, index: c_int) -> Option<Option<T>> {
@@ -160,14 +216,10 @@ impl<'a> State<'a> {
 
     /// The object that an argument must be.
     pub fn check_object<T: Class>(self, index: c_int) -> Result<T> {
-        match self.object(index) {
-            Some(Some(value)) => Ok(value),
-            Some(None) => Err(Error::argument(
-                index,
-                format!("the {} is closed", T::info().label),
-            )),
-            None => Err(Error::expected(self, index, T::info().label)),
-        }
+        let object = self.find_object::<T>(index)?;
+        // SAFETY: a clone is made without Lua.
+        let value = unsafe { object.borrow() }.cloned();
+        value.ok_or_else(|| closed::<T>(index))
     }
 
     /// Push the table of Lua values that the object keeps alive, or nothing
@@ -203,6 +255,11 @@ impl<'a> State<'a> {
     }
 }
 
+#[cold]
+pub fn closed<T: Class>(index: c_int) -> Error {
+    Error::argument(index, format!("the {} is closed", T::info().label))
+}
+
 impl Writer<'_> {
     /// Push a userdata that takes the value; it stays with the caller if an
     /// allocation fails.
@@ -211,7 +268,7 @@ impl Writer<'_> {
     }
 
     /// Push a userdata with a value that is made once there is room for it.
-    pub fn new_object_with<T: Class>(&self, make: impl FnOnce() -> Option<T>) {
+    pub fn new_object_with<T: Class>(&self, make: impl FnOnce() -> Option<T>) -> NewObject<T> {
         const {
             // Lua aligns blocks for pointers and numbers.
             assert!(align_of::<T>() <= align_of::<*const c_void>());
@@ -232,6 +289,7 @@ impl Writer<'_> {
             });
         }
         self.set_metatable(-2);
+        NewObject(block)
     }
 
     /// Push the table of Lua values that the object at `index` keeps alive; a
@@ -271,7 +329,7 @@ impl Writer<'_> {
     }
 
     /// The same of a class whose objects have fields. Its `__index` finds them,
-    /// and the functions, with [`State::member`].
+    /// and the functions, with [`State::field`] and [`State::method`].
     pub fn new_class_with_fields<T: Class, F>(
         &self,
         functions: &[(&CStr, lua_CFunction)],
