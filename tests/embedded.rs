@@ -18,7 +18,7 @@ mod services;
 #[path = "embedded/watch.rs"]
 mod watch;
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flux::backend::embedded;
@@ -61,7 +61,7 @@ fn errnum<T>(result: Result<T>) -> i32 {
 }
 
 /// The next message of this type that has arrived.
-fn take(handle: &dyn Handle, typemask: i32) -> Option<Rc<dyn Message>> {
+fn take(handle: &dyn Handle, typemask: i32) -> Option<Arc<dyn Message>> {
     match handle.recv(&Match::of(typemask), NOW) {
         Ok(message) => Some(message),
         Err(error) if error.errnum == libc::ETIMEDOUT => None,
@@ -77,11 +77,11 @@ fn data(message: &dyn Message) -> Value {
     serde_json::from_slice(message.payload().unwrap()).unwrap()
 }
 
-fn take_request(handle: &dyn Handle) -> Option<Rc<dyn Message>> {
+fn take_request(handle: &dyn Handle) -> Option<Arc<dyn Message>> {
     take(handle, msgtype::REQUEST)
 }
 
-fn take_event(handle: &dyn Handle) -> Option<Rc<dyn Message>> {
+fn take_event(handle: &dyn Handle) -> Option<Arc<dyn Message>> {
     take(handle, msgtype::EVENT)
 }
 

@@ -2,7 +2,7 @@
 //! asks for. How it sends is the back end's: `embedded` through its own trait,
 //! `raw` past everything that libflux would check.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flux::backend::{Handle, Match, Message, NODEID_ANY, embedded, msgtype};
@@ -178,16 +178,16 @@ impl Embedded {
 }
 
 impl Peer for Embedded {
-    type Request = Rc<dyn Message>;
+    type Request = Arc<dyn Message>;
 
-    fn next(&self) -> Option<(Rc<dyn Message>, String)> {
+    fn next(&self) -> Option<(Arc<dyn Message>, String)> {
         let wait = Some(Duration::from_secs(300));
         let request = self.owner.recv(&Match::of(msgtype::REQUEST), wait).ok()?;
         let topic = String::from_utf8_lossy(request.topic()?).into_owned();
         Some((request, topic))
     }
 
-    fn respond(&self, request: &Rc<dyn Message>, header: Header, payload: Option<&[u8]>) -> bool {
+    fn respond(&self, request: &Arc<dyn Message>, header: Header, payload: Option<&[u8]>) -> bool {
         if header.tag_offset != 0 || header.streaming {
             return false;
         }
