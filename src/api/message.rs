@@ -11,8 +11,8 @@ use super::{arguments, payload};
 use crate::backend::{self, msgtype};
 use crate::json;
 use crate::lua::{
-    self, Class, ClassInfo, Either, Error, Integer, Key, Kind, Push, Result, Room, State, Text,
-    Writer, lua_CFunction,
+    self, Class, ClassInfo, Either, Error, Integer, Key, Kind, Object, Push, Result, Room, State,
+    Text, Writer, lua_CFunction,
 };
 use crate::{lua_functions, lua_functions_with_room};
 
@@ -135,13 +135,12 @@ const FIELDS: &[(&CStr, Field)] = &[
 ];
 
 /// `msg.type`, `msg.data`, …, and the methods.
-fn index<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Part<'r>, LongPart>> {
+fn index<'r>(state: State<'r>, room: &'r mut Room) -> Result<Either<Part<'r>, LongPart>> {
     let Some(field) = state.field(2, FIELDS) else {
         return method(state).map(Either::Plain);
     };
     let object = state.find_object::<Message>(1)?;
-    if matches!(field, Field::Data) && object.has_table() {
-        state.object_table::<Message>(1);
+    if matches!(field, Field::Data) && object.push_table(state, 1) {
         return Ok(Either::Plain(Part::OnTop));
     }
     // SAFETY: what is done with the message is done without Lua.
@@ -151,7 +150,9 @@ fn index<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Part<'r>, Lo
     let of = &*message.message;
     Ok(Either::Plain(match field {
         Field::Type => Part::Text(type_name(message.msgtype).as_bytes()),
-        Field::Tag | Field::Data | Field::Payload => return Ok(text_part(message, field, room)),
+        Field::Tag | Field::Data | Field::Payload => {
+            return Ok(text_part(object, message, field, room));
+        }
         Field::Errnum => Part::Integer(errnum(message)?),
         Field::Matchtag => Part::Integer(of.matchtag()?.into()),
         Field::Nodeid => Part::Integer(of.nodeid()?.into()),
@@ -171,6 +172,7 @@ fn method(state: State<'_>) -> Result<Part<'static>> {
 
 /// The part that is text: a copy of it, or what keeps it where it is long.
 fn text_part<'r>(
+    object: Object<'r, Message>,
     message: &Message,
     field: Field,
     room: &'r mut Room,
@@ -179,7 +181,7 @@ fn text_part<'r>(
         return Either::Plain(Part::Nil);
     };
     match lua::copy(&mut room.all(), text) {
-        Some(text) if matches!(field, Field::Data) => Either::Plain(Part::Data(text)),
+        Some(text) if matches!(field, Field::Data) => Either::Plain(Part::Data(object, text)),
         Some(text) => Either::Plain(Part::Text(text)),
         None => Either::Owned(LongPart {
             message: message.clone(),
@@ -195,7 +197,7 @@ enum Part<'r> {
     Boolean(bool),
     Text(&'r [u8]),
     /// Decoded the first time: the userdata keeps the table from then on.
-    Data(&'r [u8]),
+    Data(Object<'r, Message>, &'r [u8]),
     /// On the stack already.
     OnTop,
 }
@@ -207,7 +209,7 @@ impl Push for Part<'_> {
             Part::Integer(n) => writer.integer(*n),
             Part::Boolean(value) => writer.boolean(*value),
             Part::Text(text) => writer.bytes(text),
-            Part::Data(text) => return push_data(writer, text),
+            Part::Data(object, text) => return push_data(writer, *object, text),
             Part::OnTop => {}
         }
         1
@@ -224,20 +226,25 @@ impl Push for LongPart {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let text = self.message.text(self.field).unwrap_or_default();
         match self.field {
-            Field::Data => return push_data(writer, text),
+            Field::Data => match writer.state().find(1) {
+                Some(object) => return push_data(writer, object, text),
+                None => writer.nil(),
+            },
             _ => writer.bytes(text),
         }
         1
     }
 }
 
-fn push_data(writer: &Writer<'_>, text: &[u8]) -> c_int {
+/// Push what the text of the message that is argument 1 decodes to; it keeps
+/// that.
+fn push_data(writer: &Writer<'_>, object: Object<'_, Message>, text: &[u8]) -> c_int {
     if let Err(error) = json::decode(writer, text, json::Options::default()) {
         return payload::push_malformed(writer, error);
     }
     if writer.state().kind(-1) == Kind::Table {
         writer.state().push_value(-1);
-        writer.set_object_table::<Message>(1);
+        object.keep_table(writer, 1);
     }
     1
 }

@@ -50,16 +50,21 @@ impl Drop for Encoded {
 pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
     match state.kind(index) {
         Kind::None | Kind::Nil => Ok(None),
-        _ => read_object(state, index).map(Some),
+        Kind::Table => encode(state, index).map(Some),
+        _ => Err(Error::expected(state, index, "table")),
     }
 }
 
 /// The same of a table that must be there.
 #[inline]
 pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
-    if state.kind(index) != Kind::Table {
-        return Err(Error::expected(state, index, "table"));
+    match state.kind(index) {
+        Kind::Table => encode(state, index),
+        _ => Err(Error::expected(state, index, "table")),
     }
+}
+
+fn encode(state: State<'_>, index: c_int) -> Result<Encoded> {
     let mut text = Encoded::new();
     match json::encode_object(state, index, &mut text.0) {
         Ok(()) => Ok(text),

@@ -228,12 +228,18 @@ mod versioned {
         }
     }
 
+    #[cfg(feature = "lua52")]
     #[inline]
     pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
         unsafe {
             imports::lua_rawgetp(state, index, key);
             sys::lua_type(state, -1)
         }
+    }
+    #[cfg(not(feature = "lua52"))]
+    #[inline]
+    pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
+        unsafe { imports::lua_rawgetp(state, index, key) }
     }
 
     pub unsafe fn rawsetp(state: *mut lua_State, index: c_int, key: *const c_void) {

@@ -35,5 +35,5 @@ pub use imports::check_host;
 pub use push::{Bytes, Either, Indexed, Integer, Nil, OnTop, Push, Room, Text, copy};
 pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};
-pub use userdata::{Class, ClassInfo, closed};
+pub use userdata::{Class, ClassInfo, Object, closed};
 pub use writer::Writer;

@@ -81,32 +81,61 @@ pub struct Object<'a, T> {
     call: PhantomData<&'a T>,
 }
 
-impl<T: Class> Object<'_, T> {
+impl<T> Clone for Object<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Object<'_, T> {}
+
+impl<'a, T: Class> Object<'a, T> {
     /// Its value; none once it was closed.
     ///
     /// # Safety
     /// Nothing calls Lua while it is borrowed: that might take the value away.
     #[inline]
-    pub unsafe fn borrow(&self) -> Option<&T> {
+    pub unsafe fn borrow(self) -> Option<&'a T> {
         // SAFETY: a block of this class, which the stack holds.
         unsafe { (*self.block).value.as_ref() }
     }
 
-    /// Whether it keeps a table of Lua values alive.
+    /// Push the table of Lua values that it keeps alive, its userdata being at
+    /// `index`; or nothing and return false where it has none yet.
     #[inline]
-    pub fn has_table(&self) -> bool {
+    pub fn push_table(self, state: State<'_>, index: c_int) -> bool {
         // SAFETY: a block of this class, which the stack holds.
-        unsafe { (*self.block).has_table }
+        let has_table = unsafe { (*self.block).has_table };
+        if has_table {
+            // SAFETY: a userdata is at `index`, and there is a free slot.
+            unsafe { compat::getuservalue(state.raw(), index) };
+        }
+        has_table
+    }
+
+    /// Have it keep the table on top, which goes, its userdata being at the
+    /// absolute `index`. Does not raise.
+    #[inline]
+    pub fn keep_table(self, writer: &Writer<'_>, index: c_int) {
+        // SAFETY: a userdata is at `index` and a table on top; the block is of
+        // this class, and the stack holds it.
+        unsafe {
+            compat::setuservalue(writer.raw(), index);
+            (*self.block).has_table = true;
+        }
     }
 }
 
 impl<'a> State<'a> {
-    /// The block at `index`, if it is one of `T`'s.
-    fn block<T: Class>(self, index: c_int) -> Option<*mut Block<T>> {
+    /// The object at `index`, if it is one of `T`'s.
+    pub fn find<T: Class>(self, index: c_int) -> Option<Object<'a, T>> {
         let (block, seal) = self.sealed::<T>(index)?;
         let is_block = seal.word == T::info().word()
             && (std::mem::needs_drop::<T>() || self.has_metatable(index, seal.metatable));
-        is_block.then_some(block)
+        is_block.then_some(Object {
+            block,
+            call: PhantomData,
+        })
     }
 
     /// The userdata at `index`, if it is as large as a block, and what it has
@@ -181,19 +210,13 @@ impl<'a> State<'a> {
 
     /// Whether an object of this class is at `index`, open or not.
     pub fn is_object<T: Class>(self, index: c_int) -> bool {
-        self.block::<T>(index).is_some() || self.was_collected::<T>(index)
+        self.find::<T>(index).is_some() || self.was_collected::<T>(index)
     }
 
     /// The object that an argument must be, without a claim of one's own to it.
     #[inline]
     pub fn find_object<T: Class>(self, index: c_int) -> Result<Object<'a, T>> {
-        match self.block::<T>(index) {
-            Some(block) => Ok(Object {
-                block,
-                call: PhantomData,
-            }),
-            None => Err(self.no_object::<T>(index)),
-        }
+        self.find(index).ok_or_else(|| self.no_object::<T>(index))
     }
 
     #[cold]
@@ -207,9 +230,9 @@ impl<'a> State<'a> {
     /// The object at `index`, whether it is still open or not.
     #[inline]
     pub fn object<T: Class>(self, index: c_int) -> Option<Option<T>> {
-        match self.block::<T>(index) {
-            // SAFETY: a block of this class, see `block`; the borrow ends here.
-            Some(block) => Some(unsafe { (*block).value.clone() }),
+        match self.find::<T>(index) {
+            // SAFETY: a clone is made without Lua.
+            Some(object) => Some(unsafe { object.borrow() }.cloned()),
             None => self.was_collected::<T>(index).then_some(None),
         }
     }
@@ -226,21 +249,15 @@ impl<'a> State<'a> {
     /// and return false where it has none yet.
     #[inline]
     pub fn object_table<T: Class>(self, index: c_int) -> bool {
-        // SAFETY: a block of this class; the borrow ends here.
-        let has_table = self
-            .block::<T>(index)
-            .is_some_and(|block| unsafe { (*block).has_table });
-        if has_table {
-            // SAFETY: a userdata is at `index`, and there is a free slot.
-            unsafe { compat::getuservalue(self.raw(), index) };
-        }
-        has_table
+        let object = self.find::<T>(index);
+        object.is_some_and(|object| object.push_table(self, index))
     }
 
     /// Take the object out of its userdata, for its finalizer.
     fn collect_object<T: Class>(self, index: c_int) -> Option<T> {
-        let block = self.block::<T>(index)?;
-        // SAFETY: a block of this class; methods hold clones, never borrows.
+        let block = self.find::<T>(index)?.block;
+        // SAFETY: a block of this class; methods hold clones, and borrow only
+        // what they copy at once.
         unsafe {
             (*block).seal.word = !T::info().word();
             (*block).value.take()
@@ -249,8 +266,8 @@ impl<'a> State<'a> {
 
     /// Take the object out of its userdata, for its `close`.
     pub fn take_object<T: Class>(self, index: c_int) -> Option<T> {
-        let block = self.block::<T>(index)?;
-        // SAFETY: a block of this class; methods hold clones, never borrows.
+        let block = self.find::<T>(index)?.block;
+        // SAFETY: as above.
         unsafe { (*block).value.take() }
     }
 }
@@ -311,15 +328,12 @@ impl Writer<'_> {
     /// Have the object at the absolute `index` keep the table on top, which
     /// goes; false for another value.
     pub fn set_object_table<T: Class>(&self, index: c_int) -> bool {
-        let Some(block) = self.state().block::<T>(index) else {
-            self.state().pop(1);
-            return false;
-        };
-        // SAFETY: a userdata is at `index` and a table on top.
-        unsafe { compat::setuservalue(self.raw(), index) };
-        // SAFETY: a block of this class; the borrow ends here.
-        unsafe { (*block).has_table = true };
-        true
+        let object = self.state().find::<T>(index);
+        match object {
+            Some(object) => object.keep_table(self, index),
+            None => self.state().pop(1),
+        }
+        object.is_some()
     }
 
     /// Make the class's metatable and leave it on the stack; `__name`, `__gc`
