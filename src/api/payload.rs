@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::os::raw::c_int;
+use std::sync::Arc;
 
-use crate::backend::{self, Future};
+use crate::backend::{self, Message};
 use crate::json;
-use crate::lua::{Error, Kind, Push, Result, State, Writer};
+use crate::lua::{self, Either, Error, Kind, Push, Result, Room, State, Writer};
 
 /// JSON text, in memory that the thread keeps for the next one.
 pub struct Encoded(Vec<u8>);
@@ -105,26 +106,43 @@ fn push_protocol_error(writer: &Writer<'_>, why: fmt::Arguments<'_>) -> c_int {
     4
 }
 
-/// An RPC's response, fulfilled, to be pushed as a table.
-pub struct Response {
-    future: Box<dyn Future>,
+/// The response to an RPC, or the service's error.
+pub fn response<'r>(
+    message: Arc<dyn Message>,
+    room: &'r mut Room,
+) -> Result<Either<Response<'r>, LongResponse>> {
+    let text = message.payload();
+    let errnum = message.errnum()?;
+    if errnum != 0 {
+        let detail = text.filter(|text| !text.is_empty());
+        let detail = detail.map(|text| String::from_utf8_lossy(text).into_owned());
+        return Err(backend::Error { errnum, detail }.into());
+    }
+    Ok(match text.map(|text| lua::copy(&mut room.all(), text)) {
+        None => Either::Plain(Response(None)),
+        Some(Some(text)) => Either::Plain(Response(Some(text))),
+        Some(None) => Either::Owned(LongResponse(message)),
+    })
 }
 
-impl Response {
-    /// The service's error, if it answered with one.
-    pub fn of(future: Box<dyn Future>) -> Result<Response> {
-        future.payload()?;
-        Ok(Response { future })
+/// A response's text, pushed as a table.
+pub struct Response<'t>(Option<&'t [u8]>);
+
+impl Push for Response<'_> {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        push(writer, self.0)
     }
 }
 
-impl Push for Response {
+/// The same of a text that is pushed from where it is in the message.
+pub struct LongResponse(Arc<dyn Message>);
+
+impl Push for LongResponse {
     fn looks_at_arguments(&self) -> bool {
         false
     }
 
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        let payload = self.future.payload().ok().flatten();
-        push(writer, payload)
+        push(writer, self.0.payload())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::handle::Handle;
 use super::message::{self, LongReceived, Message, Received};
-use super::payload::{self, Response};
+use super::payload::{self, LongResponse, Response};
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, barrier, handle};
 use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, msgtype};
@@ -16,17 +16,23 @@ use crate::lua::{self, Either, Integer, Kind, Result, Room, State, lua_CFunction
 use crate::{lua_functions, lua_functions_with_room};
 
 /// `f:rpc(topic[, table[, nodeid | options]])`
-fn rpc(state: State<'_>) -> Result<Step<Response>> {
+///
+/// Waiting for one response takes no future.
+fn rpc<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Response<'r>, LongResponse>> {
     let handle = handle::check(state)?;
     let topic = arguments::text(state, 2)?;
     let request = payload::read(state, 3)?;
     let to = arguments::destination(state, 4)?;
-    let future = handle
-        .backend()?
-        .rpc(topic, request.as_deref(), to.nodeid, 0)?;
-    Step::wait_for(future, to.timeout, |_, future| {
-        Ok(Step::Done(Response::of(future)?))
-    })
+    let backend = handle.backend()?;
+    let wanted = Match {
+        typemask: msgtype::RESPONSE,
+        matchtag: backend.send(topic, request.as_deref(), to.nodeid)?,
+    };
+    let response = backend.recv(&wanted, to.timeout);
+    if response.is_err() {
+        backend.give_up(wanted.matchtag);
+    }
+    payload::response(response?, room)
 }
 
 /// `f:send(topic[, table[, nodeid | options]])`
@@ -136,7 +142,10 @@ fn barrier(state: State<'_>) -> Result<Step<Integer>> {
     })
 }
 
-lua_functions_with_room! { lua_recv => recv; }
+lua_functions_with_room! {
+    lua_rpc => rpc;
+    lua_recv => recv;
+}
 
 unsafe extern "C-unwind" fn lua_recvmsg(raw: *mut lua_State) -> c_int {
     // SAFETY: Lua calls with a live state, and this frame owns nothing.
@@ -144,10 +153,7 @@ unsafe extern "C-unwind" fn lua_recvmsg(raw: *mut lua_State) -> c_int {
 }
 
 lua_functions! { lua_send => send; }
-lua_waiting_functions! {
-    lua_rpc => rpc;
-    lua_barrier => barrier;
-}
+lua_waiting_functions! { lua_barrier => barrier; }
 
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"rpc", Some(lua_rpc)),

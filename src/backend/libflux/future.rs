@@ -259,9 +259,10 @@ impl Drop for FluxFuture {
         let over = self.is_answered();
         if !over && self.course.cancels {
             // A failure is the connection's, which is then no longer of use.
-            signals::sending(|| {
+            let _ = signals::sending(|| {
                 // SAFETY: a valid future of a lookup.
-                unsafe { (self.api().flux_kvs_lookup_cancel)(self.f) }
+                let rc = unsafe { (self.api().flux_kvs_lookup_cancel)(self.f) };
+                self.connection.check(rc)
             });
         }
         // SAFETY: ours, destroyed once; the handle outlives it.

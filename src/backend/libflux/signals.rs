@@ -4,22 +4,22 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use crate::backend::Result;
+
 /// Run a call of libflux that sends a message and waits for nothing else,
 /// with no signal delivered to this thread meanwhile.
 ///
 /// A socket that is full makes libflux poll. A handler that runs then ends the
 /// poll with EINTR, and libflux leaves the first part of the message behind,
 /// to be completed by the next one's call in the next one's stead.
-pub fn sending<T>(call: impl FnOnce() -> T) -> T {
-    let _held = Held::new(all());
-    call()
+pub fn sending<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    Held::new(all()).during(call)
 }
 
 /// Run a call of libflux that sends a message and waits for the answer: only
 /// SIGPIPE is held back, so that the wait can be interrupted.
-pub fn sending_and_waiting<T>(call: impl FnOnce() -> T) -> T {
-    let _held = Held::new(only_sigpipe());
-    call()
+pub fn sending_and_waiting<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    Held::new(only_sigpipe()).during(call)
 }
 
 /// Signals held back from this thread while this lives.
@@ -39,16 +39,23 @@ impl Held {
             }
         }
     }
+
+    fn during<T>(self, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        let outcome = call();
+        // SAFETY: `before` is a set that the system filled in.
+        let was_held = unsafe { libc::sigismember(&self.before, libc::SIGPIPE) } == 1;
+        // A write that raises it fails.
+        if outcome.is_err() && !was_held {
+            take_sigpipe();
+        }
+        outcome
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // SAFETY: `before` is a set that the system filled in.
-        let was_held = unsafe { libc::sigismember(&self.before, libc::SIGPIPE) } == 1;
-        if !was_held {
-            take_sigpipe();
-        }
-        // SAFETY: as above; the old set is not asked for.
+        // SAFETY: `before` is a set that the system filled in; the old set is
+        // not asked for.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
     }
 }
