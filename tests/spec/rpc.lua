@@ -237,6 +237,34 @@ test("recvmsg of a matchtag takes that response", function()
   equal(f:recvmsg(first).data.seq, 1)
 end)
 
+test("rpc leaves what arrived before its answer, in its order", function()
+  local f = support.open()
+  local sent = {}
+  for seq = 1, 3 do
+    sent[seq] = f:send("broker.ping", { seq = seq })
+  end
+  equal(spec.ok(f:rpc("broker.ping", { seq = 4 })).seq, 4)
+  equal(f:recv(sent[2]).seq, 2)
+  equal(f:recv().seq, 1)
+  equal(spec.ok(f:rpc("broker.ping", { seq = 5 })).seq, 5)
+  equal(f:recv().seq, 3)
+end)
+
+test("an answer too long to be copied is decoded from its message", function()
+  local f = support.open()
+  for _, length in ipairs { 440, 470, 500, 512, 513, 600, 100000 } do
+    local pad = ("x"):rep(length)
+    equal(spec.ok(f:rpc("broker.ping", { pad = pad })).pad, pad)
+    f:send("broker.ping", { pad = pad })
+    equal(spec.ok(f:recv()).pad, pad)
+    f:send("broker.ping", { pad = pad })
+    local msg = f:recvmsg()
+    equal(msg.data.pad, pad)
+    equal(msg.data, msg.data)
+    spec.ok(msg.payload:find(pad, 1, true), "the payload has it")
+  end
+end)
+
 test("rpc gives up when its timeout passes", function()
   local f = support.open()
   local _, service = support.service()
