@@ -65,20 +65,25 @@ pub fn integer(
         })
 }
 
-/// The text that the format at `index` and the arguments after it make, put on
-/// top of the stack. A format that does not fit its arguments is
-/// `nil, "string.format: …"`.
+/// The text that the format at `index` and the arguments after it make. A format
+/// that does not fit its arguments is `nil, "string.format: …"`.
 pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
-    if state.kind(index) != Kind::String {
-        return Err(Error::expected(state, index, "string"));
-    }
-    format(state, index)?;
-    let made = state.bytes(-1).unwrap_or_default();
+    let format = state
+        .bytes(index)
+        .ok_or_else(|| Error::expected(state, index, "string"))?;
+    // Most are plain text, which is what comes of it.
+    let made = match format.contains(&b'%') {
+        true => {
+            push_formatted(state, index)?;
+            state.bytes(-1).unwrap_or_default()
+        }
+        false => format,
+    };
     utf8(made).map_err(|why| Error::argument(index, why))
 }
 
 /// Push what `string.format` makes of the values from `index` on.
-pub fn format(state: State<'_>, index: c_int) -> Result<()> {
+pub fn push_formatted(state: State<'_>, index: c_int) -> Result<()> {
     let last = state.top();
     state.reserve(last - index + 2)?;
     if state.registry(&FORMAT) != Kind::Function {

@@ -24,7 +24,7 @@ mod watcher;
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
 
-pub use arguments::format;
+pub use arguments::push_formatted;
 pub use handle::{Handle, push_external};
 pub use kvsdir::NewDir;
 pub use message::{NewMessage, Responder, push_class as push_message_class};

@@ -49,7 +49,7 @@ pub unsafe extern "C-unwind" fn l_format_args(state: *mut lua_State, index: c_in
 
 fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
     let index = state.absolute(index);
-    match api::format(state, index) {
+    match api::push_formatted(state, index) {
         Ok(()) => {
             // SAFETY: an index of the stack, at or below the top.
             unsafe { compat::insert(state.raw(), index) };
