@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flux::backend::embedded;
-use flux::backend::{Error, Future, Handle, Match, Message, NODEID_ANY, Result, msgtype};
+use flux::backend::{Future, Handle, Match, Message, NODEID_ANY, Result, msgtype};
 use serde_json::{Value, json};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -52,7 +52,7 @@ fn answer(future: &dyn Future) -> Result<Value> {
 fn failure<T>(result: Result<T>) -> (i32, Option<String>) {
     match result {
         Ok(_) => panic!("it did not fail"),
-        Err(Error { errnum, detail }) => (errnum, detail),
+        Err(error) => (error.errnum, error.detail.clone()),
     }
 }
 

@@ -7,8 +7,8 @@ use std::os::raw::c_int;
 use std::rc::Rc;
 
 use flux::lua::{
-    Class, ClassInfo, Error, Failure, Host, Integer, Key, Kind, Push, Result, State, Text, Writer,
-    lua_CFunction,
+    Cause, Class, ClassInfo, Error, Failure, Host, Integer, Key, Kind, Push, Result, State, Text,
+    Writer, lua_CFunction,
 };
 use flux::lua_functions;
 
@@ -91,7 +91,7 @@ fn panics(_: State<'_>) -> Result<()> {
 
 fn raises(_: State<'_>) -> Result<()> {
     let _owned = Owned::new();
-    Err(Error::Raise("it went wrong".to_owned()))
+    Err(Error::raise("it went wrong"))
 }
 
 fn raises_when_pushed(_: State<'_>) -> Result<RaisesWhenPushed> {
@@ -106,11 +106,12 @@ fn refuses_argument(state: State<'_>) -> Result<()> {
 }
 
 fn fails(_: State<'_>) -> Result<()> {
-    Err(Error::Failure(Failure {
+    let failure = Failure {
         text: "No such file or directory".to_owned(),
         code: Some(2),
         detail: Some("no key".to_owned()),
-    }))
+    };
+    Err(failure.into())
 }
 
 /// Calls argument 1 and passes on what it raises.
@@ -130,7 +131,8 @@ fn survives(state: State<'_>) -> Result<Integer> {
         writer.bytes(b"raised within");
         writer.raise()
     });
-    assert!(matches!(done, Err(Error::RaiseTop)));
+    let cause = done.map_err(Error::cause);
+    assert!(matches!(cause, Err(Cause::RaiseTop)));
     assert_eq!(state.bytes(-1), Some(&b"raised within"[..]));
     state.set_top(top);
     drop(owned);

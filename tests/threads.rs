@@ -59,7 +59,7 @@ fn signal(state: State<'_>) -> Result<()> {
     let sent = unsafe { libc::kill(libc::getpid(), signum as c_int) };
     match sent {
         0 => Ok(()),
-        _ => Err(Error::Raise(std::io::Error::last_os_error().to_string())),
+        _ => Err(Error::raise(std::io::Error::last_os_error().to_string())),
     }
 }
 

@@ -87,7 +87,7 @@ pub fn push_formatted(state: State<'_>, index: c_int) -> Result<()> {
     let last = state.top();
     state.reserve(last - index + 2)?;
     if state.registry(&FORMAT) != Kind::Function {
-        return Err(Error::Raise("string.format is not there".to_owned()));
+        return Err(Error::raise("string.format is not there"));
     }
     for argument in index..=last {
         state.push_value(argument);
@@ -95,7 +95,7 @@ pub fn push_formatted(state: State<'_>, index: c_int) -> Result<()> {
     if let Err(Raised) = state.call(last - index + 1, 1) {
         let why = state.bytes(-1).unwrap_or_default();
         if why == Lack::Memory.text().as_bytes() {
-            return Err(Error::Memory);
+            return Err(Lack::Memory.into());
         }
         let why = String::from_utf8_lossy(why);
         return Err(Error::failure(format!("string.format: {why}")));

@@ -370,10 +370,7 @@ impl Barrier {
             }
             _ => {
                 let text = response.payload().map(String::from_utf8_lossy);
-                Err(Error {
-                    errnum,
-                    detail: text.map(|text| text.into_owned()),
-                })
+                Err(Error::said(errnum, text.map(|text| text.into_owned())))
             }
         }
     }

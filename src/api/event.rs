@@ -6,7 +6,7 @@ use std::os::raw::c_int;
 use super::message::{self, LongReceived, Received};
 use super::{arguments, handle, payload};
 use crate::backend::{Match, msgtype};
-use crate::lua::{Either, Error, Integer, Kind, Result, Room, State, lua_CFunction};
+use crate::lua::{Cause, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction};
 use crate::{lua_functions, lua_functions_with_room};
 
 /// `f:subscribe(fmt, ...)`
@@ -27,9 +27,9 @@ fn unsubscribe(state: State<'_>) -> Result<Integer> {
 
 /// The C bindings' word for a format that does not fit is kept.
 fn topic(state: State<'_>) -> Result<&str> {
-    arguments::formatted(state, 2).map_err(|error| match error {
-        Error::Failure(_) => Error::failure("Invalid args"),
-        error => error,
+    arguments::formatted(state, 2).map_err(|error| match error.cause() {
+        Cause::Failure(_) => Error::failure("Invalid args"),
+        cause => cause.into(),
     })
 }
 

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::backend::ids::{IdMap, TagMap};
 use crate::backend::reactor::RunMode;
-use crate::backend::{self, Transaction};
+use crate::backend::{self, Transaction, Words};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Push, Result, State, Text,
-    Writer, lua_CFunction,
+    self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Lack, Push, Raised, Result,
+    State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -93,7 +93,7 @@ impl Handle {
     #[inline]
     pub fn backend(&self) -> Result<Rc<dyn backend::Handle>> {
         let backend = self.0.backend.borrow().clone();
-        backend.ok_or_else(|| Error::Raise("the flux handle is closed".to_owned()))
+        backend.ok_or_else(|| Error::raise("the flux handle is closed"))
     }
 
     /// Work on the pending transaction, begun if there is none.
@@ -171,7 +171,7 @@ impl Handle {
         });
         match held {
             true => Ok(()),
-            false => Err(Error::Memory),
+            false => Err(Lack::Memory.into()),
         }
     }
 
@@ -204,7 +204,7 @@ impl Handle {
         let backend = self.backend()?;
         if self.0.gate.depth() >= MAX_NESTED {
             let text = "C stack overflow: reactors run too deep in one another";
-            return Err(Error::Raise(text.to_owned()));
+            return Err(Error::raise(text));
         }
         if self.0.running.get() == 0 {
             self.0.reason.take();
@@ -275,13 +275,13 @@ impl Handle {
         state.registry(&RAISED);
         if state.raw_get_index(-1, self.0.id as i64) == Kind::Nil {
             // There was no memory to keep it.
-            return Err(Error::Memory);
+            return Err(Lack::Memory.into());
         }
         self.0.gate.with_state(|state| {
             state.registry(&RAISED);
             state.raw_clear_index(-1, self.0.id as i64);
         });
-        Err(Error::RaiseTop)
+        Err(Raised.into())
     }
 
     fn end_watchers(&self) {
@@ -356,10 +356,12 @@ fn new(state: State<'_>) -> Result<NewHandle> {
     let uri = given.or(environment.as_deref());
     let backend = open_backend(uri).map_err(|error| {
         // The words matter here more than the errno: which socket, what to do.
-        Error::Failure(lua::Failure {
-            text: error.to_string(),
-            code: Some(error.errnum),
-            detail: error.detail,
+        let text = error.to_string();
+        let Words { errnum, detail } = error.into();
+        Error::from(lua::Failure {
+            text,
+            code: Some(errnum),
+            detail,
         })
     })?;
     let uri = uri.unwrap_or("default").to_owned();

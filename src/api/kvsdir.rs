@@ -12,7 +12,8 @@ use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, set_functions, watch};
 use crate::backend::{Future, treeobj};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Key, Kind, Push, Result, State, Text, Writer, lua_CFunction,
+    self, Cause, Class, ClassInfo, Error, Key, Kind, Push, Result, State, Text, Writer,
+    lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -137,7 +138,7 @@ impl Push for Indexed {
 fn index(state: State<'_>) -> Result<Step<Indexed>> {
     let dir: Dir = state.check_object(1)?;
     if !matches!(state.kind(2), Kind::String | Kind::Number) {
-        return Err(Error::Raise("kvsdir: invalid index".to_owned()));
+        return Err(Error::raise("kvsdir: invalid index"));
     }
     let key = dir.key_at(&arguments::key(state, 2)?);
     let value = match dir.handle().backend()?.lookup(None, 0, &key) {
@@ -167,19 +168,19 @@ fn method(state: State<'_>) -> bool {
 fn newindex(state: State<'_>) -> Result<()> {
     let dir: Dir = state.check_object(1)?;
     if !matches!(state.kind(2), Kind::String | Kind::Number) {
-        return Err(Error::Raise("kvsdir: invalid index".to_owned()));
+        return Err(Error::raise("kvsdir: invalid index"));
     }
     let name = arguments::key(state, 2)?;
     let put = kvs::put(state, dir.handle(), &dir.key_at(&name), 3);
     // An assignment returns nothing, so that what fails must be raised.
-    put.map_err(|error| match error {
-        Error::Failure(failure) => {
-            Error::Raise(format!("kvsdir: cannot put {name:?}: {}", failure.text))
+    put.map_err(|error| match error.cause() {
+        Cause::Failure(failure) => {
+            Error::raise(format!("kvsdir: cannot put {name:?}: {}", failure.text))
         }
-        Error::Argument { message, .. } => {
-            Error::Raise(format!("kvsdir: cannot put {name:?}: {message}"))
+        Cause::Argument { message, .. } => {
+            Error::raise(format!("kvsdir: cannot put {name:?}: {message}"))
         }
-        error => error,
+        cause => cause.into(),
     })
 }
 

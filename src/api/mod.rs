@@ -29,17 +29,20 @@ pub use handle::{Handle, push_external};
 pub use kvsdir::NewDir;
 pub use message::{NewMessage, Responder, push_class as push_message_class};
 
-use crate::backend::{self, msgtype};
+use crate::backend::{self, Words, msgtype};
 use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
 use crate::{json, lua_functions};
 
 impl From<backend::Error> for lua::Error {
     fn from(error: backend::Error) -> lua::Error {
-        lua::Error::Failure(Failure {
-            text: error.text().into_owned(),
-            code: Some(error.errnum),
-            detail: error.detail,
-        })
+        let text = error.text().into_owned();
+        let Words { errnum, detail } = error.into();
+        let failure = Failure {
+            text,
+            code: Some(errnum),
+            detail,
+        };
+        failure.into()
     }
 }
 

@@ -116,7 +116,7 @@ pub fn response<'r>(
     if errnum != 0 {
         let detail = text.filter(|text| !text.is_empty());
         let detail = detail.map(|text| String::from_utf8_lossy(text).into_owned());
-        return Err(backend::Error { errnum, detail }.into());
+        return Err(backend::Error::said(errnum, detail).into());
     }
     Ok(match text.map(|text| lua::copy(&mut room.all(), text)) {
         None => Either::Plain(Response(None)),

@@ -3,10 +3,16 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
+use std::ops::Deref;
 
 /// An errno, with the human-readable text of whoever knew more, if anyone did.
+/// One word, as each function that may fail hands it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Words>);
+
+/// What an [`Error`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
     /// A positive errno.
     pub errnum: i32,
     /// What the service, or the library, said about it.
@@ -16,29 +22,43 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    #[cold]
     pub fn new(errnum: i32) -> Error {
-        Error {
-            errnum,
-            detail: None,
-        }
+        Error::said(errnum, None)
     }
 
     pub fn with_detail(errnum: i32, detail: impl Into<String>) -> Error {
-        Error {
-            errnum,
-            detail: Some(detail.into()),
-        }
+        Error::said(errnum, Some(detail.into()))
+    }
+
+    /// With what was said about it, if anything was.
+    #[cold]
+    pub fn said(errnum: i32, detail: Option<String>) -> Error {
+        Error(Box::new(Words { errnum, detail }))
     }
 
     /// The errno that the last C call of this thread left.
     pub fn last_os_error() -> Error {
-        let errnum = std::io::Error::last_os_error().raw_os_error();
-        Error::new(errnum.filter(|&e| e != 0).unwrap_or(libc::EINVAL))
+        Error::new(last_errno())
     }
 
     /// The errno's text, as `flux_strerror` gives it.
     pub fn text(&self) -> Cow<'static, str> {
         strerror(self.errnum)
+    }
+}
+
+impl From<Error> for Words {
+    fn from(error: Error) -> Words {
+        *error.0
+    }
+}
+
+impl Deref for Error {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        &self.0
     }
 }
 
@@ -52,6 +72,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The errno that the last C call of this thread left; EINVAL where it left none.
+pub fn last_errno() -> i32 {
+    let errnum = std::io::Error::last_os_error().raw_os_error();
+    errnum.filter(|&e| e != 0).unwrap_or(libc::EINVAL)
+}
 
 /// The text of an errno, in the C locale's words on every thread.
 pub fn strerror(errnum: i32) -> Cow<'static, str> {

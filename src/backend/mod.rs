@@ -17,7 +17,7 @@ mod scan;
 mod system;
 pub mod treeobj;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, Words, last_errno, strerror};
 use reactor::{Callback, Continuation, RunMode, Source, Watcher};
 
 /// Message types, as bits so that a [`Match`] can name several.

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int};
 use super::{Count, enter};
 use crate::api;
 use crate::backend;
-use crate::lua::{Error, Integer, Result, State, compat, lua_State};
+use crate::lua::{Cause, Error, Integer, Result, State, compat, lua_State};
 
 unsafe extern "C-unwind" {
     fn flux_lua_pusherror(state: *mut lua_State, format: *mut c_char, ...) -> c_int;
@@ -29,12 +29,14 @@ pub unsafe extern "C-unwind" fn lua_pusherror(state: *mut lua_State, format: *mu
 /// A C function, or the host, of this live state calls; and so below.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn l_pushresult(state: *mut lua_State, rc: c_int) -> c_int {
-    let error = backend::Error::last_os_error();
+    // An error of the back end's would own something, in a frame that may be
+    // jumped over.
+    let errnum = backend::last_errno();
     // SAFETY: by the contract.
     unsafe {
         enter(state, |_| match rc {
             0.. => Ok(Integer(rc.into())),
-            _ => Err(Error::failure(error.text())),
+            _ => Err(Error::failure(backend::strerror(errnum))),
         })
     }
 }
@@ -49,14 +51,14 @@ pub unsafe extern "C-unwind" fn l_format_args(state: *mut lua_State, index: c_in
 
 fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
     let index = state.absolute(index);
-    match api::push_formatted(state, index) {
-        Ok(()) => {
-            // SAFETY: an index of the stack, at or below the top.
-            unsafe { compat::insert(state.raw(), index) };
-            state.set_top(index);
-            Ok(Count(1))
-        }
-        Err(Error::Failure(failure)) => {
+    let Err(error) = api::push_formatted(state, index) else {
+        // SAFETY: an index of the stack, at or below the top.
+        unsafe { compat::insert(state.raw(), index) };
+        state.set_top(index);
+        return Ok(Count(1));
+    };
+    match error.cause() {
+        Cause::Failure(failure) => {
             state.protect(0, |writer| {
                 writer.nil();
                 writer.bytes(failure.text.as_bytes());
@@ -64,7 +66,7 @@ fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
             })?;
             Ok(Count(-1))
         }
-        Err(error) => Err(error),
+        cause => Err(cause.into()),
     }
 }
 

@@ -36,7 +36,7 @@ impl EncodeError {
         match (self, index) {
             (EncodeError::Room(lack), _) => lack.into(),
             (error, Some(index)) => Error::argument(index, error.to_string()),
-            (error, None) => Error::Raise(error.to_string()),
+            (error, None) => Error::raise(error.to_string()),
         }
     }
 }

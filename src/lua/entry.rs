@@ -6,7 +6,9 @@ use std::any::Any;
 use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Class, Either, Error, Lack, OnTop, Push, Result, State, Writer, lua_State, sys};
+use super::{
+    Cause, Class, Either, Error, Lack, OnTop, Push, Result, State, Writer, lua_State, sys,
+};
 
 /// Define `extern "C-unwind"` entry points: `name => rust_function`.
 #[macro_export]
@@ -172,24 +174,24 @@ fn run<'a, R: Results>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<
 #[cold]
 fn panicked(state: State<'_>, panic: Box<dyn Any + Send>) -> End {
     let text = format!("internal error: {}", said(&*panic));
-    refuse(state, Error::Raise(text))
+    refuse(state, Error::raise(text))
 }
 
 /// Push what the error gives to Lua.
 #[cold]
 fn refuse(state: State<'_>, error: Error) -> End {
-    match error {
-        Error::Failure(mut failure) => give(state, &mut failure),
-        Error::RaiseTop => {
+    match error.cause() {
+        Cause::Failure(mut failure) => give(state, &mut failure),
+        Cause::RaiseTop => {
             come_back(state);
             End::Raise
         }
-        Error::Memory => {
+        Cause::Memory => {
             push_text(state, Lack::Memory.text());
             End::Raise
         }
-        Error::Raise(message) => raise(state, &message),
-        Error::Argument { index, message } => match push_text(state, &message) {
+        Cause::Raise(message) => raise(state, &message),
+        Cause::Argument { index, message } => match push_text(state, &message) {
             true => End::RaiseArgument(index),
             false => End::Raise,
         },

@@ -6,9 +6,14 @@ use super::{Kind, Push, Raised, State, Writer};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an entry point has no result: what `entry` makes of it is up to the kind.
+/// Why an entry point has no result. One word, as each function that may fail
+/// hands it on.
 #[derive(Debug)]
-pub enum Error {
+pub struct Error(Box<Cause>);
+
+/// What `entry` makes of an error is up to its kind.
+#[derive(Debug)]
+pub enum Cause {
     /// A wrong kind of argument: raised as `luaL_argerror` does, naming it.
     Argument { index: c_int, message: String },
     /// Raised with this message and the caller's position.
@@ -31,12 +36,26 @@ pub struct Failure {
     pub detail: Option<String>,
 }
 
+impl From<Cause> for Error {
+    #[cold]
+    fn from(cause: Cause) -> Error {
+        Error(Box::new(cause))
+    }
+}
+
 impl Error {
+    pub fn cause(self) -> Cause {
+        *self.0
+    }
+
     pub fn argument(index: c_int, message: impl Into<String>) -> Error {
-        Error::Argument {
-            index,
-            message: message.into(),
-        }
+        let message = message.into();
+        Cause::Argument { index, message }.into()
+    }
+
+    /// Raised with this message and the caller's position.
+    pub fn raise(message: impl Into<String>) -> Error {
+        Cause::Raise(message.into()).into()
     }
 
     /// "string expected, got nil", of the argument at `index`.
@@ -50,11 +69,18 @@ impl Error {
 
     /// `nil, text`.
     pub fn failure(text: impl Into<String>) -> Error {
-        Error::Failure(Failure {
+        let failure = Failure {
             text: text.into(),
             code: None,
             detail: None,
-        })
+        };
+        failure.into()
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Cause::Failure(failure).into()
     }
 }
 
@@ -79,15 +105,15 @@ impl Lack {
 impl From<Lack> for Error {
     fn from(lack: Lack) -> Error {
         match lack {
-            Lack::Memory => Error::Memory,
-            Lack::Stack => Error::Raise(lack.text().to_owned()),
+            Lack::Memory => Cause::Memory.into(),
+            Lack::Stack => Error::raise(lack.text()),
         }
     }
 }
 
 impl From<Raised> for Error {
     fn from(_: Raised) -> Error {
-        Error::RaiseTop
+        Cause::RaiseTop.into()
     }
 }
 

@@ -57,7 +57,7 @@ impl Gate {
         state.registry(&GATE);
         let gate = state.object::<Gate>(-1).flatten();
         state.pop(1);
-        gate.ok_or_else(|| Error::Raise("the module is not open in this Lua state".to_owned()))
+        gate.ok_or_else(|| Error::raise("the module is not open in this Lua state"))
     }
 
     /// How many calls run, one within the other.

@@ -27,7 +27,7 @@ mod writer;
 
 pub use compat::{NAME, upvalue_index};
 pub use entry::{enter, enter_making, finalize};
-pub use error::{Error, Failure, Lack, Result};
+pub use error::{Cause, Error, Failure, Lack, Result};
 pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 use super::imports;
-use super::{Error, Lack, Result, Writer, compat, lua_State, sys};
+use super::{Lack, Result, Writer, compat, lua_State, sys};
 
 /// A `lua_State` during one call from Lua. Everything here leaves Lua free to
 /// be called from frames that own things.
@@ -326,7 +326,7 @@ impl<'a> State<'a> {
     /// Run `body`, which may raise, under a protected call, in a stack frame
     /// of its own that starts with the topmost `args` values. What it leaves
     /// as results takes their place; so does what it raises, or a lack of
-    /// memory before it began, and [`Error::RaiseTop`] is returned.
+    /// memory before it began, and [`Cause::RaiseTop`] is returned.
     ///
     /// `body` borrows what it needs: a jump out of it runs no destructor of
     /// its own, so neither it nor what it calls may own anything that has one.
@@ -342,7 +342,7 @@ impl<'a> State<'a> {
             // SAFETY: the error goes below the arguments, which go.
             unsafe { compat::insert(self.raw, -(args + 1)) };
             self.pop(args);
-            return Err(Error::RaiseTop);
+            return Err(Raised.into());
         }
         if args > 0 {
             // SAFETY: there is a free slot, and the function goes below its arguments.

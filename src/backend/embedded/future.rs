@@ -133,10 +133,8 @@ fn borrow(result: &Result<Answer>) -> Result<Option<&[u8]>> {
 fn decode(response: &Message, decode: Decode) -> Result<Answer> {
     let payload = response.payload.clone();
     if response.errnum != 0 {
-        return Err(Error {
-            errnum: response.errnum,
-            detail: payload.map(|text| String::from_utf8_lossy(&text).into_owned()),
-        });
+        let text = payload.map(|text| String::from_utf8_lossy(&text).into_owned());
+        return Err(Error::said(response.errnum, text));
     }
     let Some(payload) = payload else {
         return Ok(None);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::backend::reactor::poll;
 use crate::backend::system::{self, EventFd};
-use crate::backend::{Error, Result};
+use crate::backend::{Error, Result, last_errno};
 
 /// A script's descriptor, and the [`poll`] bits that it waits for.
 pub struct Descriptor {
@@ -154,5 +154,5 @@ fn is_epoll(fd: RawFd, other: &OwnedFd) -> bool {
     // has it, and nothing changes.
     let rc =
         unsafe { libc::epoll_ctl(fd, libc::EPOLL_CTL_DEL, other.as_raw_fd(), ptr::null_mut()) };
-    rc < 0 && Error::last_os_error().errnum == libc::ENOENT
+    rc < 0 && last_errno() == libc::ENOENT
 }

@@ -8,7 +8,7 @@ use super::handle::FluxHandle;
 use super::library;
 use super::sys::{self, Api, flux_error_t, flux_t};
 use super::text::{self, terminated_if_any};
-use crate::backend::{Error, Result};
+use crate::backend::{Error, Result, last_errno};
 
 /// Open a handle as `flux_open` does: without a URI, the one in `FLUX_URI`,
 /// else Flux's own default. The error says what could not be reached; where
@@ -64,15 +64,13 @@ fn opened(h: *mut flux_t, error: Option<&flux_error_t>) -> Result<*mut flux_t> {
     if !h.is_null() {
         return Ok(h);
     }
+    let errnum = last_errno();
     let detail = error.map(|error| {
         let bytes = error.text.iter().take_while(|&&c| c != 0);
         let bytes: Vec<u8> = bytes.map(|&c| c as u8).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     });
-    Err(Error {
-        detail: detail.filter(|text| !text.is_empty()),
-        ..Error::last_os_error()
-    })
+    Err(Error::said(errnum, detail.filter(|text| !text.is_empty())))
 }
 
 /// libflux's text, unless it only repeats the errno; then what was to be opened.
