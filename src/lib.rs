@@ -15,5 +15,6 @@ pub mod backend;
 pub mod capi;
 pub mod json;
 pub mod lua;
+mod symbols;
 
 pub use api::{luaopen_flux, luaopen_kvs};

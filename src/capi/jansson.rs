@@ -6,6 +6,8 @@ use std::ffi::{CStr, c_char, c_double, c_int, c_longlong, c_void};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
+use crate::symbols::functions;
+
 /// The head of each value, whose inside is libjansson's.
 #[allow(non_camel_case_types)]
 #[repr(C)]
@@ -48,56 +50,10 @@ pub unsafe fn type_of(value: *const json_t) -> Option<Type> {
     TYPES.get(usize::try_from(kind).ok()?).copied()
 }
 
-macro_rules! functions {
-    (
-        required { $(fn $name:ident $args:tt $(-> $ret:ty)?;)* }
-        optional { $(fn $opt_name:ident $opt_args:tt $(-> $opt_ret:ty)?;)* }
-    ) => {
-        /// libjansson's functions, of version 2.7 or newer. What is newer
-        /// than that is an `Option`.
-        pub struct Api {
-            $(pub $name: unsafe extern "C" fn $args $(-> $ret)?,)*
-            $(pub $opt_name: Option<unsafe extern "C" fn $opt_args $(-> $opt_ret)?>,)*
-        }
-
-        impl Api {
-            /// None where a required function is not there.
-            ///
-            /// # Safety
-            /// `symbol` gives null, or the address of libjansson's function of
-            /// that name, which stays while the process lives.
-            unsafe fn load(symbol: impl Fn(&CStr) -> *mut c_void) -> Option<Api> {
-                let named = |name: &'static str| {
-                    NonNull::new(symbol(CStr::from_bytes_with_nul(name.as_bytes()).ok()?))
-                };
-                Some(Api {
-                    $($name: {
-                        let address = named(concat!(stringify!($name), "\0"))?;
-                        // SAFETY: by the contract that is the C function whose
-                        // prototype is declared below; and so is the next one.
-                        unsafe {
-                            std::mem::transmute::<
-                                NonNull<c_void>,
-                                unsafe extern "C" fn $args $(-> $ret)?,
-                            >(address)
-                        }
-                    },)*
-                    $($opt_name: named(concat!(stringify!($opt_name), "\0")).map(|address| {
-                        // SAFETY: see above.
-                        unsafe {
-                            std::mem::transmute::<
-                                NonNull<c_void>,
-                                unsafe extern "C" fn $opt_args $(-> $opt_ret)?,
-                            >(address)
-                        }
-                    }),)*
-                })
-            }
-        }
-    };
-}
-
 functions! {
+    /// libjansson's functions, of version 2.7 or newer. What is newer than that
+    /// is optional.
+    Api;
     required {
         fn json_object() -> *mut json_t;
         fn json_array() -> *mut json_t;
@@ -146,8 +102,8 @@ pub fn api() -> Option<&'static Api> {
     // SAFETY: a terminated name, and a library that is never closed, or the
     // process itself. The symbols are libjansson's by the library's name, or
     // all there by the names of its functions.
-    let found = unsafe { Api::load(|name| libc::dlsym(place, name.as_ptr())) };
-    found.map(|found| API.get_or_init(|| found))
+    let found = unsafe { Api::load(&|name| libc::dlsym(place, name.as_ptr())) };
+    found.ok().map(|found| API.get_or_init(|| found))
 }
 
 /// Owns the only reference on a value that is being made.

@@ -58,7 +58,7 @@ fn not_found(tried: &[String]) -> Error {
 fn load(library: *mut c_void, place: &str) -> Result<Api> {
     // SAFETY: the library has libflux-core's name or its `flux_open`, so that
     // its `flux_` symbols are those functions; it is never closed.
-    let api = unsafe { Api::load(|name| symbol(library, name)) };
+    let api = unsafe { Api::load(&|name| symbol(library, name)) };
     api.map_err(|missing| {
         Error::with_detail(
             libc::ENOSYS,

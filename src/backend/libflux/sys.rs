@@ -2,8 +2,10 @@
 //! its functions as pointers that are looked up once. Where the library comes
 //! from is `library`'s business; what the calls mean is that of their callers.
 
-use std::ffi::{CStr, c_char, c_double, c_int, c_void};
+use std::ffi::{c_char, c_double, c_int, c_void};
 use std::marker::PhantomData;
+
+use crate::symbols::functions;
 
 /// Types that only libflux-core sees the inside of.
 macro_rules! opaque {
@@ -66,66 +68,12 @@ pub type MessageCallback =
     unsafe extern "C" fn(*mut flux_t, *mut flux_msg_handler_t, *const flux_msg_t, *mut c_void);
 pub type Continuation = unsafe extern "C" fn(*mut flux_future_t, *mut c_void);
 
-/// One list of C prototypes, from which [`Api`] and its lookup are made.
-macro_rules! functions {
-    (
-        required { $(fn $name:ident $args:tt $(-> $ret:ty)?;)* }
-        optional { $(fn $opt_name:ident $opt_args:tt $(-> $opt_ret:ty)?;)* }
-    ) => {
-        /// libflux-core's functions. What every supported version has is a
-        /// pointer; what some lack is an `Option`.
-        pub struct Api {
-            $(pub $name: unsafe extern "C" fn $args $(-> $ret)?,)*
-            $(pub $opt_name: Option<unsafe extern "C" fn $opt_args $(-> $opt_ret)?>,)*
-        }
-
-        impl Api {
-            /// Fill the table. The error is the name of a required function
-            /// that is not there.
-            ///
-            /// # Safety
-            ///
-            /// `symbol` gives null, or the address of libflux-core's function
-            /// of that name, which stays loaded while the process lives.
-            pub unsafe fn load(
-                symbol: impl Fn(&CStr) -> *mut c_void,
-            ) -> Result<Api, &'static str> {
-                let named = |name: &'static str| {
-                    let address = CStr::from_bytes_with_nul(name.as_bytes())
-                        .map_or(std::ptr::null_mut(), &symbol);
-                    if address.is_null() { Err(name.trim_end_matches('\0')) } else { Ok(address) }
-                };
-                Ok(Api {
-                    $($name: {
-                        let address = named(concat!(stringify!($name), "\0"))?;
-                        // SAFETY: by this function's contract that is the C
-                        // function whose prototype is declared below.
-                        unsafe {
-                            std::mem::transmute::<
-                                *mut c_void,
-                                unsafe extern "C" fn $args $(-> $ret)?,
-                            >(address)
-                        }
-                    },)*
-                    $($opt_name: named(concat!(stringify!($opt_name), "\0")).ok().map(|address| {
-                        // SAFETY: as above.
-                        unsafe {
-                            std::mem::transmute::<
-                                *mut c_void,
-                                unsafe extern "C" fn $opt_args $(-> $opt_ret)?,
-                            >(address)
-                        }
-                    }),)*
-                })
-            }
-        }
-    };
-}
-
 // The prototypes of flux-core 0.88. They hold from 0.60 on, but that before
 // 0.70 each `size_t` (`usize`) was an `int`: `text::Bytes` receives either,
 // `text::fits_an_int` sees to it that those passed are right for both.
 functions! {
+    /// libflux-core's functions. What only some supported versions have is optional.
+    Api;
     required {
         fn flux_core_version_string() -> *const c_char;
 
