@@ -212,7 +212,7 @@ impl State {
         } else {
             None
         };
-        let start = start.ok_or(Error::new(libc::EHOSTUNREACH))?;
+        let start = start.ok_or_else(|| Error::new(libc::EHOSTUNREACH))?;
         std::iter::successors(Some(start), |&rank| topology::parent(rank))
             .find(|&rank| self.offers(rank, service))
             .ok_or_else(|| no_service(topic))

@@ -262,7 +262,7 @@ impl Handle for Embedded {
             );
         }
         let found = self.instance.lock().kvs.lookup(&namespace, flags, key);
-        let entry = found.and_then(|entry| entry.ok_or(Error::new(libc::ENOENT)));
+        let entry = found.and_then(|entry| entry.ok_or_else(|| Error::new(libc::ENOENT)));
         let payload = entry.map(|entry| match entry {
             kvs::Entry::Value(value) if !as_object => Payload::Long(value.bytes()),
             entry => kvs::of_lookup(&entry, flags).as_bytes().into(),

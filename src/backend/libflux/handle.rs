@@ -89,7 +89,7 @@ impl FluxHandle {
     fn answer(&self, request: &dyn Message, errnum: i32, payload: Option<&[u8]>) -> Result<()> {
         let payload = terminated_if_any(payload)?;
         let request = request.as_any().downcast_ref::<FluxMessage>();
-        let request = request.ok_or(Error::new(libc::EINVAL))?;
+        let request = request.ok_or_else(|| Error::new(libc::EINVAL))?;
         if request.msgtype() != msgtype::REQUEST {
             return Err(Error::new(libc::EPROTO));
         }

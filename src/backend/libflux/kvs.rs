@@ -56,7 +56,7 @@ pub fn commit(
     transaction: &mut dyn Transaction,
 ) -> Result<FluxFuture> {
     let transaction = transaction.as_any().downcast_ref::<FluxTransaction>();
-    let transaction = transaction.ok_or(Error::new(libc::EINVAL))?;
+    let transaction = transaction.ok_or_else(|| Error::new(libc::EINVAL))?;
     let namespace = terminated_if_any(namespace)?;
     connection.sweep();
     signals::sending(|| {

@@ -150,7 +150,7 @@ impl Kvs {
     /// ENOENT for any other.
     pub fn lookup_at(&self, rootref: &str, flags: i32, key: &str) -> Result<Option<Entry>> {
         let root = self.namespaces.known_root(rootref);
-        let root = root.ok_or(Error::new(libc::ENOENT))?;
+        let root = root.ok_or_else(|| Error::new(libc::ENOENT))?;
         self.namespaces.lookup(&root, flags, &normalize(key))
     }
 

@@ -152,7 +152,7 @@ fn set(state: &mut State, rank: u32, fields: &Fields) -> Result<Outcome> {
             .parse()
             .ok()
             .filter(|&level: &i64| level <= MAX_LOG_LEVEL);
-        level.ok_or(Error::with_detail(libc::EINVAL, "invalid level"))?;
+        level.ok_or_else(|| Error::with_detail(libc::EINVAL, "invalid level"))?;
     }
     if exists && flags & IMMUTABLE != 0 {
         return Err(Error::new(libc::EPERM));
@@ -196,7 +196,7 @@ impl State {
             Some(changed) => changed.clone(),
             None => self.builtin_attribute(rank, name),
         };
-        value.ok_or(Error::new(libc::ENOENT))
+        value.ok_or_else(|| Error::new(libc::ENOENT))
     }
 
     /// The names of the attributes that have a value, as JSON, in their order.

@@ -62,7 +62,7 @@ pub(super) fn call_watch(state: &mut State, method: &str, request: &Message) -> 
 
 fn lookup(state: &State, fields: &Fields<'_>) -> Result<Outcome> {
     let found = find(state, fields)?;
-    let val = found.val.ok_or(Error::new(libc::ENOENT))?;
+    let val = found.val.ok_or_else(|| Error::new(libc::ENOENT))?;
     done(&[("val", Field::Json(&val))])
 }
 
@@ -125,7 +125,7 @@ fn rootref(rootdir: &str) -> Result<String> {
         let refs = object::items(rootdir.json("data")?)?;
         object::text(refs.first()?).filter(|rootref| is_dirref && kvs::is_blobref(rootref))
     };
-    first().ok_or(Error::new(libc::EINVAL))
+    first().ok_or_else(|| Error::new(libc::EINVAL))
 }
 
 fn commit_request(state: &mut State, rank: u32, fields: &Fields<'_>) -> Result<Outcome> {
