@@ -115,7 +115,7 @@ impl Watches {
             return;
         };
         let mut finished = Vec::new();
-        for id in set.by_age() {
+        for &(_, id) in &set.by_age() {
             let watcher = set.watchers.get_mut(&id);
             if watcher.is_some_and(|w| w.start(namespaces, namespace) == Next::Finished) {
                 finished.push(id);
@@ -130,11 +130,12 @@ impl Watches {
             return;
         };
         let by_key = keys.iter().filter_map(|key| set.by_key.get(key)).flatten();
-        let mut concerned: Vec<u64> = by_key.chain(&set.full).map(|&(_, id)| id).collect();
-        concerned.sort_unstable();
-        concerned.dedup();
+        let mut concerned = Order::new();
+        for &watcher in by_key.chain(&set.full) {
+            concerned.insert(watcher);
+        }
         let mut finished = Vec::new();
-        for id in concerned {
+        for &(_, id) in &concerned {
             let watcher = set.watchers.get_mut(&id);
             if watcher.is_some_and(|w| w.update(namespaces, namespace) == Next::Finished) {
                 finished.push(id);
@@ -148,7 +149,10 @@ impl Watches {
         let Some(set) = self.sets.remove(namespace) else {
             return;
         };
-        for watcher in set.by_age().iter().filter_map(|id| set.watchers.get(id)) {
+        for &(_, id) in &set.by_age() {
+            let Some(watcher) = set.watchers.get(&id) else {
+                continue;
+            };
             watcher.request.respond_error(error);
             self.by_request.remove(&request_id(&watcher.request));
         }
@@ -197,9 +201,11 @@ impl Watches {
 
 impl WatchSet {
     /// All of them, older first.
-    fn by_age(&self) -> Vec<u64> {
-        let mut ids: Vec<u64> = self.watchers.keys().copied().collect();
-        ids.sort_unstable();
+    fn by_age(&self) -> Order {
+        let mut ids = Order::new();
+        for &id in self.watchers.keys() {
+            ids.insert(by_age(id));
+        }
         ids
     }
 

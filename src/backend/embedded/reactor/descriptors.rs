@@ -66,24 +66,33 @@ impl Descriptors {
         }
     }
 
-    /// Report each watcher whose descriptor is ready, with what for.
+    /// Report each watcher whose descriptor is ready, with what for. What was
+    /// polled is in the order of [`Descriptors::poll_entries`].
     pub fn ready(&mut self, polled: &[libc::pollfd], mut report: impl FnMut(u64, i32)) {
-        for entry in polled.iter().filter(|entry| entry.revents != 0) {
-            let fd = entry.fd as u64;
-            for &(_, id) in self.order.range((fd, 0)..=(fd, u64::MAX)) {
-                let Some(descriptor) = self.watchers.get_mut(&id) else {
-                    continue;
-                };
-                let events = descriptor.ready(entry.revents);
-                if events == 0 {
-                    continue;
-                }
-                if events == poll::ERR {
-                    descriptor.closed = true;
-                    self.closed += 1;
-                }
-                report(id, events);
+        let mut polled = polled.iter();
+        let mut next = polled.next();
+        for &(fd, id) in &self.order {
+            while next.is_some_and(|entry| (entry.fd as u64) < fd) {
+                next = polled.next();
             }
+            let Some(entry) = next else {
+                return;
+            };
+            if entry.revents == 0 || entry.fd as u64 != fd {
+                continue;
+            }
+            let Some(descriptor) = self.watchers.get_mut(&id) else {
+                continue;
+            };
+            let events = descriptor.ready(entry.revents);
+            if events == 0 {
+                continue;
+            }
+            if events == poll::ERR {
+                descriptor.closed = true;
+                self.closed += 1;
+            }
+            report(id, events);
         }
     }
 

@@ -172,21 +172,26 @@ impl Reactor {
     fn wait(&self, mode: RunMode) -> Result<()> {
         let mut polled = Vec::new();
         let signals = self.sources.borrow().signals.poll_entry();
-        polled.extend(signals);
+        if let Some(signals) = signals {
+            polled.push(signals);
+        }
+        let first = polled.len();
         self.sources.borrow().descriptors.poll_entries(&mut polled);
         self.poll(mode, &mut polled)?;
 
         let mut sources = self.sources.borrow_mut();
         let mut pending = self.pending.borrow_mut();
-        if signals.is_some() && polled.first().is_some_and(|entry| entry.revents != 0) {
-            let received = sources.signals.received();
-            pending.extend(received.map(Pending::Signal));
+        if polled[..first].iter().any(|entry| entry.revents != 0) {
+            for id in sources.signals.received() {
+                pending.push_back(Pending::Signal(id));
+            }
         }
         pending.push_back(Pending::Continuation);
         pending.push_back(Pending::Message);
-        let expired = sources.timers.expire();
-        pending.extend(expired.into_iter().map(Pending::Timer));
-        sources.descriptors.ready(&polled, |id, events| {
+        for id in sources.timers.expire() {
+            pending.push_back(Pending::Timer(id));
+        }
+        sources.descriptors.ready(&polled[first..], |id, events| {
             pending.push_back(Pending::Descriptor(id, events));
         });
         Ok(())
