@@ -4,7 +4,7 @@
 use super::library;
 use super::sys::{Api, flux_kvsdir_t, flux_t};
 use super::text;
-use crate::backend::{Error, Result};
+use crate::backend::{Error, Result, object};
 
 /// Owns a reference on a directory.
 pub struct FluxKvsdir {
@@ -68,8 +68,7 @@ impl FluxKvsdir {
             }
             (self.api.flux_kvsitr_destroy)(itr);
         }
-        names.sort_unstable();
-        Ok(names)
+        Ok(object::sorted(names.into_iter()))
     }
 }
 

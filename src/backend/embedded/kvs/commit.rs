@@ -44,8 +44,7 @@ pub(in super::super) struct Committed {
 impl Committed {
     pub(super) fn new(namespace: &Namespace, ops: &[Op]) -> Committed {
         let keys = ops.iter().map(|op| normalize(&op.key).into_owned());
-        let mut keys: Vec<String> = keys.collect();
-        keys.sort_unstable();
+        let mut keys = object::sorted(keys);
         keys.dedup();
         Committed {
             rootref: namespace.rootref.clone(),

@@ -211,7 +211,7 @@ impl State {
                 names.push(json);
             }
         }
-        names.sort_unstable();
+        let mut names = object::sorted(names.into_iter());
         names.dedup();
         names
     }

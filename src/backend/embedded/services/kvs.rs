@@ -230,10 +230,8 @@ fn remove_namespace(state: &mut State, fields: &Fields<'_>) -> Result<Outcome> {
 
 fn namespace_list(state: &State) -> Result<Outcome> {
     let names = state.kvs.namespaces().map(|(name, _)| name.to_owned());
-    let mut names: Vec<String> = names.collect();
-    names.sort_unstable();
     let mut namespaces = Vec::new();
-    for name in &names {
+    for name in &object::sorted(names) {
         let namespace = state.kvs.namespace(name)?;
         namespaces.push(object::write(&[
             ("flags", Field::Integer(namespace.flags.into())),
