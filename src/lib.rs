@@ -9,6 +9,7 @@
 //! - [`backend`]: what a Flux handle can do, as one trait; knows no Lua
 //!   - [`backend::libflux`]: the real one, found at run time
 //!   - [`backend::embedded`]: a broker in this process
+//! - `symbols`: C functions that are found at run time; knows nothing of whose
 
 pub mod api;
 pub mod backend;
