@@ -195,7 +195,7 @@ fn decode_text(state: State<'_>) -> Result<Encoded<'_>> {
     let Some(text) = state.bytes(1) else {
         return Err(Error::expected(state, 1, "string"));
     };
-    let has_options = !state.is_none_or_nil(2);
+    let has_options = state.top() > 1 && !state.is_none_or_nil(2);
     if has_options && state.kind(2) != Kind::Table {
         return Err(Error::expected(state, 2, "table"));
     }

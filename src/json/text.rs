@@ -3,6 +3,7 @@
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = ONES << 7;
+const WORD: usize = size_of::<u64>();
 
 /// Turns `"` into a blank, of the characters above it none into one, and
 /// control characters into such: so these and `"` are below [`LEAST`].
@@ -30,21 +31,65 @@ fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// How many bytes from `start` on a JSON string can hold as they are.
+/// The eight bytes from `start` on, NULs after the text's end; none where the
+/// text is shorter than that, or ended.
 #[inline(always)]
-pub fn plain_run(bytes: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while let Some(chunk) = bytes[at..].first_chunk() {
-        let found = specials(u64::from_le_bytes(*chunk));
+fn word_at(bytes: &[u8], start: usize) -> Option<u64> {
+    let rest = bytes.get(start..)?;
+    if let Some(word) = rest.first_chunk() {
+        return Some(u64::from_le_bytes(*word));
+    }
+    let word = u64::from_le_bytes(*bytes.last_chunk()?);
+    word.checked_shr(8 * (WORD - rest.len()) as u32)
+}
+
+/// Where the JSON string from `start` on has its first byte that it cannot hold
+/// as it is, if that is one of eight.
+#[inline(always)]
+pub fn short_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let found = specials(word_at(bytes, start)?);
+    (found != 0).then_some(start + found.trailing_zeros() as usize / 8)
+}
+
+/// How many bytes that a JSON string can hold as they are the text begins with.
+pub fn plain_run(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let found = specials(u64::from_le_bytes(*word));
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8 - start;
+            return bytes.len() - rest.len() + found.trailing_zeros() as usize / 8;
         }
-        at += 8;
+        rest = after;
     }
-    while at < bytes.len() && !is_special(bytes[at]) {
-        at += 1;
+    let run = rest.iter().take_while(|byte| !is_special(**byte)).count();
+    bytes.len() - rest.len() + run
+}
+
+/// What is seen of a text at a glance.
+#[derive(Default)]
+pub struct Survey {
+    /// Whether it is known to be ASCII.
+    pub is_ascii: bool,
+    /// How many colons are in it.
+    pub colons: usize,
+}
+
+/// Of a text of eight bytes or more, and less than 256.
+#[inline]
+pub fn survey(bytes: &[u8]) -> Survey {
+    let (mut at, mut seen, mut counts) = (0, 0, 0);
+    while let Some(word) = word_at(bytes, at) {
+        seen |= word;
+        // The high bit of each byte that is none, if all are ASCII.
+        let others = (word ^ (ONES * u64::from(b':'))).wrapping_add(HIGHS - ONES);
+        counts += !others >> 7 & ONES;
+        at += WORD;
     }
-    at - start
+    let is_ascii = at > 0 && seen & HIGHS == 0;
+    Survey {
+        is_ascii,
+        colons: (counts.wrapping_mul(ONES) >> 56) as usize,
+    }
 }
 
 /// The text is not UTF-8.
@@ -72,8 +117,6 @@ pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), Not
     }
     Ok(())
 }
-
-const WORD: usize = size_of::<u64>();
 
 /// Copy less than a word, in pieces that may overlap, and return a word of
 /// these and otherwise plain ASCII.
@@ -164,7 +207,7 @@ fn write_escaped(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf
     out.push(b'"');
     let mut at = 0;
     loop {
-        let run = plain_run(bytes, at);
+        let run = plain_run(&bytes[at..]);
         out.extend_from_slice(&bytes[at..at + run]);
         at += run;
         let Some(&byte) = bytes.get(at) else {
