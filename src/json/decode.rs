@@ -6,7 +6,7 @@ use std::os::raw::c_int;
 
 use super::error::{DecodeError, Reason};
 use super::number::{self, Number, NumberError};
-use super::text::{Survey, plain_run, short_end, survey};
+use super::text::{Survey, plain_run, short_run, survey};
 use super::unescape::{Unescaped, Unfinished, raw_length};
 use super::{MAX_DEPTH, mark_array};
 use crate::lua::{Kind, Writer, compat};
@@ -42,7 +42,7 @@ pub fn decode(writer: &Writer<'_>, text: &[u8], options: Options) -> Result<(), 
         null: options.null,
         room: &mut room,
         reserved: top + FREE_SLOTS,
-        names_left: survey.colons,
+        names_left: survey.colons as isize,
         likely_size: 0,
         is_likely_array: false,
     };
@@ -85,8 +85,8 @@ struct Decoder<'t> {
     room: &'t mut [MaybeUninit<u8>; ROOM],
     /// The stack has room up to this slot.
     reserved: c_int,
-    /// How many names may follow, or 0 where that is not known.
-    names_left: usize,
+    /// How many names may follow, or less than 1 where that is not known.
+    names_left: isize,
     /// The size of the table to come, or 0: in an array, that of the table
     /// before it, as an array's items tend to be alike.
     likely_size: usize,
@@ -133,14 +133,14 @@ impl Decoder<'_> {
         match self.peek() {
             b'"' => self.string().map(|()| false),
             first => {
-                self.no_string(slot, depth)?;
+                self.no_string(first, slot, depth)?;
                 Ok(first == b'n' && self.null.is_none())
             }
         }
     }
 
-    fn no_string(&mut self, slot: c_int, depth: u32) -> Outcome {
-        match self.peek() {
+    fn no_string(&mut self, first: u8, slot: c_int, depth: u32) -> Outcome {
+        match first {
             b'{' => self.object(slot, depth),
             b'[' => self.array(slot, depth),
             b'-' | b'0'..=b'9' => self.number(),
@@ -167,6 +167,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Outcome {
         match number::read(self.text, self.at) {
             Ok((number, end)) => {
@@ -195,9 +196,9 @@ impl Decoder<'_> {
             return Ok(());
         }
         let mut table = self.begin(slot, true);
+        self.likely_size = 0;
         let mut count: c_int = 0;
         loop {
-            self.likely_size = 0;
             let is_nil = self.value(table.free_slot(slot), depth + 1)?;
             table.nils += usize::from(is_nil);
             count = count.saturating_add(1);
@@ -280,7 +281,7 @@ impl Decoder<'_> {
             return Err(self.error(Reason::Name));
         }
         self.string()?;
-        self.names_left = self.names_left.saturating_sub(1);
+        self.names_left -= 1;
         self.skip_space();
         if self.peek() != b':' {
             return Err(self.error(Reason::Colon));
@@ -343,7 +344,7 @@ impl Decoder<'_> {
         let size = match self.likely_size {
             size if size > 0 && self.is_likely_array == is_array => size,
             _ if is_array => 0,
-            _ => self.names_left,
+            _ => self.names_left.max(0) as usize,
         };
         let is_made = size > 0 || slot > MAX_WAITING_SLOT;
         let slots = if is_made { MADE_SLOTS } else { LEVEL_SLOTS };
@@ -389,24 +390,22 @@ impl Decoder<'_> {
     /// Push the string whose quote is here.
     fn string(&mut self) -> Outcome {
         let start = self.at + 1;
-        match short_end(self.bytes, start) {
-            Some(end) if self.bytes.get(end) == Some(&b'"') => {
-                self.writer.bytes(&self.bytes[start..end]);
-                self.at = end + 1;
-                Ok(())
-            }
-            _ => self.long_string(start),
+        let end = start + short_run(self.bytes, start);
+        if self.bytes.get(end) == Some(&b'"') {
+            self.writer.bytes(&self.bytes[start..end]);
+            self.at = end + 1;
+            return Ok(());
         }
+        self.long_string(start, end)
     }
 
-    /// The same of any string, from `start` on.
+    /// The same of any string, from `start` on, plain up to `end` at least.
     #[inline(never)]
-    fn long_string(&mut self, start: usize) -> Outcome {
-        let rest = &self.bytes[start..];
-        let len = plain_run(rest);
-        if rest.get(len) == Some(&b'"') {
-            self.writer.bytes(&rest[..len]);
-            self.at = start + len + 1;
+    fn long_string(&mut self, start: usize, end: usize) -> Outcome {
+        let end = end + plain_run(&self.bytes[end..]);
+        if self.bytes.get(end) == Some(&b'"') {
+            self.writer.bytes(&self.bytes[start..end]);
+            self.at = end + 1;
             return Ok(());
         }
         self.unescape(start)

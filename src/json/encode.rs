@@ -74,17 +74,16 @@ impl Encoder<'_, '_> {
     fn value(&mut self, index: c_int, top: c_int, depth: u32) -> Outcome {
         match self.state.kind(index) {
             // SAFETY: that is what is there.
-            Kind::String => unsafe { self.string(index, b',') }
-                .map_err(|NotUtf8| not_utf8(self.state, "text", index)),
+            Kind::String => unsafe { self.text(index) },
             Kind::Table => self.table(index, top, depth),
+            // SAFETY: that is what is there.
+            Kind::Number => unsafe { self.number(index) },
             kind => self.scalar(kind, index),
         }
     }
 
     fn scalar(&mut self, kind: Kind, index: c_int) -> Outcome {
         match kind {
-            // SAFETY: that is what is there.
-            Kind::Number => unsafe { self.number(index)? },
             Kind::Boolean if self.state.boolean(index) => self.out.extend_from_slice(b"true"),
             Kind::Boolean => self.out.extend_from_slice(b"false"),
             Kind::LightUserdata if self.state.userdata(index).is_none() => {
@@ -99,10 +98,18 @@ impl Encoder<'_, '_> {
     // Strings and numbers are most of what there is: these two ask for the
     // type no second time.
 
+    /// # Safety
+    /// A string is at `index`.
+    unsafe fn text(&mut self, index: c_int) -> Outcome {
+        // SAFETY: by the contract.
+        unsafe { self.string(index, b',') }.map_err(|NotUtf8| not_utf8(self.state, "text", index))
+    }
+
     /// Write a string, and after it `then`.
     ///
     /// # Safety
     /// A string is at `index`.
+    #[inline(always)]
     unsafe fn string(&mut self, index: c_int, then: u8) -> Result<(), NotUtf8> {
         let mut len = 0;
         // SAFETY: a string is not converted, so nothing is allocated, and its
@@ -122,14 +129,15 @@ impl Encoder<'_, '_> {
         if unsafe { compat::isinteger(raw, index) } {
             let n = unsafe { compat::exact_integer(raw, index) };
             write_integer(self.out, n.unwrap_or_default());
-            return Ok(());
+        } else {
+            // SAFETY: as above.
+            let x = unsafe { compat::tonumber(raw, index) };
+            if !x.is_finite() {
+                return Err(not_finite("number", x));
+            }
+            write_float(self.out, x);
         }
-        // SAFETY: as above.
-        let x = unsafe { compat::tonumber(raw, index) };
-        if !x.is_finite() {
-            return Err(not_finite("number", x));
-        }
-        write_float(self.out, x);
+        self.out.push(b',');
         Ok(())
     }
 
@@ -141,12 +149,16 @@ impl Encoder<'_, '_> {
             self.empty(table);
             return Ok(());
         }
-        // The first pair is on the stack: an array's is nearly always 1, and
-        // never a key that is no positive integer.
-        let kind = self.state.kind(top + 1);
-        if kind != Kind::Number {
-            return self.object(table, top, depth, kind);
+        match self.state.kind(top + 1) {
+            Kind::Number => self.likely_array(table, top, depth),
+            kind => self.object(table, top, depth, kind),
         }
+    }
+
+    /// Write a table that has number keys, one of its first pair, which is on
+    /// the stack: an array's is nearly always 1.
+    #[inline(never)]
+    fn likely_array(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
         match self.state.integer(top + 1) {
             Some(1) if self.restarts < MAX_RESTARTS => {
                 if self.array(table, top, depth)? {
@@ -154,7 +166,7 @@ impl Encoder<'_, '_> {
                 }
             }
             Some(1..) => {}
-            _ => return self.object(table, top, depth, kind),
+            _ => return self.object(table, top, depth, Kind::Number),
         }
         self.state.set_top(top);
         self.numbered(table, top, depth)

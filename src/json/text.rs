@@ -43,12 +43,11 @@ fn word_at(bytes: &[u8], start: usize) -> Option<u64> {
     word.checked_shr(8 * (WORD - rest.len()) as u32)
 }
 
-/// Where the JSON string from `start` on has its first byte that it cannot hold
-/// as it is, if that is one of eight.
+/// Of the eight bytes from `start` on, how many a JSON string can hold as they
+/// are, up to the first that it cannot; 0 where there are not eight.
 #[inline(always)]
-pub fn short_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let found = specials(word_at(bytes, start)?);
-    (found != 0).then_some(start + found.trailing_zeros() as usize / 8)
+pub fn short_run(bytes: &[u8], start: usize) -> usize {
+    word_at(bytes, start).map_or(0, |word| specials(word).trailing_zeros() as usize / 8)
 }
 
 /// How many bytes that a JSON string can hold as they are the text begins with.
@@ -97,7 +96,7 @@ pub fn survey(bytes: &[u8]) -> Survey {
 pub struct NotUtf8;
 
 /// Append `bytes` as a JSON string, and `then`.
-#[inline]
+#[inline(always)]
 pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf8> {
     let (start, len) = (out.len(), bytes.len());
     if len >= WORD || out.capacity() - start < WORD + 3 {
@@ -128,10 +127,10 @@ unsafe fn copy_word(bytes: &[u8], to: *mut u8) -> u64 {
     let len = bytes.len();
     // SAFETY: each piece goes where it is in the text, for which there is room.
     unsafe {
-        if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-            to.cast::<[u8; 4]>().write_unaligned(*first);
-            to.add(len - 4).cast::<[u8; 4]>().write_unaligned(*last);
-            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        if let (Some(&first), Some(&last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+            to.cast::<[u8; 4]>().write_unaligned(first);
+            to.add(len - 4).cast::<[u8; 4]>().write_unaligned(last);
+            let (first, last) = (u32::from_le_bytes(first), u32::from_le_bytes(last));
             return u64::from(first) | u64::from(last) << 32;
         }
         let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
