@@ -71,8 +71,8 @@ const FREE_SLOTS: c_int = 8;
 /// and a value, and a name to be looked up; and what waits.
 const MADE_SLOTS: c_int = 4;
 const LEVEL_SLOTS: c_int = MAX_WAITING + 8;
-/// In a text of so few bytes an object has at most as many names as colons
-/// follow, and not many less: its table is made at once.
+/// In a text of so few bytes an object is taken to have as many names as colons
+/// follow, of which there may be a few more: its table is made at once.
 const MAX_SURVEYED: usize = 128;
 
 struct Decoder<'t> {
@@ -116,10 +116,9 @@ impl Decoder<'_> {
     fn document(&mut self, slot: c_int) -> Outcome {
         self.skip_space();
         self.value(slot, 0)?;
-        if self.at == self.bytes.len() {
-            return Ok(());
+        if self.at < self.bytes.len() {
+            self.skip_space();
         }
-        self.skip_space();
         match self.at < self.bytes.len() {
             true => Err(self.error(Reason::Trailing)),
             false => Ok(()),
@@ -138,6 +137,8 @@ impl Decoder<'_> {
             }
         }
     }
+
+    // Arrays and objects have frames of their own: a number needs less of one.
 
     fn no_string(&mut self, first: u8, slot: c_int, depth: u32) -> Outcome {
         match first {

@@ -95,8 +95,8 @@ impl Encoder<'_, '_> {
         Ok(())
     }
 
-    // Strings and numbers are most of what there is: these two ask for the
-    // type no second time.
+    // Strings and numbers are most of what there is: what writes them asks for
+    // the type no second time.
 
     /// # Safety
     /// A string is at `index`.

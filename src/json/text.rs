@@ -64,22 +64,22 @@ pub fn plain_run(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + run
 }
 
-/// What is seen of a text at a glance.
+/// What is seen of a text at a glance: nothing of one that was not looked at, or
+/// has less than eight bytes.
 #[derive(Default)]
 pub struct Survey {
-    /// Whether it is known to be ASCII.
     pub is_ascii: bool,
-    /// How many colons are in it.
+    /// How many are in it; of a text that is not ASCII a guess.
     pub colons: usize,
 }
 
-/// Of a text of eight bytes or more, and less than 256.
+/// Look at a text of less than 256 bytes.
 #[inline]
 pub fn survey(bytes: &[u8]) -> Survey {
     let (mut at, mut seen, mut counts) = (0, 0, 0);
     while let Some(word) = word_at(bytes, at) {
         seen |= word;
-        // The high bit of each byte that is none, if all are ASCII.
+        // The high bit of each byte that is none.
         let others = (word ^ (ONES * u64::from(b':'))).wrapping_add(HIGHS - ONES);
         counts += !others >> 7 & ONES;
         at += WORD;
