@@ -499,6 +499,38 @@ fn of_equal_names_the_last_wins() {
 }
 
 #[test]
+fn a_short_text_says_the_same_as_a_long_one() {
+    run(r#"
+        local blanks = (" "):rep(300)
+        local function same(text, wanted)
+          is(encode(decode(text)), wanted or text)
+          is(encode(decode(text .. blanks)), wanted or text)
+        end
+        for n = 0, 30 do
+          for m = 0, 9 do
+            for _, c in ipairs{"", "é", ":", "\\u0000", "\\\\", '\\"'} do
+              local name, value = ("n"):rep(n) .. c, c .. ("v"):rep(m)
+              same('{"' .. name .. '":"' .. value .. '"}')
+              same('{"' .. name .. '":{"' .. name .. '":["' .. value .. '"]}}')
+            end
+          end
+        end
+        same('{"a":"::::::::::::::::"}')
+        same('{"a":null,"b":null}', "{}")
+        same('{"a":1,"a":null}', "{}")
+        same('{"a":null,"a":1,"a":2}', '{"a":2}')
+        same('[{"a":{}},{},{"a":{"a":1}}]')
+        same(('{"a":'):rep(18) .. "1" .. ("}"):rep(18))
+        same(('[{"a":'):rep(14) .. "1" .. ("}]"):rep(14))
+        for n = 0, 140 do
+          local text = '"' .. ("x"):rep(n)
+          is(select(2, decode(text .. "\255")), "invalid UTF-8 at byte " .. n + 2)
+          is(select(2, decode(text)), "unexpected end of text at byte " .. n + 2)
+        end
+    "#);
+}
+
+#[test]
 fn tables_of_every_size_come_back() {
     run(r#"
         for n = 1, 200 do

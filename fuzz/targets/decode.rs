@@ -92,7 +92,7 @@ fn skip_string<'d>(bytes: &mut impl Iterator<Item = &'d u8>) {
 
 /// What a C function finds free on its stack, and what decoding asks for.
 const FREE: usize = 20;
-const NEEDED: usize = 4;
+const NEEDED: usize = 8;
 
 /// Push the value, from a stack that is as full as it may be, or less.
 fn decode(state: State<'_>, data: &[u8], null: Null) -> Result<(), DecodeError> {

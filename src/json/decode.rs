@@ -6,7 +6,7 @@ use std::os::raw::c_int;
 
 use super::error::{DecodeError, Reason};
 use super::number::{self, Number, NumberError};
-use super::text::plain_run;
+use super::text::{Survey, plain_run, short_run, survey};
 use super::unescape::{Unescaped, Unfinished, raw_length};
 use super::{MAX_DEPTH, mark_array};
 use crate::lua::{Kind, Writer, compat};
@@ -20,12 +20,18 @@ pub struct Options {
 }
 
 /// Push the value that `text` is; on an error of the text the stack is as it
-/// was. Needs 4 free stack slots, and reserves more.
+/// was. Needs 8 free stack slots, and reserves more.
 pub fn decode(writer: &Writer<'_>, text: &[u8], options: Options) -> Result<(), DecodeError> {
-    let text = std::str::from_utf8(text).map_err(|error| DecodeError {
-        reason: Reason::NotUtf8,
-        offset: error.valid_up_to(),
-    })?;
+    let survey = match text.len() <= MAX_SURVEYED {
+        true => survey(text),
+        false => Survey::default(),
+    };
+    let text = match survey.is_ascii {
+        // SAFETY: ASCII is UTF-8.
+        true => unsafe { std::str::from_utf8_unchecked(text) },
+        false => std::str::from_utf8(text)
+            .map_err(|error| error_at(Reason::NotUtf8, error.valid_up_to()))?,
+    };
     let top = writer.state().top();
     let mut room = [MaybeUninit::uninit(); ROOM];
     let mut decoder = Decoder {
@@ -35,7 +41,8 @@ pub fn decode(writer: &Writer<'_>, text: &[u8], options: Options) -> Result<(), 
         at: 0,
         null: options.null,
         room: &mut room,
-        reserved: top,
+        reserved: top + FREE_SLOTS,
+        names_left: survey.colons as isize,
         likely_size: 0,
         is_likely_array: false,
     };
@@ -58,9 +65,15 @@ const MAX_WAITING: c_int = 32;
 const MAX_WAITING_SLOT: c_int = 3000;
 /// Slots are reserved by so many at once.
 const RESERVED_SLOTS: c_int = 128;
-/// What a level pushes at most while it works on its own: what waits, the
-/// table, and a name and a value to be stored or looked up.
+/// What the caller has.
+const FREE_SLOTS: c_int = 8;
+/// What a level pushes at most while it works on its own: the table, a name
+/// and a value, and a name to be looked up; and what waits.
+const MADE_SLOTS: c_int = 4;
 const LEVEL_SLOTS: c_int = MAX_WAITING + 8;
+/// In a text of so few bytes an object is taken to have as many names as colons
+/// follow, of which there may be a few more: its table is made at once.
+const MAX_SURVEYED: usize = 128;
 
 struct Decoder<'t> {
     writer: &'t Writer<'t>,
@@ -72,6 +85,8 @@ struct Decoder<'t> {
     room: &'t mut [MaybeUninit<u8>; ROOM],
     /// The stack has room up to this slot.
     reserved: c_int,
+    /// How many names may follow, or less than 1 where that is not known.
+    names_left: isize,
     /// The size of the table to come, or 0: in an array, that of the table
     /// before it, as an array's items tend to be alike.
     likely_size: usize,
@@ -80,22 +95,20 @@ struct Decoder<'t> {
     is_likely_array: bool,
 }
 
-/// A table in the making.
+/// A table in the making: at first what waits for it is where it will be.
+#[derive(Clone, Copy)]
 struct Table {
-    /// Where on the stack the table will be, and until it is made the first of
-    /// what waits for it.
-    slot: c_int,
+    is_made: bool,
     /// How many items, or names and values, are on the stack.
     waiting: c_int,
-    is_made: bool,
     /// How many of its values are nil.
     nils: usize,
 }
 
 impl Table {
-    /// Where what is pushed next lands.
-    fn free_slot(&self) -> c_int {
-        self.slot + self.waiting + c_int::from(self.is_made)
+    /// Where what is pushed next lands, the table being at `slot`.
+    fn free_slot(&self, slot: c_int) -> c_int {
+        slot + self.waiting + c_int::from(self.is_made)
     }
 }
 
@@ -103,17 +116,32 @@ impl Decoder<'_> {
     fn document(&mut self, slot: c_int) -> Outcome {
         self.skip_space();
         self.value(slot, 0)?;
-        self.skip_space();
         if self.at < self.bytes.len() {
-            return Err(self.error(Reason::Trailing));
+            self.skip_space();
         }
-        Ok(())
+        match self.at < self.bytes.len() {
+            true => Err(self.error(Reason::Trailing)),
+            false => Ok(()),
+        }
     }
 
-    /// Push the value that starts here; it lands at `slot`.
-    fn value(&mut self, slot: c_int, depth: u32) -> Outcome {
+    /// Push the value that starts here, and return whether it is nil; it lands
+    /// at `slot`.
+    #[inline(always)]
+    fn value(&mut self, slot: c_int, depth: u32) -> Outcome<bool> {
         match self.peek() {
-            b'"' => self.string(),
+            b'"' => self.string().map(|()| false),
+            first => {
+                self.no_string(first, slot, depth)?;
+                Ok(first == b'n' && self.null.is_none())
+            }
+        }
+    }
+
+    // Arrays and objects have frames of their own: a number needs less of one.
+
+    fn no_string(&mut self, first: u8, slot: c_int, depth: u32) -> Outcome {
+        match first {
             b'{' => self.object(slot, depth),
             b'[' => self.array(slot, depth),
             b'-' | b'0'..=b'9' => self.number(),
@@ -140,6 +168,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Outcome {
         match number::read(self.text, self.at) {
             Ok((number, end)) => {
@@ -158,21 +187,21 @@ impl Decoder<'_> {
         }
     }
 
+    #[inline(never)]
     fn array(&mut self, slot: c_int, depth: u32) -> Outcome {
-        let mut table = self.open(slot, depth)?;
+        self.open(depth)?;
         if self.peek() == b']' {
             self.at += 1;
             self.writer.table(0, 0);
             mark_array(self.writer, slot);
             return Ok(());
         }
-        self.make_likely(&mut table, true, |writer, size| writer.table(size, 0));
+        let mut table = self.begin(slot, true);
         self.likely_size = 0;
         let mut count: c_int = 0;
         loop {
-            let is_nil = self.is_nil();
+            let is_nil = self.value(table.free_slot(slot), depth + 1)?;
             table.nils += usize::from(is_nil);
-            self.value(table.free_slot(), depth + 1)?;
             count = count.saturating_add(1);
             match table.is_made {
                 false => table.waiting += 1,
@@ -182,7 +211,7 @@ impl Decoder<'_> {
             }
             let is_last = self.separator(b']', Reason::ArrayEnd)?;
             if !table.is_made && (is_last || table.waiting == MAX_WAITING) {
-                self.make_array(&mut table, is_last);
+                table = self.make_array(slot, table, is_last);
             }
             if is_last {
                 break;
@@ -197,41 +226,46 @@ impl Decoder<'_> {
     }
 
     /// Make the table of the items that wait, and put them in.
-    fn make_array(&self, table: &mut Table, is_last: bool) {
+    fn make_array(&self, slot: c_int, table: Table, is_last: bool) -> Table {
         let expected = if is_last { 1 } else { 2 };
         self.writer.table(table.waiting as usize * expected, 0);
-        self.move_below(table.slot);
+        self.move_below(slot);
         for n in (1..=table.waiting).rev() {
-            self.writer.raw_set_index(table.slot, n);
+            self.writer.raw_set_index(slot, n);
         }
-        table.waiting = 0;
-        table.is_made = true;
+        Table {
+            is_made: true,
+            waiting: 0,
+            ..table
+        }
     }
 
+    #[inline(never)]
     fn object(&mut self, slot: c_int, depth: u32) -> Outcome {
-        let mut table = self.open(slot, depth)?;
+        self.open(depth)?;
         if self.peek() == b'}' {
             self.at += 1;
             self.writer.table(0, 0);
             return Ok(());
         }
-        self.make_likely(&mut table, false, |writer, size| writer.table(0, size));
+        let mut table = self.begin(slot, false);
         let mut count = 0;
         loop {
             self.name()?;
             self.likely_size = 0;
-            let is_nil = self.is_nil();
-            table.nils += usize::from(is_nil);
-            self.value(table.free_slot() + 1, depth + 1)?;
+            let is_nil = self.value(table.free_slot(slot) + 1, depth + 1)?;
             count += 1;
             match table.is_made {
-                false => table.waiting += 2,
+                false => {
+                    table.waiting += 2;
+                    table.nils += usize::from(is_nil);
+                }
                 true if is_nil => self.clear_field(slot),
                 true => self.writer.raw_set(slot),
             }
             let is_last = self.separator(b'}', Reason::ObjectEnd)?;
             if !table.is_made && (is_last || table.waiting == MAX_WAITING) {
-                self.make_object(&mut table, is_last);
+                table = self.make_object(slot, table, is_last);
             }
             if is_last {
                 break;
@@ -248,6 +282,7 @@ impl Decoder<'_> {
             return Err(self.error(Reason::Name));
         }
         self.string()?;
+        self.names_left -= 1;
         self.skip_space();
         if self.peek() != b':' {
             return Err(self.error(Reason::Colon));
@@ -258,25 +293,28 @@ impl Decoder<'_> {
     }
 
     /// Make the table of the names and values that wait, and put them in.
-    fn make_object(&self, table: &mut Table, is_last: bool) {
+    fn make_object(&self, slot: c_int, table: Table, is_last: bool) -> Table {
         let state = self.writer.state();
         let expected = if is_last { 1 } else { 2 };
         let present = table.waiting as usize / 2 - table.nils;
         self.writer.table(0, present * expected);
-        self.move_below(table.slot);
+        self.move_below(slot);
         // In the order of the text, so that of equal names the last one wins.
-        for name in (table.slot + 1..table.slot + table.waiting).step_by(2) {
+        for name in (slot + 1..slot + table.waiting).step_by(2) {
             state.push_value(name);
             state.push_value(name + 1);
             if table.nils > 0 && state.kind(-1) == Kind::Nil {
-                self.clear_field(table.slot);
+                self.clear_field(slot);
             } else {
-                self.writer.raw_set(table.slot);
+                self.writer.raw_set(slot);
             }
         }
-        state.set_top(table.slot);
-        table.waiting = 0;
-        table.is_made = true;
+        state.set_top(slot);
+        Table {
+            is_made: true,
+            waiting: 0,
+            ..table
+        }
     }
 
     /// Take the name on top and its nil, which an equal name's value gives way to.
@@ -290,38 +328,40 @@ impl Decoder<'_> {
         self.writer.raw_set(table);
     }
 
-    /// Whether the value that starts here becomes nil, if it is one at all.
-    fn is_nil(&self) -> bool {
-        self.null.is_none() && self.peek() == b'n'
-    }
-
-    /// Enter a table: past its bracket, with room on the stack.
-    fn open(&mut self, slot: c_int, depth: u32) -> Outcome<Table> {
+    /// Enter a table: past its bracket.
+    #[inline(always)]
+    fn open(&mut self, depth: u32) -> Outcome {
         if depth == MAX_DEPTH {
             return Err(self.error(Reason::Nesting));
         }
-        if slot + LEVEL_SLOTS > self.reserved {
+        self.at += 1;
+        self.skip_space();
+        Ok(())
+    }
+
+    /// Have room on the stack for a table's contents, and make the table at once
+    /// where its size can be told, or nothing may wait.
+    fn begin(&mut self, slot: c_int, is_array: bool) -> Table {
+        let size = match self.likely_size {
+            size if size > 0 && self.is_likely_array == is_array => size,
+            _ if is_array => 0,
+            _ => self.names_left.max(0) as usize,
+        };
+        let is_made = size > 0 || slot > MAX_WAITING_SLOT;
+        let slots = if is_made { MADE_SLOTS } else { LEVEL_SLOTS };
+        if slot + slots > self.reserved {
             self.writer.reserve(LEVEL_SLOTS + RESERVED_SLOTS);
             self.reserved = slot + LEVEL_SLOTS + RESERVED_SLOTS;
         }
-        self.at += 1;
-        self.skip_space();
-        Ok(Table {
-            slot,
-            waiting: 0,
-            is_made: false,
-            nils: 0,
-        })
-    }
-
-    /// Make the table at once where its size can be told, or nothing may wait.
-    fn make_likely(&mut self, table: &mut Table, is_array: bool, make: fn(&Writer<'_>, usize)) {
-        if self.is_likely_array != is_array {
-            self.likely_size = 0;
+        match is_made {
+            true if is_array => self.writer.table(size, 0),
+            true => self.writer.table(0, size),
+            false => {}
         }
-        if self.likely_size > 0 || table.slot > MAX_WAITING_SLOT {
-            make(self.writer, self.likely_size);
-            table.is_made = true;
+        Table {
+            is_made,
+            waiting: 0,
+            nils: 0,
         }
     }
 
@@ -351,16 +391,29 @@ impl Decoder<'_> {
     /// Push the string whose quote is here.
     fn string(&mut self) -> Outcome {
         let start = self.at + 1;
-        self.at = start + plain_run(self.bytes, start);
-        if self.peek() == b'"' {
-            self.writer.bytes(&self.bytes[start..self.at]);
-            self.at += 1;
+        let end = start + short_run(self.bytes, start);
+        if self.bytes.get(end) == Some(&b'"') {
+            self.writer.bytes(&self.bytes[start..end]);
+            self.at = end + 1;
+            return Ok(());
+        }
+        self.long_string(start, end)
+    }
+
+    /// The same of any string, from `start` on, plain up to `end` at least.
+    #[inline(never)]
+    fn long_string(&mut self, start: usize, end: usize) -> Outcome {
+        let end = end + plain_run(&self.bytes[end..]);
+        if self.bytes.get(end) == Some(&b'"') {
+            self.writer.bytes(&self.bytes[start..end]);
+            self.at = end + 1;
             return Ok(());
         }
         self.unescape(start)
     }
 
     /// Push the string from `start` on, which has escapes.
+    #[inline(never)]
     fn unescape(&mut self, start: usize) -> Outcome {
         let mut unescaped = Unescaped::new(self.room);
         match unescaped.gather(self.bytes, start) {

@@ -22,13 +22,13 @@ pub fn encode(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), E
         out,
         restarts: 0,
     };
-    let done = encoder.value(index, top, 0);
-    if let Err(fault) = done {
+    if let Err(fault) = encoder.value(index, top, 0) {
         out.truncate(start);
-        let error = (*fault).finish();
         state.set_top(top);
-        return Err(error);
+        return Err((*fault).finish());
     }
+    // The comma.
+    out.pop();
     Ok(())
 }
 
@@ -36,15 +36,14 @@ pub fn encode(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), E
 #[inline]
 pub fn encode_object(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
-    if state.kind(index) != Kind::Table {
-        return Err(EncodeError::NotAnObject);
+    match encode(state, index, out) {
+        Ok(()) if out[start] == b'{' => Ok(()),
+        Err(error) if state.kind(index) == Kind::Table => Err(error),
+        _ => {
+            out.truncate(start);
+            Err(EncodeError::NotAnObject)
+        }
     }
-    encode(state, index, out)?;
-    if out[start] != b'{' {
-        out.truncate(start);
-        return Err(EncodeError::NotAnObject);
-    }
-    Ok(())
 }
 
 /// A path is gathered only on the way up from an error.
@@ -70,36 +69,48 @@ struct Encoder<'s, 'o> {
 }
 
 impl Encoder<'_, '_> {
-    /// Write the value at `index`; `top` is the stack's.
+    /// Write the value at `index` and a comma; `top` is the stack's.
+    #[inline(always)]
     fn value(&mut self, index: c_int, top: c_int, depth: u32) -> Outcome {
         match self.state.kind(index) {
             // SAFETY: that is what is there.
-            Kind::String => unsafe { self.string(index) },
+            Kind::String => unsafe { self.text(index) },
+            Kind::Table => self.table(index, top, depth),
             // SAFETY: that is what is there.
             Kind::Number => unsafe { self.number(index) },
-            Kind::Table => self.table(index, top, depth),
-            Kind::Boolean if self.state.boolean(index) => {
-                self.out.extend_from_slice(b"true");
-                Ok(())
-            }
-            Kind::Boolean => {
-                self.out.extend_from_slice(b"false");
-                Ok(())
-            }
-            Kind::LightUserdata if self.state.userdata(index).is_none() => {
-                self.out.extend_from_slice(b"null");
-                Ok(())
-            }
-            kind => Err(unencodable(kind)),
+            kind => self.scalar(kind, index),
         }
     }
 
-    // Strings and numbers are most of what there is: these two ask for the
-    // type no second time.
+    fn scalar(&mut self, kind: Kind, index: c_int) -> Outcome {
+        match kind {
+            Kind::Boolean if self.state.boolean(index) => self.out.extend_from_slice(b"true"),
+            Kind::Boolean => self.out.extend_from_slice(b"false"),
+            Kind::LightUserdata if self.state.userdata(index).is_none() => {
+                self.out.extend_from_slice(b"null");
+            }
+            kind => return Err(unencodable(kind)),
+        }
+        self.out.push(b',');
+        Ok(())
+    }
+
+    // Strings and numbers are most of what there is: what writes them asks for
+    // the type no second time.
 
     /// # Safety
     /// A string is at `index`.
-    unsafe fn string(&mut self, index: c_int) -> Outcome {
+    unsafe fn text(&mut self, index: c_int) -> Outcome {
+        // SAFETY: by the contract.
+        unsafe { self.string(index, b',') }.map_err(|NotUtf8| not_utf8(self.state, "text", index))
+    }
+
+    /// Write a string, and after it `then`.
+    ///
+    /// # Safety
+    /// A string is at `index`.
+    #[inline(always)]
+    unsafe fn string(&mut self, index: c_int, then: u8) -> Result<(), NotUtf8> {
         let mut len = 0;
         // SAFETY: a string is not converted, so nothing is allocated, and its
         // bytes stay while it is on the stack, which it is throughout.
@@ -107,7 +118,7 @@ impl Encoder<'_, '_> {
             let start = sys::lua_tolstring(self.state.raw(), index, &mut len);
             std::slice::from_raw_parts(start.cast(), len)
         };
-        write_string(self.out, text).map_err(|error| not_utf8("text", &error))
+        write_string(self.out, text, then)
     }
 
     /// # Safety
@@ -118,17 +129,19 @@ impl Encoder<'_, '_> {
         if unsafe { compat::isinteger(raw, index) } {
             let n = unsafe { compat::exact_integer(raw, index) };
             write_integer(self.out, n.unwrap_or_default());
-            return Ok(());
+        } else {
+            // SAFETY: as above.
+            let x = unsafe { compat::tonumber(raw, index) };
+            if !x.is_finite() {
+                return Err(not_finite("number", x));
+            }
+            write_float(self.out, x);
         }
-        // SAFETY: as above.
-        let x = unsafe { compat::tonumber(raw, index) };
-        if !x.is_finite() {
-            return Err(not_finite("number", x));
-        }
-        write_float(self.out, x);
+        self.out.push(b',');
         Ok(())
     }
 
+    #[inline(never)]
     fn table(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
         self.go_down(depth)?;
         self.state.push_nil();
@@ -136,8 +149,16 @@ impl Encoder<'_, '_> {
             self.empty(table);
             return Ok(());
         }
-        // The first pair is on the stack: an array's is nearly always 1, and
-        // never a key that is no positive integer.
+        match self.state.kind(top + 1) {
+            Kind::Number => self.likely_array(table, top, depth),
+            kind => self.object(table, top, depth, kind),
+        }
+    }
+
+    /// Write a table that has number keys, one of its first pair, which is on
+    /// the stack: an array's is nearly always 1.
+    #[inline(never)]
+    fn likely_array(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
         match self.state.integer(top + 1) {
             Some(1) if self.restarts < MAX_RESTARTS => {
                 if self.array(table, top, depth)? {
@@ -145,7 +166,7 @@ impl Encoder<'_, '_> {
                 }
             }
             Some(1..) => {}
-            _ => return self.object(table, top, depth),
+            _ => return self.object(table, top, depth, Kind::Number),
         }
         self.state.set_top(top);
         self.numbered(table, top, depth)
@@ -164,8 +185,8 @@ impl Encoder<'_, '_> {
 
     fn empty(&mut self, table: c_int) {
         let text = match has_array_mark(self.state, table) {
-            true => b"[]",
-            false => b"{}",
+            true => b"[],",
+            false => b"{},",
         };
         self.out.extend_from_slice(text);
     }
@@ -182,7 +203,6 @@ impl Encoder<'_, '_> {
             if let Err(fault) = self.value(value, value, depth + 1) {
                 return Err(fault.under_item(n));
             }
-            self.out.push(b',');
             self.state.set_top(key);
             if !self.state.next(table) {
                 break;
@@ -198,30 +218,37 @@ impl Encoder<'_, '_> {
         Ok(true)
     }
 
-    /// Write the table as an object, its first pair being on the stack.
-    fn object(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
+    /// Write the table as an object, its first pair being on the stack, with a
+    /// key of this kind.
+    fn object(&mut self, table: c_int, top: c_int, depth: u32, mut kind: Kind) -> Outcome {
         let (key, value) = (top + 1, top + 2);
         self.out.push(b'{');
         loop {
-            self.key(table, key)?;
+            match kind {
+                // SAFETY: that is what is there.
+                Kind::String => unsafe { self.name(table, key)? },
+                _ => self.other_key(key)?,
+            }
             if let Err(fault) = self.value(value, value, depth + 1) {
                 return Err(fault.under(self.state, key));
             }
-            self.out.push(b',');
             self.state.set_top(key);
             if !self.state.next(table) {
                 break;
             }
+            kind = self.state.kind(key);
         }
         self.end(b'}');
         Ok(())
     }
 
-    /// A bracket in place of the comma after the last item.
+    /// A bracket in place of the comma after the last item, and a comma.
+    #[inline]
     fn end(&mut self, bracket: u8) {
         if let Some(comma) = self.out.last_mut() {
             *comma = bracket;
         }
+        self.out.push(b',');
     }
 
     /// Write a table that has number keys, of which it is not known yet what
@@ -230,7 +257,8 @@ impl Encoder<'_, '_> {
         let Some(count) = array_len(self.state, table) else {
             self.state.push_nil();
             self.state.next(table);
-            return self.object(table, top, depth);
+            let kind = self.state.kind(top + 1);
+            return self.object(table, top, depth, kind);
         };
         let value = top + 1;
         self.out.push(b'[');
@@ -239,26 +267,25 @@ impl Encoder<'_, '_> {
             if let Err(fault) = self.value(value, value, depth + 1) {
                 return Err(fault.under_item(n));
             }
-            self.out.push(b',');
             self.state.set_top(top);
         }
         self.end(b']');
         Ok(())
     }
 
-    /// Write a key of an object and the colon.
-    fn key(&mut self, table: c_int, key: c_int) -> Outcome {
-        match self.state.bytes(key) {
-            Some(name) => {
-                write_string(self.out, name).map_err(|error| not_utf8("a key", &error))?;
-                if matches!(name.first(), Some(b'-' | b'0'..=b'9')) {
-                    self.check_unique(table, name)?;
-                }
-            }
-            None => self.other_key(key)?,
+    /// Write a name of an object and the colon.
+    ///
+    /// # Safety
+    /// A string is at `key`.
+    #[inline(always)]
+    unsafe fn name(&mut self, table: c_int, key: c_int) -> Outcome {
+        let start = self.out.len();
+        // SAFETY: by the contract.
+        unsafe { self.string(key, b':') }.map_err(|NotUtf8| not_utf8(self.state, "a key", key))?;
+        match self.out.get(start + 1) {
+            Some(b'-' | b'0'..=b'9') => self.check_unique(table, key),
+            _ => Ok(()),
         }
-        self.out.push(b':');
-        Ok(())
     }
 
     fn other_key(&mut self, key: c_int) -> Outcome {
@@ -266,16 +293,16 @@ impl Encoder<'_, '_> {
         if !number_name(self.state, key, self.out) {
             return Err(not_a_name(self.state, key));
         }
-        self.out.push(b'"');
+        self.out.extend_from_slice(b"\":");
         Ok(())
     }
 
-    /// That no number key of the table has the string `name` as its text.
-    fn check_unique(&mut self, table: c_int, name: &[u8]) -> Outcome {
-        let Ok(name) = std::str::from_utf8(name) else {
-            return Ok(());
-        };
-        let Some(number) = key_number(name) else {
+    /// That no number key of the table has the name at `key` as its text.
+    #[inline(never)]
+    fn check_unique(&mut self, table: c_int, key: c_int) -> Outcome {
+        let name = std::str::from_utf8(self.state.bytes(key).unwrap_or_default());
+        let Some((name, number)) = name.ok().and_then(|name| Some((name, key_number(name)?)))
+        else {
             return Ok(());
         };
         let state = self.state;
@@ -373,7 +400,10 @@ fn not_finite(what: &str, x: f64) -> Box<Fault> {
     Fault::new(format!("{what} is not finite ({x})"))
 }
 
+/// The string at `index` is not.
 #[cold]
-fn not_utf8(what: &str, NotUtf8(offset): &NotUtf8) -> Box<Fault> {
-    Fault::new(format!("{what} is not UTF-8 at byte {}", offset + 1))
+fn not_utf8(state: State<'_>, what: &str, index: c_int) -> Box<Fault> {
+    let checked = std::str::from_utf8(state.bytes(index).unwrap_or_default());
+    let valid = checked.map_or_else(|error| error.valid_up_to(), str::len);
+    Fault::new(format!("{what} is not UTF-8 at byte {}", valid + 1))
 }

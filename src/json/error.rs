@@ -91,6 +91,7 @@ impl Fault {
         self
     }
 
+    #[cold]
     pub fn finish(mut self) -> EncodeError {
         if let Some(lack) = self.lack {
             return EncodeError::Room(lack);

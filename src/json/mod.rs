@@ -9,7 +9,7 @@ mod number;
 mod text;
 mod unescape;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, UnsafeCell};
 use std::os::raw::c_int;
 use std::ptr::NonNull;
 
@@ -86,17 +86,18 @@ lua_functions! {
 
 /// Where `flux.json.encode` writes, kept from call to call.
 struct Kept {
-    text: RefCell<Vec<u8>>,
-    /// Whether that is being pushed. Some Luas collect garbage first, and a
-    /// finalizer may encode. An error while pushing leaves it set, for good.
-    is_pushing: Cell<bool>,
+    text: UnsafeCell<Vec<u8>>,
+    /// Whether that is being written or pushed. Some Luas collect garbage
+    /// first, and a finalizer may encode. An error while pushing leaves it
+    /// set, for good.
+    is_in_use: Cell<bool>,
 }
 
 thread_local! {
     static KEPT: Kept = const {
         Kept {
-            text: RefCell::new(Vec::new()),
-            is_pushing: Cell::new(false),
+            text: UnsafeCell::new(Vec::new()),
+            is_in_use: Cell::new(false),
         }
     };
 }
@@ -116,11 +117,10 @@ impl Push for Written {
         if let Written::Kept(kept) = self {
             // SAFETY: it is this thread's, which runs.
             let kept = unsafe { kept.as_ref() };
-            kept.is_pushing.set(true);
-            // SAFETY: nobody wrote there since, and nobody does while it is
-            // being pushed.
-            writer.bytes(unsafe { &*kept.text.as_ptr() });
-            kept.is_pushing.set(false);
+            // SAFETY: it is in use since it was written, and so nobody wrote
+            // there since, nor does while it is being pushed.
+            writer.bytes(unsafe { &*kept.text.get() });
+            kept.is_in_use.set(false);
         }
         1
     }
@@ -128,15 +128,12 @@ impl Push for Written {
 
 /// `flux.json.encode(v)` → text.
 fn encode_value(state: State<'_>) -> Result<Written> {
-    if state.kind(1) == Kind::None {
-        return Err(Error::expected(state, 1, "value"));
-    }
     // On a thread that is ending there is none.
     if let Ok(Some(written)) = KEPT.try_with(|kept| write_kept(state, kept)) {
         return written;
     }
     let mut text = Vec::new();
-    encode(state, 1, &mut text).map_err(|error| error.raised(None))?;
+    encode(state, 1, &mut text).map_err(|error| refused(state, error))?;
     state.protect(0, |writer| {
         writer.bytes(&text);
         1
@@ -144,16 +141,30 @@ fn encode_value(state: State<'_>) -> Result<Written> {
     Ok(Written::OnTop)
 }
 
-/// None while what was written last is being pushed.
+#[cold]
+fn refused(state: State<'_>, error: EncodeError) -> Error {
+    match state.kind(1) {
+        Kind::None => Error::expected(state, 1, "value"),
+        _ => error.raised(None),
+    }
+}
+
+/// None while the text is in use.
 fn write_kept(state: State<'_>, kept: &Kept) -> Option<Result<Written>> {
-    if kept.is_pushing.get() {
+    if kept.is_in_use.replace(true) {
         return None;
     }
-    let mut text = kept.text.borrow_mut();
+    // SAFETY: nobody else uses it.
+    let text = unsafe { &mut *kept.text.get() };
     text.clear();
-    text.shrink_to(MAX_KEPT);
-    let encoded = encode(state, 1, &mut text).map_err(|error| error.raised(None));
-    Some(encoded.map(|()| Written::Kept(NonNull::from(kept))))
+    if text.capacity() > MAX_KEPT {
+        text.shrink_to(MAX_KEPT);
+    }
+    if let Err(error) = encode(state, 1, text) {
+        kept.is_in_use.set(false);
+        return Some(Err(refused(state, error)));
+    }
+    Some(Ok(Written::Kept(NonNull::from(kept))))
 }
 
 /// A text, borrowed from argument 1, to be decoded as the options that are
@@ -184,7 +195,7 @@ fn decode_text(state: State<'_>) -> Result<Encoded<'_>> {
     let Some(text) = state.bytes(1) else {
         return Err(Error::expected(state, 1, "string"));
     };
-    let has_options = !state.is_none_or_nil(2);
+    let has_options = state.top() > 1 && !state.is_none_or_nil(2);
     if has_options && state.kind(2) != Kind::Table {
         return Err(Error::expected(state, 2, "table"));
     }

@@ -3,124 +3,181 @@
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = ONES << 7;
+const WORD: usize = size_of::<u64>();
+
+/// Turns `"` into a blank, of the characters above it none into one, and
+/// control characters into such: so these and `"` are below [`LEAST`].
+const FOLD: u64 = ONES * 0x02;
+const LEAST: u64 = ONES * 0x21;
+const BACKSLASHES: u64 = ONES * b'\\' as u64;
 
 /// The high bit of each byte that a JSON string cannot hold as it is: `"`,
 /// `\` and control characters. Only the lowest set bit is exact.
 fn specials(word: u64) -> u64 {
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = zeros(word ^ (ONES * u64::from(b'"')));
-    let backslash = zeros(word ^ (ONES * u64::from(b'\\')));
-    (control | quote | backslash) & HIGHS
+    let folded = word ^ FOLD;
+    let other = word ^ BACKSLASHES;
+    (folded.wrapping_sub(LEAST) | other.wrapping_sub(ONES)) & !word & HIGHS
+}
+
+/// Whether all eight bytes are ASCII that a JSON string can hold as it is.
+fn is_plain_word(word: u64) -> bool {
+    // No sum is carried into the next byte where all are ASCII.
+    let folded = (word ^ FOLD).wrapping_add(HIGHS - LEAST);
+    let other = (word ^ BACKSLASHES).wrapping_add(HIGHS - ONES);
+    folded & other & !word & HIGHS == HIGHS
 }
 
 fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// How many bytes from `start` on a JSON string can hold as they are.
+/// The eight bytes from `start` on, NULs after the text's end; none where the
+/// text is shorter than that, or ended.
 #[inline(always)]
-pub fn plain_run(bytes: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while let Some(chunk) = bytes[at..].first_chunk() {
-        let found = specials(u64::from_le_bytes(*chunk));
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8 - start;
-        }
-        at += 8;
+fn word_at(bytes: &[u8], start: usize) -> Option<u64> {
+    let rest = bytes.get(start..)?;
+    if let Some(word) = rest.first_chunk() {
+        return Some(u64::from_le_bytes(*word));
     }
-    while at < bytes.len() && !is_special(bytes[at]) {
-        at += 1;
-    }
-    at - start
+    let word = u64::from_le_bytes(*bytes.last_chunk()?);
+    word.checked_shr(8 * (WORD - rest.len()) as u32)
 }
 
-/// Whether all of it, eight bytes or more, is ASCII that needs no escape.
-fn is_plain_ascii(first: &[u8; 8], bytes: &[u8], last: &[u8; 8]) -> bool {
-    let mut seen = plain_or_else(u64::from_le_bytes(*last));
-    if bytes.len() <= 16 {
-        return seen | plain_or_else(u64::from_le_bytes(*first)) == 0;
-    }
+/// Of the eight bytes from `start` on, how many a JSON string can hold as they
+/// are, up to the first that it cannot; 0 where there are not eight.
+#[inline(always)]
+pub fn short_run(bytes: &[u8], start: usize) -> usize {
+    word_at(bytes, start).map_or(0, |word| specials(word).trailing_zeros() as usize / 8)
+}
+
+/// How many bytes that a JSON string can hold as they are the text begins with.
+pub fn plain_run(bytes: &[u8]) -> usize {
     let mut rest = bytes;
-    while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
-        seen |= plain_or_else(u64::from_le_bytes(*chunk));
-        if seen != 0 {
-            return false;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let found = specials(u64::from_le_bytes(*word));
+        if found != 0 {
+            return bytes.len() - rest.len() + found.trailing_zeros() as usize / 8;
         }
         rest = after;
     }
-    true
+    let run = rest.iter().take_while(|byte| !is_special(**byte)).count();
+    bytes.len() - rest.len() + run
 }
 
-/// 0 for eight bytes of ASCII that need no escape.
-fn plain_or_else(word: u64) -> u64 {
-    specials(word) | (word & HIGHS)
+/// What is seen of a text at a glance: nothing of one that was not looked at, or
+/// has less than eight bytes.
+#[derive(Default)]
+pub struct Survey {
+    pub is_ascii: bool,
+    /// How many are in it; of a text that is not ASCII a guess.
+    pub colons: usize,
 }
 
-/// Less than eight bytes as a word, the first lowest, the others 0.
-fn short_word(bytes: &[u8]) -> u64 {
-    let len = bytes.len();
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let high = u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
-        return high | u64::from(u32::from_le_bytes(*first));
+/// Look at a text of less than 256 bytes.
+#[inline]
+pub fn survey(bytes: &[u8]) -> Survey {
+    let (mut at, mut seen, mut counts) = (0, 0, 0);
+    while let Some(word) = word_at(bytes, at) {
+        seen |= word;
+        // The high bit of each byte that is none.
+        let others = (word ^ (ONES * u64::from(b':'))).wrapping_add(HIGHS - ONES);
+        counts += !others >> 7 & ONES;
+        at += WORD;
     }
-    match *bytes {
-        [a, .., b] => {
-            let middle = u64::from(bytes[len / 2]) << (8 * (len / 2));
-            u64::from(a) | middle | u64::from(b) << (8 * (len - 1))
-        }
-        [a] => u64::from(a),
-        [] => 0,
+    let is_ascii = at > 0 && seen & HIGHS == 0;
+    Survey {
+        is_ascii,
+        colons: (counts.wrapping_mul(ONES) >> 56) as usize,
     }
 }
 
-/// The text that is not UTF-8, from this byte on (0 is the first).
+/// The text is not UTF-8.
 #[derive(Debug)]
-pub struct NotUtf8(pub usize);
+pub struct NotUtf8;
 
-/// Append `bytes` as a JSON string.
-pub fn write_string(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), NotUtf8> {
-    let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else {
-        return write_short(out, bytes);
-    };
-    if !is_plain_ascii(first, bytes, last) {
-        return write_escaped(out, bytes);
+/// Append `bytes` as a JSON string, and `then`.
+#[inline(always)]
+pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf8> {
+    let (start, len) = (out.len(), bytes.len());
+    if len >= WORD || out.capacity() - start < WORD + 3 {
+        return write_long(out, bytes, then);
     }
-    let start = out.len();
-    out.reserve(bytes.len() + 2);
-    // SAFETY: there is room for the text and its quotes, which are written
-    // before they count as the vector's.
+    // SAFETY: there is room for the text, its quotes and the byte after it,
+    // which are written before they count as the vector's.
+    unsafe {
+        let to = out.as_mut_ptr().add(start);
+        if !is_plain_word(copy_word(bytes, to.add(1))) {
+            return write_long(out, bytes, then);
+        }
+        to.write(b'"');
+        to.add(len + 1).write(b'"');
+        to.add(len + 2).write(then);
+        out.set_len(start + len + 3);
+    }
+    Ok(())
+}
+
+/// Copy less than a word, in pieces that may overlap, and return a word of
+/// these and otherwise plain ASCII.
+///
+/// # Safety
+/// At `to` is room for as many bytes.
+#[inline(always)]
+unsafe fn copy_word(bytes: &[u8], to: *mut u8) -> u64 {
+    let len = bytes.len();
+    // SAFETY: each piece goes where it is in the text, for which there is room.
+    unsafe {
+        if let (Some(&first), Some(&last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+            to.cast::<[u8; 4]>().write_unaligned(first);
+            to.add(len - 4).cast::<[u8; 4]>().write_unaligned(last);
+            let (first, last) = (u32::from_le_bytes(first), u32::from_le_bytes(last));
+            return u64::from(first) | u64::from(last) << 32;
+        }
+        let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+            return ONES * u64::from(b'_');
+        };
+        let middle = bytes[len / 2];
+        to.write(first);
+        to.add(len / 2).write(middle);
+        to.add(len - 1).write(last);
+        u64::from_le_bytes([first, middle, last, b'_', b'_', b'_', b'_', b'_'])
+    }
+}
+
+/// The same of any text.
+#[inline(never)]
+fn write_long(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf8> {
+    let (start, len) = (out.len(), bytes.len());
+    // For a short text to come, too.
+    out.reserve(len + 3 + WORD + 3);
+    if !is_plain(bytes) {
+        return write_escaped(out, bytes, then);
+    }
+    // SAFETY: there is room for the text, its quotes and the byte after it,
+    // which are written before they count as the vector's.
     unsafe {
         let to = out.as_mut_ptr().add(start);
         to.write(b'"');
         copy_short(bytes, to.add(1));
-        to.add(1 + bytes.len()).write(b'"');
-        out.set_len(start + bytes.len() + 2);
+        to.add(len + 1).write(b'"');
+        to.add(len + 2).write(then);
+        out.set_len(start + len + 3);
     }
     Ok(())
 }
 
-/// The same of less than eight bytes, as most names are: one word.
-fn write_short(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), NotUtf8> {
-    const FILL: u64 = ONES * b'_' as u64;
-    let word = short_word(bytes);
-    if plain_or_else(word | FILL << (8 * bytes.len())) != 0 {
-        return write_escaped(out, bytes);
-    }
-    let start = out.len();
-    out.reserve(size_of::<u64>() + 2);
-    // SAFETY: there is room for the whole word and two quotes; of it the text
-    // is written before it counts as the vector's.
-    unsafe {
-        let to = out.as_mut_ptr().add(start);
-        to.write(b'"');
-        to.add(1)
-            .cast::<[u8; 8]>()
-            .write_unaligned(word.to_le_bytes());
-        to.add(1 + bytes.len()).write(b'"');
-        out.set_len(start + bytes.len() + 2);
-    }
-    Ok(())
+/// Whether all of it is ASCII that needs no escape.
+fn is_plain(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk() else {
+        return bytes
+            .iter()
+            .all(|&byte| !is_special(byte) && byte.is_ascii());
+    };
+    let (words, _) = bytes.as_chunks();
+    words
+        .iter()
+        .chain([last])
+        .all(|word| is_plain_word(u64::from_le_bytes(*word)))
 }
 
 /// Copy what is most often a few bytes.
@@ -142,17 +199,18 @@ pub unsafe fn copy_short(bytes: &[u8], to: *mut u8) {
     }
 }
 
-fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), NotUtf8> {
-    std::str::from_utf8(bytes).map_err(|error| NotUtf8(error.valid_up_to()))?;
-    out.reserve(bytes.len() + 2);
+#[cold]
+fn write_escaped(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf8> {
+    std::str::from_utf8(bytes).map_err(|_| NotUtf8)?;
+    out.reserve(bytes.len() + 3);
     out.push(b'"');
     let mut at = 0;
     loop {
-        let run = plain_run(bytes, at);
+        let run = plain_run(&bytes[at..]);
         out.extend_from_slice(&bytes[at..at + run]);
         at += run;
         let Some(&byte) = bytes.get(at) else {
-            out.push(b'"');
+            out.extend_from_slice(&[b'"', then]);
             return Ok(());
         };
         write_escape(out, byte);

@@ -31,7 +31,7 @@ impl<'b> Unescaped<'b> {
     pub fn gather(&mut self, bytes: &[u8], start: usize) -> Outcome<usize> {
         let mut at = start;
         loop {
-            let run = plain_run(bytes, at);
+            let run = plain_run(&bytes[at..]);
             self.extend(&bytes[at..at + run])?;
             at += run;
             match bytes.get(at) {
@@ -116,7 +116,7 @@ fn code_unit(bytes: &[u8], escape: usize, start: usize) -> Outcome<u32> {
 pub fn raw_length(bytes: &[u8], start: usize) -> usize {
     let mut at = start;
     loop {
-        at += plain_run(bytes, at);
+        at += plain_run(bytes.get(at..).unwrap_or_default());
         match bytes.get(at) {
             Some(b'\\') => at += 2,
             _ => return at.min(bytes.len()) - start,

@@ -43,36 +43,30 @@ impl Key {
 #[derive(Debug)]
 pub struct Raised;
 
-/// A value's type.
+/// A value's type: Lua's own tag of it, where it has one in all Luas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
 pub enum Kind {
-    None,
-    Nil,
-    Boolean,
-    LightUserdata,
-    Number,
-    String,
-    Table,
-    Function,
-    Userdata,
-    Thread,
+    None = compat::TNONE,
+    Nil = compat::TNIL,
+    Boolean = compat::TBOOLEAN,
+    LightUserdata = compat::TLIGHTUSERDATA,
+    Number = compat::TNUMBER,
+    String = compat::TSTRING,
+    Table = compat::TTABLE,
+    Function = compat::TFUNCTION,
+    Userdata = compat::TUSERDATA,
+    Thread = compat::TTHREAD,
     /// A type of a Lua extension (LuaJIT's cdata).
     Other,
 }
 
 impl Kind {
+    #[inline(always)]
     fn of(tag: c_int) -> Kind {
         match tag {
-            compat::TNONE => Kind::None,
-            compat::TNIL => Kind::Nil,
-            compat::TBOOLEAN => Kind::Boolean,
-            compat::TLIGHTUSERDATA => Kind::LightUserdata,
-            compat::TNUMBER => Kind::Number,
-            compat::TSTRING => Kind::String,
-            compat::TTABLE => Kind::Table,
-            compat::TFUNCTION => Kind::Function,
-            compat::TUSERDATA => Kind::Userdata,
-            compat::TTHREAD => Kind::Thread,
+            // SAFETY: each of them is a kind's.
+            compat::TNONE..=compat::TTHREAD => unsafe { std::mem::transmute::<c_int, Kind>(tag) },
             _ => Kind::Other,
         }
     }
