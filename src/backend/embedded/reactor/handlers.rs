@@ -1,8 +1,9 @@
 //! Message handlers, and which of them a message is for. Those of one plain
 //! topic are found by it, those with a pattern by what that begins with.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use super::super::super::ids::TopicMap;
@@ -136,10 +137,13 @@ impl Handlers {
         let patterns = self
             .starts(event)
             .flat_map(|newest| self.matching(newest, event));
-        let mut all: Vec<Place> = self.plain(event).chain(patterns).collect();
-        all.sort_unstable();
-        all.reverse();
-        all
+        // Of the same type as the timers' order: one sort of code for both.
+        let mut all = BinaryHeap::new();
+        for place in self.plain(event).chain(patterns) {
+            all.push(Reverse((!place.id, place)));
+        }
+        let next = || all.pop().map(|Reverse((_, place))| place);
+        std::iter::from_fn(next).collect()
     }
 
     fn plain(&self, message: &Message) -> impl Iterator<Item = Place> {
