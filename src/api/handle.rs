@@ -4,14 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Instant;
 
-use super::watcher::Watcher;
+use super::watchers::Watchers;
 use super::{
     arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
+    watcher,
 };
-use crate::backend::ids::{IdMap, TagMap};
+use crate::backend::ids::TagMap;
 use crate::backend::reactor::RunMode;
 use crate::backend::{self, Transaction, Words};
 use crate::lua::{
@@ -23,6 +24,10 @@ use crate::lua_functions;
 /// An open handle, shared by what was made from it: messages, directories.
 #[derive(Clone)]
 pub struct Handle(Rc<Inner>);
+
+/// A handle as what it owns knows it: it does not keep it alive.
+#[derive(Clone)]
+pub struct WeakHandle(Weak<Inner>);
 
 struct Inner {
     uri: String,
@@ -38,8 +43,8 @@ struct Inner {
     gate: Gate,
     /// By which what a handler raised is found again.
     id: u64,
-    /// The reactor objects that are alive, by id.
-    watchers: RefCell<IdMap<Watcher>>,
+    /// The reactor objects that are alive.
+    watchers: Watchers,
     /// How many `f:reactor()` run, one within the other. None when it is C
     /// code that runs the reactor.
     running: Cell<u32>,
@@ -77,7 +82,7 @@ impl Handle {
         Ok(Handle(Rc::new(Inner {
             id: gate.next_id(),
             gate,
-            watchers: RefCell::default(),
+            watchers: Watchers::default(),
             running: Cell::new(0),
             raised: Cell::new(false),
             reason: RefCell::new(None),
@@ -130,42 +135,34 @@ impl Handle {
         &self.0.gate
     }
 
-    /// A reactor object begins, or ends: those alive are ended with the handle.
-    pub fn adopt(&self, id: u64, watcher: Watcher) {
-        self.0.watchers.borrow_mut().insert(id, watcher);
+    pub fn downgrade(&self) -> WeakHandle {
+        WeakHandle(Rc::downgrade(&self.0))
     }
 
-    /// A reactor object, while it is alive.
-    pub fn watcher(&self, id: u64) -> Option<Watcher> {
-        self.0.watchers.borrow().get(&id).cloned()
+    /// The reactor objects that are alive: they are ended with the handle.
+    pub fn watchers(&self) -> &Watchers {
+        &self.0.watchers
     }
 
-    /// Nothing of the reactor object is kept any more.
-    pub fn forget(&self, id: u64) {
-        let _watcher = self.0.watchers.borrow_mut().remove(&id);
-        self.0.gate.with_state(|state| {
-            if self.push_objects(state) {
-                state.raw_clear_index(-1, id as i64);
-            }
-        });
-        self.let_go();
-    }
-
-    /// Push the handle's userdata and, above it, its table: the userdata of its
-    /// reactor objects, by id. False where there is none.
+    /// Push the handle's userdata and, above it, its table, which is its
+    /// reactor objects'. False where there is none.
     pub fn push_objects(&self, state: State<'_>) -> bool {
         push_handle(state, self.0.id) && state.object_table::<Handle>(-1)
     }
 
     /// A handle of C code's holds what scripts put there, and they need not
     /// keep a reference to it: it is kept while there is something on it.
-    fn hold(&self) -> Result<()> {
+    pub fn hold(&self) -> Result<()> {
         if !self.0.is_external {
             return Ok(());
         }
         let held = self.0.gate.protect(|writer| {
             if push_handle(writer.state(), self.0.id) {
-                self.anchor(writer, writer.state().top());
+                let state = writer.state();
+                state.registry(&ANCHORS);
+                writer.integer(self.0.id as i64);
+                state.push_value(-3);
+                writer.raw_set(-3);
             }
             0
         });
@@ -175,23 +172,9 @@ impl Handle {
         }
     }
 
-    /// Keep this handle's userdata, at `index`, if it is C code's, until nothing
-    /// is on it.
-    pub fn anchor(&self, writer: &Writer<'_>, index: c_int) {
-        if !self.0.is_external {
-            return;
-        }
-        let state = writer.state();
-        state.registry(&ANCHORS);
-        state.push_integer(self.0.id as i64);
-        state.push_value(index);
-        writer.raw_set(-3);
-        state.pop(1);
-    }
-
     /// The opposite, when nothing is left.
-    fn let_go(&self) {
-        let is_idle = || self.0.pending.borrow().is_none() && self.0.watchers.borrow().is_empty();
+    pub fn let_go(&self) {
+        let is_idle = || self.0.pending.borrow().is_none() && self.0.watchers.is_empty();
         if self.0.is_external && is_idle() {
             self.0.gate.with_state(|state| {
                 state.registry(&ANCHORS);
@@ -285,9 +268,8 @@ impl Handle {
     }
 
     fn end_watchers(&self) {
-        let watchers = std::mem::take(&mut *self.0.watchers.borrow_mut());
-        for watcher in watchers.values() {
-            watcher.end();
+        for place in self.0.watchers.places() {
+            watcher::end(self, place);
         }
     }
 
@@ -301,6 +283,12 @@ impl Handle {
         self.take_pending();
         self.0.deadlines.borrow_mut().clear();
         self.0.backend.borrow_mut().take();
+    }
+}
+
+impl WeakHandle {
+    pub fn upgrade(&self) -> Option<Handle> {
+        self.0.upgrade().map(Handle)
     }
 }
 
@@ -536,12 +524,17 @@ pub fn open(writer: &Writer<'_>) {
         event::METHODS,
         kvs::METHODS,
         reactor::METHODS,
-        msghandler::METHODS,
-        kvswatcher::METHODS,
-        iowatcher::METHODS,
         kz::METHODS,
     ] {
         set_functions(writer, class, methods);
+    }
+    for methods in [
+        reactor::WATCHERS,
+        msghandler::WATCHERS,
+        kvswatcher::WATCHERS,
+        iowatcher::WATCHERS,
+    ] {
+        watcher::set_methods(writer, class, methods);
     }
     writer.weak_values();
     writer.set_registry(&HANDLES);

@@ -12,36 +12,35 @@ use std::rc::Rc;
 use super::handle;
 use super::kz::{self, Kz, Mode, NewKz};
 use super::reactor::descriptor;
-use super::watcher::{self, NewWatcher, Traits, Watcher};
+use super::watcher::{self, Made, NewWatcher, Traits, Watcher, lua_watcher_functions};
 use crate::backend::reactor::{Continuation, Source, poll};
 use crate::backend::{self, Future};
-use crate::lua::{Error, Kind, Push, Result, State, lua_CFunction};
-use crate::lua_functions;
+use crate::lua::{Error, Kind, Push, Result, State};
 
 /// `f:iowatcher{ fd = n | key = k, handler = … , kz_flags = { "nofollow" } }`
-fn iowatcher(state: State<'_>) -> Result<NewWatcher> {
+fn iowatcher(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, &[c"fd", c"key", c"handler", c"kz_flags"])?;
+    let field = watcher::fields(state, FIELDS)?;
     watcher::check_handler(state, field + 2)?;
-    let traits = Traits {
+    static TRAITS: Traits = Traits {
         kind: "iowatcher",
         is_checked: false,
         removed: true,
     };
     if state.kind(field) != Kind::Nil {
         let fd = descriptor(state, field)?;
-        let watcher = Watcher::new(handle, &traits);
-        watch_fd(&watcher, fd)?;
-        return Ok(NewWatcher::new(watcher));
+        let watcher = NewWatcher::new(state, handle, &TRAITS)?;
+        watch_fd(watcher.watcher(), fd)?;
+        return watcher.made(state);
     }
     if state.kind(field + 1) != Kind::Nil {
         let key = watcher::text_field(state, field + 1, "key")?;
         let nofollow = nofollow(state, field + 3)?;
         let kz = Kz::new(handle.clone(), key, Mode::Read);
-        let watcher = Watcher::new(handle, &traits);
         set_kz(state, &kz)?;
-        begin_stream(&watcher, kz, nofollow)?;
-        return Ok(NewWatcher::new(watcher));
+        let watcher = NewWatcher::new(state, handle, &TRAITS)?;
+        begin_stream(watcher.watcher(), kz, nofollow)?;
+        return watcher.made(state);
     }
     Err(Error::failure("required field fd or key missing"))
 }
@@ -232,6 +231,8 @@ fn fire_stream(watcher: &Watcher, data: Option<&[u8]>, error: Option<&str>) {
     });
 }
 
-lua_functions! { lua_iowatcher => iowatcher; }
+lua_watcher_functions! { lua_iowatcher => iowatcher; }
 
-pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"iowatcher", Some(lua_iowatcher))];
+const FIELDS: &[&CStr] = &[c"fd", c"key", c"handler", c"kz_flags"];
+
+pub const WATCHERS: &[watcher::Method] = &[(c"iowatcher", Some(lua_iowatcher), FIELDS)];

@@ -8,10 +8,10 @@ use super::handle;
 use super::kvs::push_stored;
 use super::kvsdir::NewDir;
 use super::wait::{Step, lua_waiting_functions};
-use super::watcher::{self, NewWatcher, Traits, Watcher};
+use super::watcher::{self, Made, NewWatcher, Traits, Watcher};
 use crate::backend::reactor::Continuation;
 use crate::backend::{self, Future, kvs_flags};
-use crate::lua::{Kind, Push, Result, State, lua_CFunction};
+use crate::lua::{Kind, Push, Result, State};
 
 /// Changes that come through a parent directory or a symlink count too.
 const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL | kvs_flags::WATCH_UNIQ;
@@ -19,9 +19,9 @@ const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL | kvs_flags::WATCH_U
 /// `f:kvswatcher{ key = k, handler = f(w, value, errnum), isdir = false }`
 ///
 /// Looks the key up first: a directory where a value is meant is known at once.
-fn kvswatcher(state: State<'_>) -> Result<Step<NewWatcher>> {
+fn kvswatcher(state: State<'_>) -> Result<Step<Made>> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, &[c"key", c"handler", c"isdir"])?;
+    let field = watcher::fields(state, FIELDS)?;
     if state.kind(field) == Kind::Nil {
         return Err(watcher::missing("key"));
     }
@@ -34,26 +34,24 @@ fn kvswatcher(state: State<'_>) -> Result<Step<NewWatcher>> {
     };
     state.set_top(2);
     let now = handle.backend()?.lookup(None, readdir, &key)?;
-    Step::wait(now, move |_, now| {
+    Step::wait(now, move |state, now| {
         match now.payload() {
             Err(error) if error.errnum != libc::ENOENT => return Err(error.into()),
             _ => {}
         }
-        let watcher = Watcher::new(
-            handle,
-            &Traits {
-                kind: "kvswatcher",
-                is_checked: false,
-                removed: true,
-            },
-        );
+        static TRAITS: Traits = Traits {
+            kind: "kvswatcher",
+            is_checked: false,
+            removed: true,
+        };
+        let watcher = NewWatcher::new(state, handle, &TRAITS)?;
         let stream = Stream {
             key,
             readdir,
             told_absent: Cell::new(false),
         };
-        follow(&watcher, &Rc::new(stream), 0)?;
-        Ok(Step::Done(NewWatcher::new(watcher)))
+        follow(watcher.watcher(), &Rc::new(stream), 0)?;
+        Ok(Step::Done(watcher.made_with_object(state)?))
     })
 }
 
@@ -143,4 +141,6 @@ fn fire_error(watcher: &Watcher, error: &backend::Error) {
 
 lua_waiting_functions! { lua_kvswatcher => kvswatcher; }
 
-pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"kvswatcher", Some(lua_kvswatcher))];
+const FIELDS: &[&CStr] = &[c"key", c"handler", c"isdir"];
+
+pub const WATCHERS: &[watcher::Method] = &[(c"kvswatcher", Some(lua_kvswatcher), FIELDS)];

@@ -244,7 +244,7 @@ fn push_data(writer: &Writer<'_>, object: Object<'_, Message>, text: &[u8]) -> c
     }
     if writer.state().kind(-1) == Kind::Table {
         writer.state().push_value(-1);
-        object.keep_table(writer, 1);
+        object.keep_table(writer.state(), 1);
     }
     1
 }

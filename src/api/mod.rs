@@ -20,6 +20,7 @@ mod rpc;
 mod wait;
 mod watch;
 mod watcher;
+mod watchers;
 
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
@@ -119,10 +120,10 @@ fn open_classes(writer: &Writer<'_>) {
     gate::open(writer);
     json::open(writer);
     arguments::open(writer);
+    watcher::open(writer);
     handle::open(writer);
     message::open(writer);
     kvsdir::open(writer);
-    watcher::open(writer);
     kz::open(writer);
     writer.boolean(true);
     writer.set_registry(&OPENED);

@@ -6,17 +6,15 @@ use std::sync::Arc;
 
 use super::handle;
 use super::message::Message;
-use super::watcher::{self, NewWatcher, Traits, Watcher};
+use super::watcher::{self, Made, NewWatcher, Traits, Watcher, lua_watcher_functions};
 use crate::backend::msgtype;
 use crate::backend::reactor::{Event, ROLE_OWNER, Source};
-use crate::lua::{Error, Kind, Result, State, lua_CFunction};
-use crate::lua_functions;
+use crate::lua::{Error, Kind, Result, State};
 
 /// `f:msghandler{ pattern = glob, handler = f(f, msg, mh), msgtypes = {…}, rolemask = n }`
-fn msghandler(state: State<'_>) -> Result<NewWatcher> {
+fn msghandler(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let names = [c"pattern", c"handler", c"msgtypes", c"rolemask"];
-    let field = watcher::fields(state, &names)?;
+    let field = watcher::fields(state, FIELDS)?;
     if state.kind(field) == Kind::Nil {
         return Err(watcher::missing("pattern"));
     }
@@ -24,20 +22,18 @@ fn msghandler(state: State<'_>) -> Result<NewWatcher> {
     watcher::check_handler(state, field + 1)?;
     let typemask = typemask(state, field + 2)?;
     let rolemask = rolemask(state, field + 3)?;
-    let watcher = Watcher::new(
-        handle,
-        &Traits {
-            kind: "msghandler",
-            is_checked: true,
-            removed: false,
-        },
-    );
+    static TRAITS: Traits = Traits {
+        kind: "msghandler",
+        is_checked: true,
+        removed: false,
+    };
+    let watcher = NewWatcher::new(state, handle, &TRAITS)?;
     let source = Source::Message {
         typemask,
         topic_glob: Some(pattern),
         rolemask,
     };
-    watcher.start(source, |watcher, event| {
+    watcher.start(state, source, |watcher, event| {
         if let Event::Message(message) = event {
             fire(watcher, message);
         }
@@ -89,6 +85,8 @@ fn rolemask(state: State<'_>, index: c_int) -> Result<u32> {
     }
 }
 
-lua_functions! { lua_msghandler => msghandler; }
+lua_watcher_functions! { lua_msghandler => msghandler; }
 
-pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"msghandler", Some(lua_msghandler))];
+const FIELDS: &[&CStr] = &[c"pattern", c"handler", c"msgtypes", c"rolemask"];
+
+pub const WATCHERS: &[watcher::Method] = &[(c"msghandler", Some(lua_msghandler), FIELDS)];

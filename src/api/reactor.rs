@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 
 use super::handle;
-use super::watcher::{self, NewWatcher, Objects, Traits, Watcher};
+use super::watcher::{self, Made, NewWatcher, Objects, Traits, Watcher, lua_watcher_functions};
 use crate::backend::reactor::{Event, RunMode, Source, poll};
 use crate::lua::{Error, Integer, Kind, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
@@ -58,9 +58,9 @@ fn push_handle_and_watcher(writer: &Writer<'_>, objects: Objects) -> c_int {
 }
 
 /// `f:timer{ timeout = ms, handler = f(f, timer), oneshot = true }`
-fn timer(state: State<'_>) -> Result<NewWatcher> {
+fn timer(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, &[c"timeout", c"handler", c"oneshot"])?;
+    let field = watcher::fields(state, TIMER)?;
     if state.kind(field) == Kind::Nil {
         return Err(watcher::missing("timeout"));
     }
@@ -74,17 +74,15 @@ fn timer(state: State<'_>) -> Result<NewWatcher> {
     watcher::check_handler(state, field + 1)?;
     // Without time between them there is nothing to repeat.
     let oneshot = state.kind(field + 2) == Kind::Nil || state.boolean(field + 2) || timeout == 0.0;
-    let timer = Watcher::new(
-        handle,
-        &Traits {
-            kind: "timer",
-            is_checked: true,
-            removed: true,
-        },
-    );
+    static TRAITS: Traits = Traits {
+        kind: "timer",
+        is_checked: true,
+        removed: true,
+    };
+    let timer = NewWatcher::new(state, handle, &TRAITS)?;
     let after = timeout / 1000.0;
     let repeat = if oneshot { 0.0 } else { after };
-    timer.start(Source::Timer { after, repeat }, move |timer, _| {
+    timer.start(state, Source::Timer { after, repeat }, move |timer, _| {
         timer.fire(push_handle_and_watcher);
         if oneshot {
             timer.end();
@@ -93,21 +91,19 @@ fn timer(state: State<'_>) -> Result<NewWatcher> {
 }
 
 /// `f:fdwatcher{ fd = n, handler = f(w, events), events = "r" | "w" | "rw" }`
-fn fdwatcher(state: State<'_>) -> Result<NewWatcher> {
+fn fdwatcher(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, &[c"fd", c"handler", c"events"])?;
+    let field = watcher::fields(state, FD)?;
     let fd = descriptor(state, field)?;
     watcher::check_handler(state, field + 1)?;
     let events = poll_events(state, field + 2)?;
-    let watcher = Watcher::new(
-        handle,
-        &Traits {
-            kind: "fdwatcher",
-            is_checked: false,
-            removed: true,
-        },
-    );
-    watcher.start(Source::Fd { fd, events }, |watcher, event| {
+    static TRAITS: Traits = Traits {
+        kind: "fdwatcher",
+        is_checked: false,
+        removed: true,
+    };
+    let watcher = NewWatcher::new(state, handle, &TRAITS)?;
+    watcher.start(state, Source::Fd { fd, events }, |watcher, event| {
         let Event::Fd(events) = event else { return };
         watcher.fire(|writer, objects| {
             writer.state().push_value(objects.watcher);
@@ -154,9 +150,9 @@ fn poll_events(state: State<'_>, field: c_int) -> Result<i32> {
 }
 
 /// `f:statwatcher{ path = p, interval = seconds, handler = f(w, st, prev) }`
-fn statwatcher(state: State<'_>) -> Result<NewWatcher> {
+fn statwatcher(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, &[c"path", c"handler", c"interval"])?;
+    let field = watcher::fields(state, STAT)?;
     if state.kind(field) == Kind::Nil {
         return Err(Error::failure("Mandatory argument 'path' missing"));
     }
@@ -174,15 +170,13 @@ fn statwatcher(state: State<'_>) -> Result<NewWatcher> {
                 "field 'interval': a number of seconds, 0 or more, expected",
             )
         })?;
-    let watcher = Watcher::new(
-        handle,
-        &Traits {
-            kind: "statwatcher",
-            is_checked: false,
-            removed: true,
-        },
-    );
-    watcher.start(Source::Stat { path, interval }, |watcher, event| {
+    static TRAITS: Traits = Traits {
+        kind: "statwatcher",
+        is_checked: false,
+        removed: true,
+    };
+    let watcher = NewWatcher::new(state, handle, &TRAITS)?;
+    watcher.start(state, Source::Stat { path, interval }, |watcher, event| {
         let Event::Stat { now, before } = event else {
             return;
         };
@@ -219,29 +213,31 @@ fn push_stat(writer: &Writer<'_>, stat: &libc::stat) {
 }
 
 /// `f:sighandler{ sigmask = { n, … }, handler = f(f, w, signum) }`
-fn sighandler(state: State<'_>) -> Result<NewWatcher> {
+fn sighandler(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, &[c"sigmask", c"handler"])?;
+    let field = watcher::fields(state, SIGNALS)?;
     if state.kind(field) == Kind::Nil {
         return Err(watcher::missing("sigmask"));
     }
     let signals = signals(state, field)?;
     watcher::check_handler(state, field + 1)?;
-    let watcher = Watcher::new(
-        handle,
-        &Traits {
-            kind: "sighandler",
-            is_checked: false,
-            removed: false,
-        },
-    );
+    static TRAITS: Traits = Traits {
+        kind: "sighandler",
+        is_checked: false,
+        removed: false,
+    };
+    let watcher = NewWatcher::new(state, handle, &TRAITS)?;
     let mut started = Vec::with_capacity(signals.len());
     for signum in signals {
         let source = Source::Signal(signum);
-        started.push(watcher.listen(source, move |watcher, _| fire_signal(watcher, signum))?);
+        started.push(
+            watcher
+                .watcher()
+                .listen(source, move |watcher, _| fire_signal(watcher, signum))?,
+        );
     }
-    watcher.wait_for(Box::new(Several(started)));
-    Ok(NewWatcher::new(watcher))
+    watcher.watcher().wait_for(Box::new(Several(started)));
+    watcher.made(state)
 }
 
 /// Watchers that end together.
@@ -286,6 +282,9 @@ lua_functions! {
     lua_reactor => reactor;
     lua_reactor_stop => reactor_stop;
     lua_reactor_stop_error => reactor_stop_error;
+}
+
+lua_watcher_functions! {
     lua_timer => timer;
     lua_fdwatcher => fdwatcher;
     lua_statwatcher => statwatcher;
@@ -296,8 +295,16 @@ pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"reactor", Some(lua_reactor)),
     (c"reactor_stop", Some(lua_reactor_stop)),
     (c"reactor_stop_error", Some(lua_reactor_stop_error)),
-    (c"timer", Some(lua_timer)),
-    (c"fdwatcher", Some(lua_fdwatcher)),
-    (c"statwatcher", Some(lua_statwatcher)),
-    (c"sighandler", Some(lua_sighandler)),
+];
+
+const TIMER: &[&CStr] = &[c"timeout", c"handler", c"oneshot"];
+const FD: &[&CStr] = &[c"fd", c"handler", c"events"];
+const STAT: &[&CStr] = &[c"path", c"handler", c"interval"];
+const SIGNALS: &[&CStr] = &[c"sigmask", c"handler"];
+
+pub const WATCHERS: &[watcher::Method] = &[
+    (c"timer", Some(lua_timer), TIMER),
+    (c"fdwatcher", Some(lua_fdwatcher), FD),
+    (c"statwatcher", Some(lua_statwatcher), STAT),
+    (c"sighandler", Some(lua_sighandler), SIGNALS),
 ];

@@ -2,48 +2,48 @@
 //! keeps the table that it was made of, finds the handler there each time it
 //! fires, and is kept by its handle until it is removed or has fired for good.
 
-use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::os::raw::c_int;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
-use super::handle::Handle;
+use super::handle::{Handle, WeakHandle};
+use super::watchers;
 use crate::backend;
 use crate::backend::reactor::{Callback, Event, Source};
+use crate::backend::slab::Place;
 use crate::lua::{
-    Class, ClassInfo, Error, Indexed, Key, Kind, Push, Raised, Result, State, Text, Writer,
-    lua_CFunction,
+    self, Class, ClassInfo, Error, Indexed, Key, Kind, Object, Push, Raised, Result, State, Text,
+    Writer, lua_CFunction, lua_State, upvalue_index,
 };
 use crate::lua_functions;
 
-/// Something that a handle's reactor waits for, for a script. The handle owns
-/// it while it is alive.
+/// Something that a handle's reactor waits for, for a script. The handle has
+/// what it is; this says which one.
 #[derive(Clone)]
-pub struct Watcher(Rc<Inner>);
+pub struct Watcher {
+    handle: Handle,
+    place: Place,
+    traits: &'static Traits,
+}
 
 /// What the script holds of it: a userdata that owns nothing, and so needs no
 /// finalizer. What is made and dropped by the thousand would else pile up.
 #[derive(Clone, Copy)]
 struct Reference {
-    id: u64,
-    kind: &'static str,
-    /// What `remove` returns.
-    removed: bool,
+    place: Place,
+    traits: &'static Traits,
+    /// Whether the table that the userdata carries is the one that the watcher
+    /// was made of. While it is alive it is its handle's.
+    has_ended: bool,
 }
 
-struct Inner {
-    reference: Reference,
-    handle: Handle,
-    /// None before it starts, and when it has ended.
-    source: RefCell<Option<Box<dyn backend::reactor::Watcher>>>,
-    ended: Cell<bool>,
-    /// Whether a handler's negative number stops the reactor.
-    is_checked: bool,
-}
-
-/// A watcher as its callback knows it: it does not keep it alive.
+/// A watcher as its callback knows it: it does not keep its handle alive.
 #[derive(Clone)]
-pub struct WeakWatcher(Weak<Inner>);
+pub struct WeakWatcher {
+    handle: WeakHandle,
+    place: Place,
+    traits: &'static Traits,
+}
 
 impl Class for Reference {
     fn info() -> &'static ClassInfo {
@@ -56,10 +56,6 @@ impl Class for Reference {
     }
 }
 
-/// Where a watcher's own table keeps what it was made of, and its handle.
-const FIELDS: c_int = 1;
-const HANDLE: c_int = 2;
-
 /// What the kinds of watchers differ in beside what they wait for.
 pub struct Traits {
     pub kind: &'static str,
@@ -70,33 +66,16 @@ pub struct Traits {
 }
 
 impl Watcher {
-    /// A watcher that waits for nothing yet.
-    pub fn new(handle: Handle, traits: &Traits) -> Watcher {
-        let id = handle.gate().next_id();
-        let reference = Reference {
-            id,
-            kind: traits.kind,
-            removed: traits.removed,
-        };
-        Watcher(Rc::new(Inner {
-            reference,
-            handle,
-            source: RefCell::new(None),
-            ended: Cell::new(false),
-            is_checked: traits.is_checked,
-        }))
-    }
-
     pub fn downgrade(&self) -> WeakWatcher {
-        WeakWatcher(Rc::downgrade(&self.0))
+        WeakWatcher {
+            handle: self.handle.downgrade(),
+            place: self.place,
+            traits: self.traits,
+        }
     }
 
     pub fn handle(&self) -> &Handle {
-        &self.0.handle
-    }
-
-    pub fn id(&self) -> u64 {
-        self.0.reference.id
+        &self.handle
     }
 
     /// What it waits for from now on, in place of what it did, which is
@@ -105,10 +84,7 @@ impl Watcher {
         &self,
         source: Box<dyn backend::reactor::Watcher>,
     ) -> Option<Box<dyn backend::reactor::Watcher>> {
-        if self.0.ended.get() {
-            return None;
-        }
-        self.0.source.replace(Some(source))
+        self.handle.watchers().wait_for(self.place, source)
     }
 
     /// Have the reactor call `fired` with each event of `source`, until what is
@@ -124,34 +100,20 @@ impl Watcher {
                 fired(&watcher, event);
             }
         });
-        Ok(self.handle().backend()?.watch(source, callback)?)
-    }
-
-    /// Wait for `source` alone.
-    pub fn start(
-        self,
-        source: Source<'_>,
-        fired: impl Fn(&Watcher, Event) + 'static,
-    ) -> Result<NewWatcher> {
-        self.wait_for(self.listen(source, fired)?);
-        Ok(NewWatcher::new(self))
+        Ok(self.handle.backend()?.watch(source, callback)?)
     }
 
     /// Wait no more, and let the collector have it.
     pub fn end(&self) {
-        if self.0.ended.replace(true) {
-            return;
-        }
-        let _source = self.0.source.take();
-        self.0.handle.forget(self.id());
+        end(&self.handle, self.place);
     }
 
     /// Call the handler, with the arguments that `arguments` pushes.
     pub fn fire(&self, mut arguments: impl FnMut(&Writer<'_>, Objects) -> c_int) {
-        if self.0.ended.get() {
+        if !self.handle.watchers().is_alive(self.place) {
             return;
         }
-        let gate = self.0.handle.gate().clone();
+        let gate = self.handle.gate().clone();
         gate.call(
             |writer| {
                 let objects = self.push_objects(writer.state())?;
@@ -160,40 +122,86 @@ impl Watcher {
             },
             |state, ended| match ended {
                 Ok(()) => self.check_result(state),
-                Err(Raised) => self.0.handle.handler_raised(state),
+                Err(Raised) => self.handle.handler_raised(state),
             },
         );
     }
 
     /// Push what is the watcher's; none where its userdata is not to be had.
     fn push_objects(&self, state: State<'_>) -> Option<Objects> {
-        if !self.0.handle.push_objects(state) {
+        if !self.handle.push_objects(state) {
             return None;
         }
-        let handle = state.top() - 1;
-        if state.raw_get_index(-1, self.id() as i64) != Kind::Userdata
-            || !state.object_table::<Reference>(-1)
-        {
-            return None;
-        }
-        state.raw_get_index(-1, FIELDS.into());
-        Some(Objects {
-            handle,
-            watcher: handle + 2,
-            fields: handle + 4,
+        let table = state.top();
+        let is_there = watchers::push_object(state, table, self.place) == Kind::Userdata
+            && watchers::push_fields(state, table, self.place) == Kind::Table;
+        is_there.then_some(Objects {
+            handle: table - 1,
+            watcher: table + 1,
+            fields: table + 2,
         })
     }
 
     fn check_result(&self, state: State<'_>) {
-        if self.0.is_checked && state.number(-1).is_some_and(|n| n < 0.0) {
-            self.0.handle.stop_with_error();
+        if self.traits.is_checked && state.number(-1).is_some_and(|n| n < 0.0) {
+            self.handle.stop_with_error();
+        }
+    }
+}
+
+/// The handle's watcher waits no more, and the collector may have it.
+pub fn end(handle: &Handle, place: Place) {
+    let Some(_source) = handle.watchers().end(place) else {
+        return;
+    };
+    handle.gate().with_state(|state| {
+        if handle.push_objects(state) {
+            let_go(state, state.top(), place);
+        }
+    });
+    handle.let_go();
+}
+
+/// The table at `table`, its handle's, keeps the watcher no more, which keeps
+/// the table that it was made of.
+fn let_go(state: State<'_>, table: c_int, place: Place) {
+    let index = state.top() + 1;
+    watchers::push_object(state, table, place);
+    if let Some(object) = state.find::<Reference>(index)
+        && let Ok(reference) = value(object)
+    {
+        let set = |table, index| state.raw_replace_index(table, index);
+        let fields = watchers::take_fields(state, table, place, set);
+        reference.has_ended(state, object, index, fields);
+    }
+    state.set_top(index - 1);
+}
+
+impl Reference {
+    /// Have the userdata at `index` keep the table on top, if it is one.
+    fn has_ended(
+        mut self,
+        state: State<'_>,
+        object: Object<'_, Reference>,
+        index: c_int,
+        fields: Kind,
+    ) {
+        if fields == Kind::Table {
+            self.has_ended = true;
+            object.set(self);
+            object.keep_table(state, index);
         }
     }
 }
 
 impl WeakWatcher {
     pub fn upgrade(&self) -> Option<Watcher> {
-        self.0.upgrade().map(Watcher)
+        let handle = self.handle.upgrade()?;
+        handle.watchers().is_alive(self.place).then_some(Watcher {
+            handle,
+            place: self.place,
+            traits: self.traits,
+        })
     }
 }
 
@@ -205,63 +213,170 @@ pub struct Objects {
     fields: c_int,
 }
 
-/// A watcher to be pushed as userdata, made of the table that is argument 2 of
-/// a method of the handle at 1. One that could not be pushed has ended.
+/// A watcher of the handle that is argument 1, made of the table that is
+/// argument 2, which no script knows yet. One that none comes to know ends.
 pub struct NewWatcher {
     watcher: Watcher,
-    is_pushed: bool,
+    is_known: bool,
 }
 
 impl NewWatcher {
-    /// The watcher is its handle's from now on.
-    pub fn new(watcher: Watcher) -> NewWatcher {
-        watcher.handle().adopt(watcher.id(), watcher.clone());
-        NewWatcher {
-            watcher,
-            is_pushed: false,
+    /// One that waits for nothing yet.
+    pub fn new(state: State<'_>, handle: Handle, traits: &'static Traits) -> Result<NewWatcher> {
+        handle.hold()?;
+        let place = handle.watchers().begin(state, handle.gate().next_id())?;
+        Ok(NewWatcher {
+            watcher: Watcher {
+                handle,
+                place,
+                traits,
+            },
+            is_known: false,
+        })
+    }
+
+    pub fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
+
+    /// Wait for `source` alone.
+    pub fn start(
+        self,
+        state: State<'_>,
+        source: Source<'_>,
+        fired: impl Fn(&Watcher, Event) + 'static,
+    ) -> Result<Made> {
+        let source = self.watcher.listen(source, fired)?;
+        self.watcher.wait_for(source);
+        self.made(state)
+    }
+
+    /// What the method returns: the userdata that waits at [`OBJECT`].
+    pub fn made(mut self, state: State<'_>) -> Result<Made> {
+        state.set_top(OBJECT);
+        if !state.object_table::<Handle>(1) {
+            return Err(Error::Raise("the flux handle has no watchers".to_owned()));
         }
+        self.is_known = true;
+        Ok(Made(Reference {
+            place: self.watcher.place,
+            traits: self.watcher.traits,
+            has_ended: false,
+        }))
+    }
+
+    /// The same where none waits.
+    pub fn made_with_object(self, state: State<'_>) -> Result<Made> {
+        state.set_top(OBJECT - 1);
+        state.protect(0, |writer| {
+            writer.new_object_with::<Reference>(|| None);
+            1
+        })?;
+        self.made(state)
+    }
+}
+
+/// A watcher whose userdata is at [`OBJECT`], below its handle's table.
+pub struct Made(Reference);
+
+impl Push for Made {
+    /// Only a script that took the watcher's slot out of the table has this raise.
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let state = writer.state();
+        watchers::keep(writer, OBJECT + 1, self.0.place, OBJECT, 2);
+        // SAFETY: a watcher's userdata was put there, in this call.
+        if let Some(object) = unsafe { state.known_object(OBJECT) } {
+            object.set(self.0);
+            object.keep_table(state, OBJECT);
+        }
+        1
     }
 }
 
 impl Drop for NewWatcher {
     fn drop(&mut self) {
-        if !self.is_pushed {
+        if !self.is_known {
             self.watcher.end();
         }
     }
 }
 
-impl Push for NewWatcher {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        let id = self.watcher.id();
-        let state = writer.state();
-        writer.new_object(&mut Some(self.watcher.0.reference));
-        let watcher = state.top();
-        writer.table(2, 0);
-        state.push_value(2);
-        writer.raw_set_index(-2, FIELDS);
-        state.push_value(1);
-        writer.raw_set_index(-2, HANDLE);
-        writer.set_object_table::<Reference>(watcher);
-        // The handle keeps it from now on.
-        self.watcher.handle().anchor(writer, 1);
-        writer.object_table::<Handle>(1);
-        state.push_integer(id as i64);
-        state.push_value(watcher);
-        writer.raw_set(-3);
-        state.set_top(watcher);
-        self.is_pushed = true;
-        1
+/// Where the userdata waits that the function's watcher will have.
+const OBJECT: c_int = 3;
+
+/// Define entry points that make a watcher: its userdata is made first, while
+/// nothing is owned that an error would jump over.
+macro_rules! lua_watcher_functions {
+    ($($name:ident => $body:path;)*) => {
+        $(unsafe extern "C-unwind" fn $name(
+            state: *mut $crate::lua::lua_State,
+        ) -> ::std::os::raw::c_int {
+            // SAFETY: Lua calls with a live state, and this frame owns nothing.
+            unsafe { $crate::api::watcher::enter(state, $body) }
+        })*
+    };
+}
+pub(super) use lua_watcher_functions;
+
+/// # Safety
+/// As for [`lua::enter`].
+pub unsafe fn enter(raw: *mut lua_State, body: fn(State<'_>) -> Result<Made>) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        prepare(&Writer::new(raw));
+        lua::enter(raw, body)
     }
 }
 
-/// The values of the named fields of the table that is argument 2, pushed;
+/// What is no table is refused by all of them.
+fn prepare(writer: &Writer<'_>) {
+    let state = writer.state();
+    if state.kind(2) == Kind::Table {
+        state.set_top(OBJECT - 1);
+        writer.new_object_of::<Reference>(upvalue_index(METATABLE), || None);
+    }
+}
+
+/// The upvalues of a method that makes a watcher: the watchers' metatable, then
+/// the names of fields, so that neither has to be looked for.
+const METATABLE: c_int = 1;
+const NAMES: c_int = 2;
+
+/// A method that makes a watcher, and the fields that it has of its table.
+pub type Method = (&'static CStr, lua_CFunction, &'static [&'static CStr]);
+
+pub fn set_methods(writer: &Writer<'_>, class: c_int, methods: &[Method]) {
+    for (name, function, fields) in methods {
+        writer.state().registry(&Reference::info().key);
+        for field in *fields {
+            writer.bytes(field.to_bytes());
+        }
+        writer.closure(*function, 1 + fields.len() as c_int);
+        writer.set_field(class, name);
+    }
+}
+
+/// The values of the method's fields in the table that is argument 2, pushed;
 /// the index of the first. The C bindings' words for a table that is none.
 pub fn fields(state: State<'_>, names: &[&CStr]) -> Result<c_int> {
     if state.kind(2) != Kind::Table {
         return Err(Error::failure("Expected table as 2nd argument"));
     }
     let first = state.top() + 1;
+    if state.push_metatable(2) {
+        state.pop(1);
+        return computed_fields(state, names).map(|()| first);
+    }
+    for upvalue in 0..names.len() as c_int {
+        state.push_value(upvalue_index(NAMES + upvalue));
+        state.raw_get(2);
+    }
+    Ok(first)
+}
+
+/// The table's metamethods may have them, and may raise.
+#[cold]
+fn computed_fields(state: State<'_>, names: &[&CStr]) -> Result<()> {
     state.push_value(2);
     state.protect(1, |writer| {
         for name in names {
@@ -269,7 +384,7 @@ pub fn fields(state: State<'_>, names: &[&CStr]) -> Result<c_int> {
         }
         names.len() as c_int
     })?;
-    Ok(first)
+    Ok(())
 }
 
 /// The C bindings' words for a field that is not there.
@@ -308,31 +423,30 @@ const FIELDS_OF_ALL: &[(&CStr, Field)] = &[(c"id", Field::Id)];
 /// `w.key`: the methods first, then the table it was made of. Timers of old had
 /// a number, under which scripts knew them.
 fn index(state: State<'_>) -> Result<Option<Indexed>> {
-    let reference: Reference = state.check_object(1)?;
+    let object = state.find_object::<Reference>(1)?;
     if state.method(2) {
         return Ok(Some(Indexed::OnTop));
     }
-    if state.object_table::<Reference>(1) {
-        state.raw_get_index(-1, FIELDS.into());
+    let reference = value(object)?;
+    if push_fields(state, object, reference) {
         state.push_value(2);
         if state.raw_get(state.top() - 1) != Kind::Nil {
             return Ok(Some(Indexed::OnTop));
         }
     }
     let field = state.field(2, FIELDS_OF_ALL);
-    Ok(field.map(|Field::Id| Indexed::Integer(reference.id as i64)))
+    Ok(field.map(|Field::Id| Indexed::Integer(reference.place.id as i64)))
 }
 
 /// `w.key = value`
 fn newindex(state: State<'_>) -> Result<()> {
-    state.check_object::<Reference>(1)?;
+    let object = state.find_object::<Reference>(1)?;
     if matches!(state.kind(2), Kind::Nil | Kind::None) || state.number(2).is_some_and(f64::is_nan) {
         return Err(Error::argument(2, "a field has a name"));
     }
-    if !state.object_table::<Reference>(1) {
+    if !push_fields(state, object, value(object)?) {
         return Ok(());
     }
-    state.raw_get_index(-1, FIELDS.into());
     state.push_value(2);
     state.push_value(3);
     state.protect(3, |writer| {
@@ -342,44 +456,89 @@ fn newindex(state: State<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `w:remove()`
-fn remove(state: State<'_>) -> Result<Removed> {
-    let reference: Reference = state.check_object(1)?;
-    if let Some(watcher) = alive(state, reference) {
-        watcher.end();
-    }
-    Ok(Removed(reference.removed))
+/// The value of the object at 1.
+fn value(object: Object<'_, Reference>) -> Result<Reference> {
+    // SAFETY: it is copied at once.
+    let value = unsafe { object.borrow() }.copied();
+    value.ok_or_else(|| lua::closed::<Reference>(1))
 }
 
-/// The watcher that the userdata at 1 refers to, while it waits for something.
-fn alive(state: State<'_>, reference: Reference) -> Option<Watcher> {
-    let top = state.top();
-    let handle = if state.object_table::<Reference>(1) {
-        state.raw_get_index(-1, HANDLE.into());
-        state.object::<Handle>(-1).flatten()
-    } else {
-        None
-    };
-    state.set_top(top);
-    handle?.watcher(reference.id)
+/// Push the table that the watcher at 1 was made of.
+fn push_fields(state: State<'_>, object: Object<'_, Reference>, reference: Reference) -> bool {
+    if !object.push_table(state, 1) {
+        return false;
+    }
+    if reference.has_ended {
+        return true;
+    }
+    let table = state.top();
+    // Where memory was too short to end it, its slot may be another's.
+    watchers::push_object(state, table, reference.place);
+    state.raw_equal(1, -1) && watchers::push_fields(state, table, reference.place) == Kind::Table
+}
+
+/// `w:remove()`
+fn remove(state: State<'_>) -> Result<Removed> {
+    let object = state.find_object(1)?;
+    let reference = value(object)?;
+    let mut table_of_handle = None;
+    if let Some(handle) = push_handle(state, object, reference)
+        && let Some(_source) = handle.watchers().end(reference.place)
+    {
+        table_of_handle = Some(state.top() - 1);
+        handle.let_go();
+    }
+    Ok(Removed {
+        reference,
+        table_of_handle,
+    })
+}
+
+/// The handle of the watcher at 1, until that ends: pushed above its table.
+fn push_handle(
+    state: State<'_>,
+    object: Object<'_, Reference>,
+    reference: Reference,
+) -> Option<Handle> {
+    if reference.has_ended || !object.push_table(state, 1) || state.kind(-1) != Kind::Table {
+        return None;
+    }
+    watchers::push_handle(state, state.top());
+    state.object(-1)?
 }
 
 /// True, or nothing.
-struct Removed(bool);
+struct Removed {
+    reference: Reference,
+    /// Where the table is that has what is the watcher's still.
+    table_of_handle: Option<c_int>,
+}
 
 impl Push for Removed {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        if self.0 { true.push(writer) } else { 0 }
+        if let Some(table) = self.table_of_handle {
+            let set = |table, index| writer.raw_set_index(table, index);
+            let state = writer.state();
+            let fields = watchers::take_fields(state, table, self.reference.place, set);
+            // SAFETY: a watcher is at 1, as `remove` checked.
+            if let Some(object) = unsafe { state.known_object(1) } {
+                self.reference.has_ended(state, object, 1, fields);
+            }
+        }
+        match self.reference.traits.removed {
+            true => true.push(writer),
+            false => 0,
+        }
     }
 }
 
 fn tostring(state: State<'_>) -> Result<Text> {
-    let reference: Reference = state.check_object(1)?;
-    let ended = match alive(state, reference) {
-        Some(_) => "",
-        None => " (removed)",
-    };
-    Ok(Text(format!("flux {}{ended}", reference.kind)))
+    let object = state.find_object(1)?;
+    let reference = value(object)?;
+    let handle = push_handle(state, object, reference);
+    let is_alive = handle.is_some_and(|handle| handle.watchers().is_alive(reference.place));
+    let ended = if is_alive { "" } else { " (removed)" };
+    Ok(Text(format!("flux {}{ended}", reference.traits.kind)))
 }
 
 lua_functions! {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
 
 pub type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 /// Matchtags, of requests that this process sent.
@@ -11,7 +12,7 @@ pub type TagMap<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
 pub type TagSet = HashSet<u32, BuildHasherDefault<IdHasher>>;
 
 /// The topics of a script's handlers.
-pub type TopicMap<T> = HashMap<Box<[u8]>, T, BuildHasherDefault<IdHasher>>;
+pub type TopicMap<T> = HashMap<Rc<[u8]>, T, BuildHasherDefault<IdHasher>>;
 
 /// Ids by what they wait for (a time, a descriptor), then older first. What
 /// they stand for is in an [`IdMap`].

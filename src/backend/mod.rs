@@ -14,6 +14,7 @@ pub mod libflux;
 pub mod object;
 pub mod reactor;
 mod scan;
+pub mod slab;
 mod system;
 pub mod treeobj;
 

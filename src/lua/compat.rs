@@ -118,6 +118,10 @@ mod versioned {
         unsafe { imports::lua_pcall(state, args, results, msgh) }
     }
 
+    pub unsafe fn call(state: *mut lua_State, args: c_int, results: c_int) {
+        unsafe { imports::lua_call(state, args, results) }
+    }
+
     pub unsafe fn newuserdata(state: *mut lua_State, size: usize) -> *mut c_void {
         unsafe { imports::lua_newuserdata(state, size) }
     }
@@ -249,6 +253,10 @@ mod versioned {
     #[inline]
     pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
         unsafe { imports::lua_pcallk(state, args, results, msgh, 0, None) }
+    }
+
+    pub unsafe fn call(state: *mut lua_State, args: c_int, results: c_int) {
+        unsafe { imports::lua_callk(state, args, results, 0, None) }
     }
 
     /// With one user value, nil until set.

@@ -6,7 +6,7 @@ use std::os::raw::c_int;
 use std::rc::Rc;
 
 use super::traceback::traceback;
-use super::{Class, ClassInfo, Error, Key, Raised, Result, State, Writer, compat, lua_State, sys};
+use super::{Class, ClassInfo, Error, Key, Raised, Result, State, Writer, lua_State, sys};
 
 /// One for each Lua state, shared by what calls back into it.
 #[derive(Clone)]
@@ -52,6 +52,9 @@ pub fn open(writer: &Writer<'_>) {
     writer.state().pop(1);
 }
 
+/// Where a thread that calls run on has what their errors go through.
+const TRACEBACK: c_int = 1;
+
 impl Gate {
     pub fn of(state: State<'_>) -> Result<Gate> {
         state.registry(&GATE);
@@ -92,34 +95,21 @@ impl Gate {
         };
         // SAFETY: the thread is held by the base's stack until `leave`.
         let state = unsafe { State::new(thread) };
-        let mut args = None;
-        let prepared = state.protect(0, |writer| {
-            writer.function(Some(traceback));
-            args = prepare(writer);
-            match args {
-                // The handler, then what `prepare` left on top.
-                Some(args) => {
-                    let function = writer.state().top() - args;
-                    // SAFETY: the stack holds a handler at 1 and all of those.
-                    unsafe {
-                        sys::lua_pushvalue(writer.raw(), 1);
-                        compat::insert(writer.raw(), function);
-                    }
-                    args + 2
-                }
-                None => 0,
+        let mut is_called = true;
+        let called = state.protect_handled(TRACEBACK, |writer| match prepare(writer) {
+            Some(args) => {
+                writer.call(args);
+                1
+            }
+            None => {
+                is_called = false;
+                0
             }
         });
-        match (prepared, args) {
-            (Err(_), _) => ended(state, Err(Raised)),
-            (Ok(_), None) => {}
-            (Ok(_), Some(args)) => {
-                // SAFETY: a handler, a function and its arguments are on the stack.
-                let status = unsafe { compat::pcall(thread, args, 1, 1) };
-                ended(state, if status == 0 { Ok(()) } else { Err(Raised) });
-            }
+        if is_called {
+            ended(state, called);
         }
-        state.set_top(0);
+        state.set_top(TRACEBACK);
         self.0.depth.set(self.0.depth.get() - 1);
     }
 
@@ -141,7 +131,7 @@ impl Gate {
                     writer.bytes(lack.text().as_bytes());
                     writer.raise();
                 }
-                writer.thread();
+                writer.thread_with(Some(traceback));
                 1
             })
             .map_err(|_| Raised)?;

@@ -67,6 +67,7 @@ macro_rules! imports {
 
 imports! {
     #[cfg(any(feature = "lua51", feature = "luajit"))] {
+        fn lua_call(state: *mut lua_State, args: c_int, results: c_int);
         fn lua_cpcall(state: *mut lua_State, function: sys::lua_CFunction, argument: *mut c_void) -> c_int;
         fn lua_getfenv(state: *mut lua_State, index: c_int);
         fn lua_objlen(state: *mut lua_State, index: c_int) -> usize;
@@ -85,6 +86,7 @@ imports! {
         fn lua_tonumberx(state: *mut lua_State, index: c_int, is_number: *mut c_int) -> f64;
     }
     #[cfg(feature = "lua52")] {
+        fn lua_callk(state: *mut lua_State, args: c_int, results: c_int, context: c_int, next: sys::lua_CFunction);
         fn lua_getglobal(state: *mut lua_State, name: *const libc::c_char);
         fn lua_getuservalue(state: *mut lua_State, index: c_int);
         fn lua_pcallk(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int, context: c_int, next: sys::lua_CFunction) -> c_int;
@@ -99,6 +101,7 @@ imports! {
         fn lua_getuservalue(state: *mut lua_State, index: c_int) -> c_int;
     }
     #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))] {
+        fn lua_callk(state: *mut lua_State, args: c_int, results: c_int, context: sys::lua_KContext, next: sys::lua_KFunction);
         fn lua_getglobal(state: *mut lua_State, name: *const libc::c_char) -> c_int;
         fn lua_isinteger(state: *mut lua_State, index: c_int) -> c_int;
         fn lua_pcallk(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int, context: sys::lua_KContext, next: sys::lua_KFunction) -> c_int;

@@ -275,6 +275,20 @@ impl<'a> State<'a> {
         }
     }
 
+    /// Put the value on top, which goes, in the place of `table[n]`, without
+    /// metamethods. What is there already is changed without an allocation, so
+    /// this does not raise; where nothing is there it stays so.
+    #[inline]
+    pub fn raw_replace_index(self, table: c_int, n: c_int) {
+        let is_there = self.raw_get_index(table, n.into()) != Kind::Nil;
+        self.pop(1);
+        if !is_there {
+            return self.pop(1);
+        }
+        // SAFETY: the value is a table, and the key is in it.
+        unsafe { compat::rawseti(self.raw, table, n) }
+    }
+
     /// Push what the module keeps in the registry under `key`.
     #[inline]
     pub fn registry(self, key: &'static Key) -> Kind {
@@ -320,7 +334,7 @@ impl<'a> State<'a> {
     /// Run `body`, which may raise, under a protected call, in a stack frame
     /// of its own that starts with the topmost `args` values. What it leaves
     /// as results takes their place; so does what it raises, or a lack of
-    /// memory before it began, and [`Cause::RaiseTop`] is returned.
+    /// memory before it began, and [`super::Cause::RaiseTop`] is returned.
     ///
     /// `body` borrows what it needs: a jump out of it runs no destructor of
     /// its own, so neither it nor what it calls may own anything that has one.
@@ -332,25 +346,51 @@ impl<'a> State<'a> {
             assert!(!std::mem::needs_drop::<F>(), "the body must borrow");
         }
         let base = self.top() - args;
+        self.run(args, compat::MULTRET, 0, &mut body)?;
+        Ok(self.top() - base)
+    }
+
+    /// The same, with one result; the function at `handler` is called with
+    /// what is raised.
+    pub fn protect_handled<F>(self, handler: c_int, mut body: F) -> std::result::Result<(), Raised>
+    where
+        F: FnMut(&Writer<'_>) -> c_int,
+    {
+        const {
+            assert!(!std::mem::needs_drop::<F>(), "the body must borrow");
+        }
+        self.run(0, 1, handler, &mut body)
+    }
+
+    fn run(
+        self,
+        args: c_int,
+        results: c_int,
+        handler: c_int,
+        job: &mut dyn FnMut(&Writer<'_>) -> c_int,
+    ) -> std::result::Result<(), Raised> {
         if !self.push_protected() {
             // SAFETY: the error goes below the arguments, which go.
             unsafe { compat::insert(self.raw, -(args + 1)) };
             self.pop(args);
-            return Err(Raised.into());
+            return Err(Raised);
         }
         if args > 0 {
             // SAFETY: there is a free slot, and the function goes below its arguments.
             unsafe { compat::insert(self.raw, -(args + 1)) };
         }
-        let job: &mut dyn FnMut(&Writer<'_>) -> c_int = &mut body;
         // SAFETY: only the lifetime is erased: the pointer is taken out again
-        // before the call below returns, while `body` is alive.
+        // before the call below returns, while the job is alive.
         let job: Job = unsafe { std::mem::transmute(NonNull::from(job)) };
         let outer = JOB.replace(Some(job));
-        let called = self.call(args, compat::MULTRET);
+        // SAFETY: the function and its arguments are on the stack; pcall itself
+        // does not raise.
+        let status = unsafe { compat::pcall(self.raw, args, results, handler) };
         JOB.set(outer);
-        called?;
-        Ok(self.top() - base)
+        match status {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
     }
 
     /// Push the C function that runs a job.

@@ -116,13 +116,23 @@ impl<'a, T: Class> Object<'a, T> {
     /// Have it keep the table on top, which goes, its userdata being at the
     /// absolute `index`. Does not raise.
     #[inline]
-    pub fn keep_table(self, writer: &Writer<'_>, index: c_int) {
+    pub fn keep_table(self, state: State<'_>, index: c_int) {
         // SAFETY: a userdata is at `index` and a table on top; the block is of
         // this class, and the stack holds it.
         unsafe {
-            compat::setuservalue(writer.raw(), index);
+            compat::setuservalue(state.raw(), index);
             (*self.block).has_table = true;
         }
+    }
+
+    /// Give it another value, while the one it has is not borrowed.
+    pub fn set(self, value: T)
+    where
+        T: Copy,
+    {
+        // SAFETY: a block of this class, which the stack holds; what was there
+        // has no destructor.
+        unsafe { (*self.block).value = Some(value) };
     }
 }
 
@@ -253,6 +263,17 @@ impl<'a> State<'a> {
         object.is_some_and(|object| object.push_table(self, index))
     }
 
+    /// The object at `index`, not checked again.
+    ///
+    /// # Safety
+    /// It is one of `T`'s, if it is a userdata.
+    pub unsafe fn known_object<T: Class>(self, index: c_int) -> Option<Object<'a, T>> {
+        Some(Object {
+            block: self.userdata(index)?.as_ptr().cast(),
+            call: PhantomData,
+        })
+    }
+
     /// Take the object out of its userdata, for its finalizer.
     fn collect_object<T: Class>(self, index: c_int) -> Option<T> {
         let block = self.find::<T>(index)?.block;
@@ -286,12 +307,27 @@ impl Writer<'_> {
 
     /// Push a userdata with a value that is made once there is room for it.
     pub fn new_object_with<T: Class>(&self, make: impl FnOnce() -> Option<T>) -> NewObject<T> {
+        self.new_object_of(compat::REGISTRYINDEX, make)
+    }
+
+    /// The same, where an upvalue of the running function has the class's
+    /// metatable, which saves looking for it.
+    pub fn new_object_of<T: Class>(
+        &self,
+        upvalue: c_int,
+        make: impl FnOnce() -> Option<T>,
+    ) -> NewObject<T> {
         const {
             // Lua aligns blocks for pointers and numbers.
             assert!(align_of::<T>() <= align_of::<*const c_void>());
         }
         let block: *mut Block<T> = self.userdata(size_of::<Block<T>>()).cast();
-        self.state().registry(&T::info().key);
+        let state = self.state();
+        // The debug library can put anything in the upvalue's place.
+        match upvalue != compat::REGISTRYINDEX && state.kind(upvalue) == Kind::Table {
+            true => state.push_value(upvalue),
+            false => _ = state.registry(&T::info().key),
+        }
         let seal = Seal {
             word: T::info().word(),
             metatable: self.state().identity(-1),
@@ -330,7 +366,7 @@ impl Writer<'_> {
     pub fn set_object_table<T: Class>(&self, index: c_int) -> bool {
         let object = self.state().find::<T>(index);
         match object {
-            Some(object) => object.keep_table(self, index),
+            Some(object) => object.keep_table(self.state(), index),
             None => self.state().pop(1),
         }
         object.is_some()

@@ -126,6 +126,14 @@ impl<'a> Writer<'a> {
         unsafe { sys::lua_newthread(self.raw) }
     }
 
+    /// The same of one whose stack holds the function.
+    pub fn thread_with(&self, function: lua_CFunction) {
+        let thread = self.thread();
+        // Not made there: with no memory for it, Lua 5.1 would end the process.
+        self.function(function);
+        unsafe { sys::lua_xmove(self.raw, thread, 1) }
+    }
+
     /// `table[name] = value`, the value on top, which goes.
     pub fn set_field(&self, table: c_int, name: &CStr) {
         unsafe { sys::lua_setfield(self.raw, table, name.as_ptr()) }
@@ -162,6 +170,12 @@ impl<'a> Writer<'a> {
 
     pub fn global(&self, name: &CStr) {
         unsafe { compat::pushglobal(self.raw, name.as_ptr()) }
+    }
+
+    /// Call the function below the topmost `args` values, unprotected: its one
+    /// result takes their place.
+    pub fn call(&self, args: c_int) {
+        unsafe { compat::call(self.raw, args, 1) }
     }
 
     /// Raise the value on top.

@@ -204,6 +204,41 @@ test("a timer that is removed has its fields still", function()
   equal(timer.note, "changed")
 end)
 
+test("timers that are removed leave the others' order and fields as they were", function()
+  local f = support.open()
+  local seen, kept, removed = {}, {}, {}
+  local function expired(_, timer)
+    seen[#seen + 1] = timer.n
+  end
+  for n = 1, 500 do
+    local timer = f:timer { timeout = (500 - n) % 7 / 100, handler = expired, n = n }
+    local list = n % 100 == 0 and kept or removed
+    list[#list + 1] = timer
+  end
+  for _, timer in ipairs(removed) do
+    timer:remove()
+  end
+  -- These take the places of the removed ones.
+  for n = 501, 600 do
+    kept[#kept + 1] = f:timer { timeout = 60, handler = expired, n = n }
+    if n > 501 then
+      kept[#kept]:remove()
+    end
+  end
+  for n, timer in ipairs(removed) do
+    equal(timer.n, n + math.floor((n - 1) / 99))
+    spec.matches(tostring(timer), "removed")
+  end
+  for n, timer in ipairs(kept) do
+    equal(timer.n, n <= 5 and n * 100 or n + 495)
+  end
+  equal(f:reactor(), 0)
+  equal(#seen, 6)
+  equal(seen[6], 501)
+  table.sort(seen)
+  spec.same(seen, { 100, 200, 300, 400, 500, 501 })
+end)
+
 test("a timer may make the next one in its handler", function()
   local f = support.open()
   local count = 0

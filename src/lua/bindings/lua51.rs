@@ -132,6 +132,11 @@ unsafe extern "C-unwind" {
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
+    pub fn lua_call(
+        L: *mut lua_State,
+        nargs: ::std::os::raw::c_int,
+        nresults: ::std::os::raw::c_int,
+    );
     pub fn lua_pcall(
         L: *mut lua_State,
         nargs: ::std::os::raw::c_int,

@@ -153,6 +153,13 @@ unsafe extern "C-unwind" {
         objindex: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_setuservalue(L: *mut lua_State, idx: ::std::os::raw::c_int);
+    pub fn lua_callk(
+        L: *mut lua_State,
+        nargs: ::std::os::raw::c_int,
+        nresults: ::std::os::raw::c_int,
+        ctx: ::std::os::raw::c_int,
+        k: lua_CFunction,
+    );
     pub fn lua_pcallk(
         L: *mut lua_State,
         nargs: ::std::os::raw::c_int,

@@ -174,6 +174,13 @@ unsafe extern "C-unwind" {
         idx: ::std::os::raw::c_int,
         n: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
+    pub fn lua_callk(
+        L: *mut lua_State,
+        nargs: ::std::os::raw::c_int,
+        nresults: ::std::os::raw::c_int,
+        ctx: lua_KContext,
+        k: lua_KFunction,
+    );
     pub fn lua_pcallk(
         L: *mut lua_State,
         nargs: ::std::os::raw::c_int,

@@ -1,112 +1,120 @@
 //! Message handlers, and which of them a message is for. Those of one plain
 //! topic are found by it, those with a pattern by what that begins with.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::rc::Rc;
 
-use super::super::super::ids::{IdMap, Order, TopicMap, by_age};
+use super::super::super::ids::TopicMap;
 use super::super::super::reactor::{Callback, ROLE_OWNER};
+use super::super::super::slab::{Place, Slab};
 use super::super::super::{Error, Result, msgtype};
 use super::super::message::Message;
 use super::glob;
 
 #[derive(Default)]
 pub(super) struct Handlers {
-    handlers: IdMap<Handler>,
+    handlers: Slab<Handler>,
     /// Of requests alone, for one topic: they come before all others.
     methods: Topics,
     /// Of other types, for one topic.
     plain: Topics,
-    /// Those with a pattern, or for any topic.
-    patterns: Patterns,
-}
-
-/// The handlers of each topic, older first.
-type Topics = TopicMap<Order>;
-
-/// Handlers by the text that their patterns begin with: a topic is held only
-/// against patterns that begin as it does.
-#[derive(Default)]
-struct Patterns {
-    starts: Topics,
-    /// How many starts have that many bytes.
+    /// Those with a pattern, or for any topic, by the text that it begins with:
+    /// a topic is held only against patterns that begin as it does.
+    patterns: Topics,
+    /// How many of those texts have that many bytes.
     lengths: BTreeMap<usize, usize>,
 }
 
-impl Patterns {
-    fn add(&mut self, id: u64, pattern: &[u8]) {
-        let start = glob::start(pattern);
-        let same_start = self.starts.entry(start.into()).or_default();
-        if same_start.is_empty() {
-            *self.lengths.entry(start.len()).or_default() += 1;
-        }
-        same_start.insert(by_age(id));
-    }
+/// The newest handler of each topic, or start of a pattern.
+type Topics = TopicMap<Place>;
 
-    fn remove(&mut self, id: u64, pattern: &[u8]) {
-        let start = glob::start(pattern);
-        let Some(same_start) = self.starts.get_mut(start) else {
-            return;
-        };
-        same_start.remove(&by_age(id));
-        if !same_start.is_empty() {
-            return;
-        }
-        self.starts.remove(start);
-        if let Some(count) = self.lengths.get_mut(&start.len()) {
-            *count -= 1;
-            if *count == 0 {
-                self.lengths.remove(&start.len());
-            }
-        }
-    }
-
-    /// Those that may be for the topic, older first, by starts.
-    fn candidates(&self, topic: &[u8]) -> impl Iterator<Item = &Order> {
-        let lengths = self.lengths.range(..=topic.len());
-        lengths.filter_map(|(&length, _)| self.starts.get(&topic[..length]))
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Method,
+    Plain,
+    Pattern,
 }
 
 pub(super) struct Handler {
     typemask: i32,
     /// Empty for any.
-    topic: Box<[u8]>,
+    topic: Rc<[u8]>,
+    found: Found,
     rolemask: u32,
     callback: Callback,
+    /// Of those that are found under the same text.
+    older: Option<Place>,
+    newer: Option<Place>,
 }
 
 impl Handlers {
-    pub fn add(&mut self, id: u64, handler: Handler) {
-        if handler.is_for_many_topics() {
-            self.patterns.add(id, &handler.topic);
-        } else {
-            let topics = self.topics(&handler);
-            let same_topic = topics.entry(handler.topic.clone()).or_default();
-            same_topic.insert(by_age(id));
+    pub fn add(&mut self, id: u64, handler: Handler) -> Place {
+        let (found, key) = (handler.found, handler.key());
+        let len = key.len();
+        let place = self.handlers.insert(id, handler);
+        match self.topics(found).entry(key) {
+            Entry::Occupied(mut newest) => {
+                let older = newest.insert(place);
+                self.link(Some(older), Some(place));
+            }
+            Entry::Vacant(none) => {
+                none.insert(place);
+                if found == Found::Pattern {
+                    *self.lengths.entry(len).or_default() += 1;
+                }
+            }
         }
-        self.handlers.insert(id, handler);
+        place
     }
 
-    pub fn remove(&mut self, id: u64) -> Option<Handler> {
-        let handler = self.handlers.remove(&id)?;
-        if handler.is_for_many_topics() {
-            self.patterns.remove(id, &handler.topic);
+    pub fn remove(&mut self, place: Place) -> Option<Handler> {
+        let handler = self.handlers.remove(place)?;
+        self.link(handler.older, handler.newer);
+        if handler.newer.is_some() {
             return Some(handler);
         }
-        let topics = self.topics(&handler);
-        if let Some(same_topic) = topics.get_mut(&handler.topic) {
-            same_topic.remove(&by_age(id));
-            if same_topic.is_empty() {
-                topics.remove(&handler.topic);
+        let key = handler.key();
+        let topics = self.topics(handler.found);
+        match handler.older {
+            Some(older) => {
+                topics.insert(key, older);
+            }
+            None => {
+                topics.remove(&key);
+                if handler.found == Found::Pattern {
+                    self.forget_length(key.len());
+                }
             }
         }
         Some(handler)
     }
 
-    fn topics(&mut self, handler: &Handler) -> &mut Topics {
-        match handler.typemask {
-            msgtype::REQUEST => &mut self.methods,
-            _ => &mut self.plain,
+    fn forget_length(&mut self, len: usize) {
+        if let Some(count) = self.lengths.get_mut(&len) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&len);
+            }
+        }
+    }
+
+    /// Those two follow one another now.
+    fn link(&mut self, older: Option<Place>, newer: Option<Place>) {
+        if let Some(handler) = older.and_then(|older| self.handlers.get_mut(older)) {
+            handler.newer = newer;
+        }
+        if let Some(handler) = newer.and_then(|newer| self.handlers.get_mut(newer)) {
+            handler.older = older;
+        }
+    }
+
+    fn topics(&mut self, found: Found) -> &mut Topics {
+        match found {
+            Found::Method => &mut self.methods,
+            Found::Plain => &mut self.plain,
+            Found::Pattern => &mut self.patterns,
         }
     }
 
@@ -115,55 +123,62 @@ impl Handlers {
     }
 
     /// Whom a message that is no event is for: the newest whose it is.
-    pub fn newest(&self, message: &Message) -> Option<u64> {
-        if message.msgtype == msgtype::REQUEST {
-            let method = self.methods.get(&message.topic[..]);
-            if let Some(&(_, newest)) = method.and_then(Order::last) {
-                return Some(newest);
-            }
+    pub fn newest(&self, message: &Message) -> Option<Place> {
+        if message.msgtype == msgtype::REQUEST
+            && let Some(&newest) = self.methods.get(&message.topic[..])
+        {
+            return Some(newest);
         }
         self.plain(message).next().max(self.newest_pattern(message))
     }
 
     /// Whom an event is for, newest first.
-    pub fn all(&self, event: &Message) -> Vec<u64> {
-        let mut all: Vec<u64> = self.plain(event).chain(self.patterns(event)).collect();
-        all.sort_unstable();
-        all.reverse();
-        all
+    pub fn all(&self, event: &Message) -> Vec<Place> {
+        let patterns = self
+            .starts(event)
+            .flat_map(|newest| self.matching(newest, event));
+        // Of the same type as the timers' order: one sort of code for both.
+        let mut all = BinaryHeap::new();
+        for place in self.plain(event).chain(patterns) {
+            all.push(Reverse((!place.id, place)));
+        }
+        let next = || all.pop().map(|Reverse((_, place))| place);
+        std::iter::from_fn(next).collect()
     }
 
-    fn plain(&self, message: &Message) -> impl Iterator<Item = u64> {
-        let same_topic = self.plain.get(&message.topic[..]).into_iter().flatten();
-        self.matching(same_topic.rev(), message)
+    fn plain(&self, message: &Message) -> impl Iterator<Item = Place> {
+        let newest = self.plain.get(&message.topic[..]);
+        newest
+            .into_iter()
+            .flat_map(|&newest| self.matching(newest, message))
     }
 
-    fn patterns(&self, message: &Message) -> impl Iterator<Item = u64> {
-        let candidates = self.patterns.candidates(&message.topic).flatten();
-        self.matching(candidates, message)
+    fn newest_pattern(&self, message: &Message) -> Option<Place> {
+        let starts = self.starts(message);
+        starts
+            .filter_map(|newest| self.matching(newest, message).next())
+            .max()
     }
 
-    fn newest_pattern(&self, message: &Message) -> Option<u64> {
-        let candidates = self.patterns.candidates(&message.topic);
-        let newest = candidates.filter_map(|ids| self.matching(ids.iter().rev(), message).next());
-        newest.max()
+    /// The newest of each pattern that begins as the topic does.
+    fn starts(&self, message: &Message) -> impl Iterator<Item = Place> {
+        let lengths = self.lengths.range(..=message.topic.len());
+        lengths.filter_map(|(&len, _)| self.patterns.get(&message.topic[..len]).copied())
     }
 
-    fn matching<'a>(
-        &self,
-        ids: impl Iterator<Item = &'a (u64, u64)>,
-        message: &Message,
-    ) -> impl Iterator<Item = u64> {
-        ids.map(|&(_, id)| id).filter(|id| {
-            let handler = self.handlers.get(id);
+    /// Those that the message is for, of `newest` and what is found with it.
+    fn matching(&self, newest: Place, message: &Message) -> impl Iterator<Item = Place> {
+        let older = |place: &Place| self.handlers.get(*place)?.older;
+        std::iter::successors(Some(newest), older).filter(|place| {
+            let handler = self.handlers.get(*place);
             handler.is_some_and(|handler| handler.matches(message))
         })
     }
 
     /// The callback to give the message to, or why its sender may not have it.
     /// `None` where the handler is gone.
-    pub fn call(&self, id: u64, message: &Message) -> Option<Result<Callback>> {
-        let handler = self.handlers.get(&id)?;
+    pub fn call(&self, place: Place, message: &Message) -> Option<Result<Callback>> {
+        let handler = self.handlers.get(place)?;
         if message.rolemask & handler.rolemask != 0 {
             return Some(Ok(handler.callback.clone()));
         }
@@ -177,17 +192,29 @@ impl Handlers {
 
 impl Handler {
     pub fn new(typemask: i32, topic: &[u8], rolemask: u32, callback: Callback) -> Handler {
+        let found = match typemask {
+            _ if topic.is_empty() || glob::is_glob(topic) => Found::Pattern,
+            msgtype::REQUEST => Found::Method,
+            _ => Found::Plain,
+        };
         Handler {
             typemask,
             topic: topic.into(),
+            found,
             // The owner is never shut out.
             rolemask: rolemask | ROLE_OWNER,
             callback,
+            older: None,
+            newer: None,
         }
     }
 
-    fn is_for_many_topics(&self) -> bool {
-        self.topic.is_empty() || glob::is_glob(&self.topic)
+    /// What it is found under.
+    fn key(&self) -> Rc<[u8]> {
+        match self.found {
+            Found::Pattern => glob::start(&self.topic).into(),
+            Found::Method | Found::Plain => Rc::clone(&self.topic),
+        }
     }
 
     fn matches(&self, message: &Message) -> bool {
@@ -195,9 +222,9 @@ impl Handler {
         if self.typemask != 0 && self.typemask & message.msgtype == 0 {
             return false;
         }
-        match self.is_for_many_topics() {
-            true => self.topic.is_empty() || glob::matches(&self.topic, &message.topic),
-            false => *self.topic == *message.topic,
+        match self.found {
+            Found::Pattern => self.topic.is_empty() || glob::matches(&self.topic, &message.topic),
+            Found::Method | Found::Plain => *self.topic == *message.topic,
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::reactor::{Callback, Continuation, Event, RunMode, Source, Watcher};
+use super::super::slab::Place;
 use super::super::system::{self, poll_entry};
 use super::super::{self as backend, Error, Result, msgtype};
 use super::future::Response;
@@ -62,22 +63,22 @@ enum Pending {
     Continuation,
     /// The queue may have a message.
     Message,
-    Timer(u64),
+    Timer(Place),
     Descriptor(u64, i32),
 }
 
-/// A watcher's place among the sources.
-enum Place {
-    Timer(u64),
+/// A watcher's part among the sources.
+enum Part {
+    Timer(Place),
     Descriptor(RawFd, u64),
     Signal(i32, u64),
-    Handler(u64),
+    Handler(Place),
     Future(u64),
 }
 
 struct Watch {
     reactor: Weak<Reactor>,
-    place: Place,
+    part: Part,
 }
 
 impl Reactor {
@@ -137,9 +138,9 @@ impl Reactor {
         // An error drops the callback, and what it owns may be a watcher: not
         // while the sources are borrowed.
         let kept = Rc::clone(&callback);
-        let place = self.sources.borrow_mut().add(source, callback)?;
+        let part = self.sources.borrow_mut().add(source, callback)?;
         drop(kept);
-        Ok(self.watcher(place))
+        Ok(self.watcher(part))
     }
 
     /// Call `continuation` each time the future is fulfilled, the first time
@@ -152,12 +153,12 @@ impl Reactor {
         let mut sources = self.sources.borrow_mut();
         let id = sources.new_id();
         sources.futures.add(id, future, continuation);
-        self.watcher(Place::Future(id))
+        self.watcher(Part::Future(id))
     }
 
-    fn watcher(self: &Rc<Self>, place: Place) -> Box<dyn Watcher> {
+    fn watcher(self: &Rc<Self>, part: Part) -> Box<dyn Watcher> {
         let reactor = Rc::downgrade(self);
-        Box::new(Watch { reactor, place })
+        Box::new(Watch { reactor, part })
     }
 
     /// Drop a watcher's part. What its callback owns may be another watcher, so
@@ -201,7 +202,7 @@ impl Reactor {
     /// in, or the next timer.
     fn poll(&self, mode: RunMode, polled: &mut Vec<libc::pollfd>) -> Result<()> {
         let (may_wait, listens, next_timer) = {
-            let sources = self.sources.borrow();
+            let mut sources = self.sources.borrow_mut();
             let ready = sources.futures.has_ready() || sources.active() == 0;
             let may_wait = mode != RunMode::NoWait && !ready;
             (may_wait, sources.take_messages(), sources.timers.next())
@@ -242,7 +243,7 @@ impl Reactor {
     fn handle(&self, pending: Pending) -> bool {
         let call = match pending {
             Pending::Signal(id) => self.sources.borrow().signals.call(id),
-            Pending::Timer(id) => self.sources.borrow_mut().timers.call(id),
+            Pending::Timer(place) => self.sources.borrow_mut().timers.call(place),
             Pending::Descriptor(id, events) => self.sources.borrow().descriptors.call(id, events),
             Pending::Message => return self.handle_message(),
             Pending::Continuation => return self.handle_future(),
@@ -272,14 +273,14 @@ impl Reactor {
         }
         if message.msgtype == msgtype::EVENT {
             let handlers = self.sources.borrow().handlers.all(&message);
-            for id in handlers {
-                self.call_handler(id, &message);
+            for place in handlers {
+                self.call_handler(place, &message);
             }
             return true;
         }
         let handler = self.sources.borrow().handlers.newest(&message);
         match handler {
-            Some(id) => self.call_handler(id, &message),
+            Some(place) => self.call_handler(place, &message),
             None if message.msgtype == msgtype::REQUEST => {
                 message.respond_error(&unknown_method(&message));
             }
@@ -288,8 +289,8 @@ impl Reactor {
         true
     }
 
-    fn call_handler(&self, id: u64, message: &Arc<Message>) {
-        let found = self.sources.borrow().handlers.call(id, message);
+    fn call_handler(&self, place: Place, message: &Arc<Message>) {
+        let found = self.sources.borrow().handlers.call(place, message);
         match found {
             Some(Ok(callback)) => {
                 let message = Arc::clone(message);
@@ -328,25 +329,23 @@ impl Reactor {
 }
 
 impl Sources {
-    fn add(&mut self, source: Source<'_>, callback: Callback) -> Result<Place> {
+    fn add(&mut self, source: Source<'_>, callback: Callback) -> Result<Part> {
         let id = self.new_id();
         Ok(match source {
             Source::Timer { after, repeat } => {
-                self.timers.add(id, after, repeat, callback)?;
-                Place::Timer(id)
+                Part::Timer(self.timers.add(id, after, repeat, callback)?)
             }
             Source::Stat { path, interval } => {
                 let stat = Stat::new(carried(path)?)?;
-                self.timers.add_stat(id, interval, stat, callback)?;
-                Place::Timer(id)
+                Part::Timer(self.timers.add_stat(id, interval, stat, callback)?)
             }
             Source::Fd { fd, events } => {
                 self.descriptors.add(id, fd, events, callback)?;
-                Place::Descriptor(fd, id)
+                Part::Descriptor(fd, id)
             }
             Source::Signal(signum) => {
                 self.signals.add(id, signum, callback)?;
-                Place::Signal(signum, id)
+                Part::Signal(signum, id)
             }
             Source::Message {
                 typemask,
@@ -355,8 +354,7 @@ impl Sources {
             } => {
                 let topic = topic_glob.map_or(Ok(&b""[..]), carried)?;
                 let handler = Handler::new(typemask, topic, rolemask, callback);
-                self.handlers.add(id, handler);
-                Place::Handler(id)
+                Part::Handler(self.handlers.add(id, handler))
             }
         })
     }
@@ -388,25 +386,14 @@ impl Drop for Watch {
         let Some(reactor) = self.reactor.upgrade() else {
             return;
         };
-        match self.place {
-            Place::Timer(id) => reactor.remove(|sources| sources.timers.remove(id)),
-            Place::Descriptor(fd, id) => reactor.remove(|s| s.descriptors.remove(fd, id)),
-            Place::Signal(signum, id) => reactor.remove(|s| s.signals.remove(signum, id)),
-            Place::Handler(id) => reactor.remove(|sources| sources.handlers.remove(id)),
-            Place::Future(id) => reactor.remove(|sources| sources.futures.remove(id)),
+        match self.part {
+            Part::Timer(place) => reactor.remove(|sources| sources.timers.remove(place)),
+            Part::Descriptor(fd, id) => reactor.remove(|s| s.descriptors.remove(fd, id)),
+            Part::Signal(signum, id) => reactor.remove(|s| s.signals.remove(signum, id)),
+            Part::Handler(place) => reactor.remove(|sources| sources.handlers.remove(place)),
+            Part::Future(id) => reactor.remove(|sources| sources.futures.remove(id)),
         }
     }
-}
-
-/// A time in seconds. `EINVAL` for what is none; what is beyond any clock is
-/// decades from now.
-fn seconds(value: f64) -> Result<Duration> {
-    const LONG: f64 = 1e9;
-    if !value.is_finite() || value < 0.0 {
-        return Err(Error::with_detail(libc::EINVAL, "not a number of seconds"));
-    }
-    let least = Duration::from_nanos(u64::from(value > 0.0));
-    Ok(Duration::from_secs_f64(value.min(LONG)).max(least))
 }
 
 fn poll_if_any(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<()> {

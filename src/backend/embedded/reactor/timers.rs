@@ -1,48 +1,55 @@
 //! Timers, and what is done at a timer's pace: comparing a path's status.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use super::super::super::Result;
-use super::super::super::ids::{IdMap, Order};
 use super::super::super::reactor::{Callback, Event};
-use super::seconds;
+use super::super::super::slab::{Place, Slab};
+use super::super::super::{Error, Result};
 use super::stat::Stat;
 
-/// How often a path's status is compared, unless said otherwise.
-const STAT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a path's status is compared, unless said otherwise; nanoseconds,
+/// as all times here.
+const STAT_INTERVAL: u64 = 100_000_000;
 /// And how often at most.
-const MIN_STAT_INTERVAL: Duration = Duration::from_millis(10);
+const MIN_STAT_INTERVAL: u64 = 10_000_000;
 
 #[derive(Default)]
 pub(super) struct Timers {
-    watchers: IdMap<Timer>,
-    /// Those that will expire, next first; of the same time, older first.
-    running: Order,
+    watchers: Slab<Timer>,
+    /// When which expires: the next first; of the same time, older first. Those
+    /// that were removed stay until they are next, or too many.
+    order: BinaryHeap<Expiry>,
+    /// How many of them will expire.
+    running: usize,
     clock: Clock,
 }
 
-/// Tells the time as nanoseconds since it was made.
+type Expiry = Reverse<(u64, Place)>;
+
+/// Tells the time since it was made.
 struct Clock(Instant);
 
 pub(super) struct Timer {
-    at: u64,
+    /// None once it has expired for good.
+    at: Option<u64>,
     /// Zero for a timer that expires once.
-    repeat: Duration,
+    repeat: u64,
     stat: Option<Box<Stat>>,
     callback: Callback,
 }
 
 impl Timers {
-    pub fn add(&mut self, id: u64, after: f64, repeat: f64, callback: Callback) -> Result<()> {
-        let after = seconds(after)?;
+    pub fn add(&mut self, id: u64, after: f64, repeat: f64, callback: Callback) -> Result<Place> {
+        let after = nanos(after)?;
         let timer = Timer {
-            at: self.clock.of(Instant::now() + after),
-            repeat: seconds(repeat)?,
+            at: None,
+            repeat: nanos(repeat)?,
             stat: None,
             callback,
         };
-        self.start(id, timer);
-        Ok(())
+        Ok(self.start(id, after, timer))
     }
 
     pub fn add_stat(
@@ -51,76 +58,120 @@ impl Timers {
         interval: f64,
         stat: Stat,
         callback: Callback,
-    ) -> Result<()> {
-        let interval = match seconds(interval)? {
-            Duration::ZERO => STAT_INTERVAL,
+    ) -> Result<Place> {
+        let interval = match nanos(interval)? {
+            0 => STAT_INTERVAL,
             interval => interval.max(MIN_STAT_INTERVAL),
         };
         let timer = Timer {
-            at: self.clock.of(Instant::now() + interval),
+            at: None,
             repeat: interval,
             stat: Some(Box::new(stat)),
             callback,
         };
-        self.start(id, timer);
-        Ok(())
+        Ok(self.start(id, interval, timer))
     }
 
-    fn start(&mut self, id: u64, timer: Timer) {
-        self.running.insert((timer.at, id));
-        self.watchers.insert(id, timer);
+    fn start(&mut self, id: u64, after: u64, mut timer: Timer) -> Place {
+        let at = self.clock.now() + after;
+        timer.at = Some(at);
+        let place = self.watchers.insert(id, timer);
+        self.order.push(Reverse((at, place)));
+        self.running += 1;
+        place
     }
 
-    pub fn remove(&mut self, id: u64) -> Option<Timer> {
-        let timer = self.watchers.remove(&id)?;
-        self.running.remove(&(timer.at, id));
+    pub fn remove(&mut self, place: Place) -> Option<Timer> {
+        let timer = self.watchers.remove(place)?;
+        if timer.at.is_some() {
+            self.running -= 1;
+            self.tidy();
+        }
         Some(timer)
     }
 
+    /// Forget what was removed, once that is most of what there is.
+    fn tidy(&mut self) {
+        if self.running == 0 {
+            self.order.clear();
+        } else if self.order.len() > 64 + 2 * self.running {
+            let watchers = &self.watchers;
+            self.order.retain(|expiry| is_running(watchers, expiry));
+        }
+    }
+
     pub fn active(&self) -> usize {
-        self.running.len()
+        self.running
     }
 
     /// When the next one expires.
-    pub fn next(&self) -> Option<Instant> {
-        self.running.first().map(|&(at, _)| self.clock.instant(at))
+    pub fn next(&mut self) -> Option<Instant> {
+        let &Reverse((at, _)) = self.first()?;
+        Some(self.clock.0 + Duration::from_nanos(at))
+    }
+
+    fn first(&mut self) -> Option<&Expiry> {
+        while !is_running(&self.watchers, self.order.peek()?) {
+            self.order.pop();
+        }
+        self.order.peek()
     }
 
     /// Those that have expired, in order. The ones that repeat start again
     /// where they should have expired, so that they do not drift, but not in
     /// the past, so that what was missed does not pile up.
-    pub fn expire(&mut self) -> Vec<u64> {
-        if self.running.is_empty() {
-            return Vec::new();
-        }
-        let now = self.clock.of(Instant::now());
+    pub fn expire(&mut self) -> Vec<Place> {
         let mut expired = Vec::new();
-        while let Some(&(at, id)) = self.running.first().filter(|(at, _)| *at <= now) {
-            self.running.remove(&(at, id));
-            expired.push(id);
+        if self.running == 0 {
+            return expired;
         }
-        for &id in &expired {
-            let Some(timer) = self.watchers.get_mut(&id) else {
+        let now = self.clock.now();
+        while let Some(&Reverse((at, place))) = self.first()
+            && at <= now
+        {
+            self.order.pop();
+            expired.push(place);
+        }
+        for &place in &expired {
+            let Some(timer) = self.watchers.get_mut(place) else {
                 continue;
             };
-            if !timer.repeat.is_zero() {
-                let repeat = timer.repeat.as_nanos() as u64;
-                timer.at = timer.at.saturating_add(repeat).max(now);
-                self.running.insert((timer.at, id));
+            let next = timer.at.filter(|_| timer.repeat != 0);
+            timer.at = next.map(|at| at.saturating_add(timer.repeat).max(now));
+            match timer.at {
+                Some(at) => self.order.push(Reverse((at, place))),
+                None => self.running -= 1,
             }
         }
         expired
     }
 
     /// What to call now that it has expired, if anything.
-    pub fn call(&mut self, id: u64) -> Option<(Callback, Event)> {
-        let timer = self.watchers.get_mut(&id)?;
+    pub fn call(&mut self, place: Place) -> Option<(Callback, Event)> {
+        let timer = self.watchers.get_mut(place)?;
         let event = match &mut timer.stat {
             None => Event::Timer,
             Some(stat) => stat.compare()?,
         };
         Some((timer.callback.clone(), event))
     }
+}
+
+/// Whether the timer is there still, and expires then.
+fn is_running(watchers: &Slab<Timer>, &Reverse((at, place)): &Expiry) -> bool {
+    let timer = watchers.get(place);
+    timer.is_some_and(|timer| timer.at == Some(at))
+}
+
+/// A time in seconds. `EINVAL` for what is none; what is beyond any clock is
+/// decades from now.
+fn nanos(seconds: f64) -> Result<u64> {
+    const LONG: f64 = 1e9;
+    if !seconds.is_finite() || seconds < 0.0 {
+        return Err(Error::with_detail(libc::EINVAL, "not a number of seconds"));
+    }
+    let nanos = (seconds.min(LONG) * 1e9 + 0.5) as u64;
+    Ok(nanos.max(u64::from(seconds > 0.0)))
 }
 
 impl Default for Clock {
@@ -131,11 +182,8 @@ impl Default for Clock {
 
 impl Clock {
     /// Centuries fit, and no timer is set for more than decades.
-    fn of(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.0).as_nanos() as u64
-    }
-
-    fn instant(&self, nanos: u64) -> Instant {
-        self.0 + Duration::from_nanos(nanos)
+    fn now(&self) -> u64 {
+        let since = self.0.elapsed();
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
     }
 }
