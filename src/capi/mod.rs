@@ -111,8 +111,11 @@ pub unsafe extern "C-unwind" fn lua_push_kvsdir(
     state: *mut lua_State,
     dir: *mut flux_kvsdir_t,
 ) -> c_int {
-    // SAFETY: by the contract.
-    unsafe { enter(state, |state| push_dir(state, FluxKvsdir::from_owned(dir))) }
+    // SAFETY: by the contract. The directory is owned before anything can fail.
+    unsafe {
+        let dir = FluxKvsdir::from_owned(dir);
+        enter(state, move |state| push_dir(state, dir))
+    }
 }
 
 /// Push a directory that stays the caller's.

@@ -126,8 +126,9 @@ pub unsafe extern "C-unwind" fn lua_push_zmsg_info(
 ) -> c_int {
     // SAFETY: by the contract.
     unsafe {
-        enter(state, |state| {
-            let Some(info) = taken(info) else {
+        let info = taken(info);
+        enter(state, move |state| {
+            let Some(info) = info else {
                 return Err(Error::failure("Invalid argument"));
             };
             let message = info.message.clone().into_shared();
