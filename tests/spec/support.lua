@@ -150,6 +150,51 @@ function support.run_all(handles, is_done)
   end
 end
 
+-- A handler of the topics that match.
+function support.handle(f, pattern, msgtypes, handler)
+  return spec.ok(f:msghandler { pattern = pattern, msgtypes = msgtypes, handler = handler })
+end
+
+-- Stop the reactor at a response to the method, which is noted in the table given back.
+function support.answer_of(f, topic)
+  local answer = {}
+  support.handle(f, topic, { flux.MSGTYPE_RESPONSE }, function(_, msg, mh)
+    answer.errnum, answer.data, answer.text = msg.errnum, msg.data, msg.payload
+    mh:remove()
+    f:reactor_stop()
+  end)
+  return answer
+end
+
+-- Call a method in the reactor of the handle that offers it too.
+function support.call(f, topic, payload)
+  local answer = support.answer_of(f, topic)
+  spec.ok(f:send(topic, payload))
+  support.run(f)
+  return answer
+end
+
+-- A handle that is subscribed to a topic of its own.
+function support.subscribed()
+  local f = support.open()
+  local topic = support.unique "event"
+  spec.returns({ 0 }, f:subscribe(topic))
+  return f, topic
+end
+
+-- Run the reactor until all events that were sent before have been handled.
+function support.drain(f)
+  local fence = support.unique "fence"
+  f:subscribe(fence)
+  support.handle(f, fence, { flux.MSGTYPE_EVENT }, function(_, _, mh)
+    mh:remove()
+    f:reactor_stop()
+  end)
+  f:sendevent(fence)
+  support.run(f)
+  f:unsubscribe(fence)
+end
+
 -- A path that nothing is at; whatever is there after the test is removed.
 function support.path()
   local path = os.tmpname()
