@@ -376,9 +376,7 @@ test("a handler that raises stops the reactor, which raises the same", function(
     error(value)
   end)
   f:send("broker.ping", {})
-  local ok, err = pcall(f.reactor, f)
-  equal(ok, false)
-  equal(err, value)
+  equal(support.raised(f), value)
   mh.handler = function()
     error "no luck"
   end

@@ -139,6 +139,20 @@ function support.pass(f, milliseconds)
   return support.run(f)
 end
 
+-- Do this once in the handle's reactor, a little later.
+function support.soon(f, action)
+  return spec.ok(f:timer { timeout = 5, handler = action })
+end
+
+-- What the handle's reactor raises.
+function support.raised(f, ...)
+  local results = { pcall(f.reactor, f, ...) }
+  if results[1] then
+    error(("nothing was raised, and the reactor returned %s, %s"):format(results[2], results[3]))
+  end
+  return results[2]
+end
+
 -- Run the reactors of all these handles by turns until `is_done` says so.
 function support.run_all(handles, is_done)
   local deadline = os.time() + 10 * support.slowdown
@@ -203,6 +217,13 @@ function support.path()
     os.remove(path)
   end)
   return path
+end
+
+-- Write a file, or more of one with mode "a".
+function support.write(path, text, mode)
+  local file = assert(io.open(path, mode or "w"))
+  file:write(text)
+  file:close()
 end
 
 local proc = io.open "/proc/self/stat"
