@@ -3,8 +3,6 @@
 
 #[path = "../tests/installed/mod.rs"]
 mod installed;
-#[path = "../tests/installed/lua.rs"]
-mod lua;
 
 #[path = "bench/growth.rs"]
 mod growth;

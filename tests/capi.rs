@@ -182,6 +182,20 @@ fn kvs_directories_of_c_codes_are_read_and_written_by_scripts() {
 }
 
 #[test]
+fn a_lack_of_memory_loses_no_handle_message_or_directory_of_c_codes() {
+    let Some((flux, command)) = instance("scarce.c, of 8 functions,") else {
+        return;
+    };
+    for sanitized in builds() {
+        let host = flux_host(&flux, "scarce", &[], sanitized);
+        run(Command::new(&command)
+            .args(["start", "--test-size=1", "env", EXACT])
+            .args(under::words())
+            .arg(host));
+    }
+}
+
+#[test]
 fn a_broker_module_runs_a_script() {
     let Some((flux, command)) = instance("luamod.c") else {
         return;
@@ -378,12 +392,16 @@ fn embed(output: &str, flags: &[&str], link: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Has what malloc() counts be what is in use.
+const EXACT: &str = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0";
+
 fn run_embed(part: &str) {
     for host in embed(&format!("embed-{part}"), &[], &["-ljansson"]) {
-        // What is counted in it are bytes in use.
-        run(under::command(&host)
-            .arg(part)
-            .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"));
+        run(Command::new("env")
+            .arg(EXACT)
+            .args(under::words())
+            .arg(&host)
+            .arg(part));
     }
 }
 
@@ -452,4 +470,5 @@ fn run(command: &mut Command) {
         text(&said.stdout),
         text(&said.stderr)
     );
+    print!("{}", text(&said.stdout));
 }

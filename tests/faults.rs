@@ -15,8 +15,6 @@ mod installed;
 mod instance;
 #[path = "faults/interrupted.rs"]
 mod interrupted;
-#[path = "installed/lua.rs"]
-mod lua;
 #[path = "faults/script.rs"]
 mod script;
 #[path = "faults/services.rs"]

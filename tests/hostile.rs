@@ -1,6 +1,6 @@
 //! What a hostile peer can send: a service that answers with anything at all,
 //! and a script that has to do with it, on the embedded broker and, where Flux
-//! is installed, on a real instance. What must hold is in hostile/victim.lua.
+//! is installed, on a real instance. What must hold is in hostile/victim/*.lua.
 
 mod installed;
 
@@ -27,7 +27,6 @@ use installed::{Flux, skipped};
 use peer::{Embedded, GUEST};
 use raw::Raw;
 
-const VICTIM: &[u8] = include_bytes!("hostile/victim.lua");
 const SERVICE: &str = "hostile";
 /// Seconds for all that runs in one instance. What takes longer hangs.
 const LIMIT: &str = "540";
@@ -41,16 +40,16 @@ const CHAPTERS: &[&str] = &[
     "requests",
     "guests",
     "kvs",
-    "large strings",
-    "large arrays",
-    "large nesting",
-    "large numbers",
-    "many names",
-    "long names",
-    "names of equal hash",
-    "small arrays",
-    "small objects",
-    "a table after a large one",
+    "large: strings",
+    "large: arrays",
+    "large: nesting",
+    "large: numbers",
+    "large: many names",
+    "large: long names",
+    "large: names of equal hash",
+    "large: small arrays",
+    "large: small objects",
+    "large: a table after a large one",
 ];
 
 fn main() -> ExitCode {
@@ -230,8 +229,10 @@ fn serve_and_run(
 /// embedded broker, and else another process.
 fn victim(back_end: &str, chapter: &str) -> io::Result<bool> {
     let keeper = (back_end == "embedded").then(|| start_embedded("embed://hostile"));
-    let argv = ["victim", back_end, chapter, SERVICE].map(|word| word.as_bytes().to_vec());
-    let played = play(&argv);
+    let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile/victim/run.lua");
+    let text = fs::read(run)?;
+    let argv = [run, back_end, chapter, SERVICE].map(|word| word.as_bytes().to_vec());
+    let played = play(&text, &argv);
     drop(keeper);
     match played {
         Ok(()) => Ok(true),
@@ -272,11 +273,11 @@ fn start_embedded(uri: &str) -> Box<dyn Handle> {
     keeper
 }
 
-fn play(argv: &[Vec<u8>]) -> Result<(), String> {
+fn play(script: &[u8], argv: &[Vec<u8>]) -> Result<(), String> {
     let host = Host::new().ok_or("not enough memory")?;
     host.preload(c"flux", Some(flux::luaopen_flux))?;
     host.preload(c"kvs", Some(flux::luaopen_kvs))?;
     host.set_arguments(argv)?;
-    host.load(VICTIM, "=victim.lua")?;
+    host.load(script, "=run.lua")?;
     host.call(0).map(|_| ())
 }

@@ -2,8 +2,7 @@
 //! in the distribution's own, on the embedded broker and on a real instance
 //! where Flux is installed. What holds is in those chapters; here is where.
 
-#[path = "installed/lua.rs"]
-mod lua;
+mod installed;
 mod under;
 
 use std::cell::Cell;
@@ -12,7 +11,7 @@ use std::env::{
     self,
     consts::{DLL_PREFIX, DLL_SUFFIX},
 };
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -20,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use installed::{Flux, lua, skipped};
 
 /// How long a run may take, by itself.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -62,14 +63,14 @@ fn run_all(chapters: &[OsString]) -> io::Result<bool> {
     let mut total = Counts::default();
     let builtin = Path::new(env!("CARGO_BIN_EXE_flux-lua"));
     let system = lua::find();
-    let flux = find_flux();
+    let flux = Flux::find_command();
     for lua in [Some(builtin), system.as_deref()] {
         let Some(lua) = lua else {
             let runs = EMBEDDED.len() + REAL.len();
-            println!(
-                "skipped: no interpreter of {} is in PATH ({runs} runs)",
+            skipped(&format!(
+                "no interpreter of {} is in PATH ({runs} runs)",
                 lua::VERSION
-            );
+            ));
             continue;
         };
         for uri in EMBEDDED {
@@ -78,11 +79,11 @@ fn run_all(chapters: &[OsString]) -> io::Result<bool> {
             total.add(place.run(&format!("{} on {uri}", lua.display()), command, chapters)?);
         }
         let Some(flux) = &flux else {
-            println!(
-                "skipped: no flux is in FLUX_PREFIX, PATH or pkg-config, so nothing ran on a real \
+            skipped(&format!(
+                "no flux is in FLUX_PREFIX, pkg-config or PATH, so nothing ran on a real \
                  instance ({} runs)",
                 REAL.len()
-            );
+            ));
             continue;
         };
         for size in REAL {
@@ -334,21 +335,4 @@ fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>
         sleep(Duration::from_millis(20));
     }
     Ok(None)
-}
-
-/// Flux's own command, if Flux is installed.
-fn find_flux() -> Option<PathBuf> {
-    let in_prefix =
-        |prefix: &OsStr| Some(Path::new(prefix).join("bin/flux")).filter(|f| f.exists());
-    let given = env::var_os("FLUX_PREFIX").filter(|prefix| !prefix.is_empty());
-    given
-        .and_then(|prefix| in_prefix(&prefix))
-        .or_else(|| lua::find_in_path("flux"))
-        .or_else(|| {
-            let said = Command::new("pkg-config")
-                .args(["--variable=prefix", "flux-core"])
-                .output()
-                .ok()?;
-            in_prefix(OsStr::new(String::from_utf8(said.stdout).ok()?.trim()))
-        })
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::lua;
+use super::installed::lua;
 use super::subjects::Subjects;
 
 /// Whose measurement it is: a column of the table.

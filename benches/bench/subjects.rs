@@ -16,8 +16,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use super::installed::{self, Flux, skipped};
-use super::lua;
+use super::installed::{self, Flux, lua, skipped};
 use super::report::Who;
 
 /// How long an answer may take.

@@ -56,6 +56,34 @@ impl<'d> Decisions<'d> {
     }
 }
 
+/// How many brackets are open at most; exact if the text is JSON.
+pub fn nesting(data: &[u8]) -> u32 {
+    let (mut depth, mut most) = (0_u32, 0);
+    let mut bytes = data.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
+fn skip_string<'d>(bytes: &mut impl Iterator<Item = &'d u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What a decoded null is.
 #[derive(Clone, Copy, Debug)]
 pub enum Null {

@@ -9,7 +9,7 @@ use std::os::raw::c_int;
 
 use flux::json::{self, DecodeError, MAX_DEPTH, Options};
 use flux::lua::{Host, State};
-use flux_lua_fuzz::{Null, assert_decoded, assert_encoded};
+use flux_lua_fuzz::{Null, assert_decoded, assert_encoded, nesting};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::{Deserializer, Value};
@@ -60,34 +60,6 @@ fn parse(data: &[u8]) -> Option<Value> {
     let value = Value::deserialize(&mut parser).ok()?;
     parser.end().ok()?;
     Some(value)
-}
-
-/// How many brackets are open at most; exact if the text is JSON.
-fn nesting(data: &[u8]) -> u32 {
-    let (mut depth, mut most) = (0_u32, 0);
-    let mut bytes = data.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => skip_string(&mut bytes),
-            _ => {}
-        }
-        most = most.max(depth);
-    }
-    most
-}
-
-fn skip_string<'d>(bytes: &mut impl Iterator<Item = &'d u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => {
-                bytes.next();
-            }
-            _ => {}
-        }
-    }
 }
 
 /// What a C function finds free on its stack, and what decoding asks for.

@@ -27,6 +27,9 @@ where
     R: Push,
     F: FnOnce(State<'_>) -> Result<R>,
 {
+    const {
+        assert!(!std::mem::needs_drop::<R>(), "push_owned pushes it");
+    }
     let opened = |state: State<'_>| {
         state.reserve(SLOTS)?;
         api::open(state)?;
@@ -34,6 +37,14 @@ where
     };
     // SAFETY: by the contract.
     unsafe { lua::enter(state, opened) }
+}
+
+/// Push what owns something, made of the topmost `args` values, which go. The
+/// rest of the stack is C code's: a result that `body` above returns itself
+/// would be pushed in its place.
+fn push_owned(state: State<'_>, args: c_int, mut value: impl Push) -> Result<OnTop> {
+    state.protect(args, |writer| value.push(writer))?;
+    Ok(OnTop)
 }
 
 /// A number that C code gets, and not Lua: what it counts is on the stack.
@@ -100,8 +111,11 @@ pub unsafe extern "C-unwind" fn lua_push_kvsdir(
     state: *mut lua_State,
     dir: *mut flux_kvsdir_t,
 ) -> c_int {
-    // SAFETY: by the contract.
-    unsafe { enter(state, |state| push_dir(state, FluxKvsdir::from_owned(dir))) }
+    // SAFETY: by the contract. The directory is owned before anything can fail.
+    unsafe {
+        let dir = FluxKvsdir::from_owned(dir);
+        enter(state, move |state| push_dir(state, dir))
+    }
 }
 
 /// Push a directory that stays the caller's.
@@ -119,10 +133,15 @@ pub unsafe extern "C-unwind" fn lua_push_kvsdir_external(
 
 /// # Safety
 /// The directory's handle is null or valid.
-unsafe fn push_dir(state: State<'_>, dir: backend::Result<FluxKvsdir>) -> Result<NewDir> {
+unsafe fn push_dir(state: State<'_>, dir: backend::Result<FluxKvsdir>) -> Result<OnTop> {
     let dir = dir.map_err(no_more_than_text)?;
     let (key, names) = (dir.key(), dir.names().map_err(no_more_than_text)?);
     // SAFETY: by the contract.
     let handle = unsafe { push_handle(state, dir.handle()) }?;
-    Ok(NewDir::external(handle, key, names, Box::new(dir)))
+    // Of the handle's userdata on top.
+    push_owned(
+        state,
+        1,
+        NewDir::external(handle, key, names, Box::new(dir)),
+    )
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::rc::Rc;
 
-use super::{Count, enter, set_errno};
+use super::{Count, enter, push_owned, set_errno};
 use crate::api::{self, NewMessage, Responder};
 use crate::backend::Message;
 use crate::backend::libflux::{FluxMessage, flux_msg_t};
@@ -124,20 +124,32 @@ pub unsafe extern "C-unwind" fn lua_push_zmsg_info(
     state: *mut lua_State,
     info: *const ZmsgInfo,
 ) -> c_int {
-    // SAFETY: by the contract. C code had one reference; what it pushes again
-    // while Lua still has the message is one more.
+    // SAFETY: by the contract.
     unsafe {
-        enter(state, |_| {
-            let Some(lent) = info.as_ref().map(|info| &info.is_lent) else {
+        let info = taken(info);
+        enter(state, move |state| {
+            let Some(info) = info else {
                 return Err(Error::failure("Invalid argument"));
             };
-            if lent.replace(true) {
-                Rc::increment_strong_count(info);
-            }
-            let info = Rc::from_raw(info);
             let message = info.message.clone().into_shared();
-            Ok(NewMessage::with_responder(message, info.msgtype, info))
+            let new = NewMessage::with_responder(message, info.msgtype, info);
+            push_owned(state, 0, new)
         })
+    }
+}
+
+/// C code's reference; what it pushes again while Lua still has the message is
+/// one more.
+///
+/// # Safety
+/// As for [`lua_push_zmsg_info`].
+unsafe fn taken(info: *const ZmsgInfo) -> Option<Rc<ZmsgInfo>> {
+    // SAFETY: by the contract.
+    unsafe {
+        if info.as_ref()?.is_lent.replace(true) {
+            Rc::increment_strong_count(info);
+        }
+        Some(Rc::from_raw(info))
     }
 }
 

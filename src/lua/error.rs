@@ -118,6 +118,10 @@ impl From<Raised> for Error {
 }
 
 impl Push for Failure {
+    fn looks_at_arguments(&self) -> bool {
+        false
+    }
+
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         writer.nil();
         writer.bytes(self.text.as_bytes());

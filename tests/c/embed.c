@@ -2,10 +2,10 @@
  * Flux nor its headers.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "check.h"
+#include "scarce.h"
 #include "script.h"
 #include "jansson-lua.h"
 #include "lutil.h"
@@ -287,26 +287,6 @@ static void helpers (void)
     lua_close (L);
 }
 
-/* How many allocations may still succeed; all where it is negative. */
-static long allowance = -1;
-
-static void *allocate (void *arg, void *block, size_t old_size, size_t size)
-{
-    (void)arg;
-    (void)old_size;
-    if (size == 0) {
-        free (block);
-        return NULL;
-    }
-    if (block == NULL || size > old_size) {
-        if (allowance == 0)
-            return NULL;
-        if (allowance > 0)
-            allowance--;
-    }
-    return realloc (block, size);
-}
-
 #ifndef WITHOUT_JANSSON
 
 /* Made outside of Lua's calls: an error of theirs jumps over its owner. */
@@ -347,50 +327,6 @@ static int everything (lua_State *L)
         return luaL_error (L, "not formatted");
     lua_pushboolean (L, 1);
     return 1;
-}
-
-/* Exact where freed blocks are not kept back for each thread
- * (GLIBC_TUNABLES=glibc.malloc.tcache_count=0).
- */
-static size_t bytes_in_use (void)
-{
-#if defined __GLIBC__ && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
-    return mallinfo2 ().uordblks;
-#else
-    return 0;
-#endif
-}
-
-/* Calls that fail at each allocation in turn, in a state of their own, until
- * all succeed; returns how many failed.
- */
-static long short_of_memory (lua_CFunction function)
-{
-    long allowed;
-    int is_done = 0;
-
-    for (allowed = 0; !is_done && allowed < 100000; allowed++) {
-        lua_State *L = lua_newstate (allocate, NULL
-#if LUA_VERSION_NUM >= 505
-                                     , 1
-#endif
-        );
-
-        if (L == NULL)
-            return -1;
-        luaL_openlibs (L);
-        lua_pushcfunction (L, function);
-        allowance = allowed;
-        is_done = lua_pcall (L, 0, 1, 0) == 0;
-        allowance = -1;
-        CHECK (!is_done || lua_toboolean (L, -1));
-        /* What failed fails no more once there is memory. */
-        lua_settop (L, 0);
-        lua_pushcfunction (L, function);
-        CHECK (lua_pcall (L, 0, 1, 0) == 0 && lua_toboolean (L, -1));
-        lua_close (L);
-    }
-    return allowed;
 }
 
 static void memory (void)

@@ -238,6 +238,18 @@ static void messages (void)
     CHECK (zmsg_info_create (&msg, FLUX_MSGTYPE_RESPONSE) == NULL);
     CHECK (zmsg_info_create (NULL, FLUX_MSGTYPE_RESPONSE) == NULL);
     CHECK (lua_push_zmsg_info (L, NULL) == 2 && lua_isnil (L, -2));
+
+    /* What C code has on the stack stays there. */
+    lua_settop (L, 0);
+    lua_getglobal (L, "tostring");
+    CHECK (lua_push_zmsg_info (L, request ("a.b", NULL, FLUX_MSGTYPE_EVENT)) == 1);
+    CHECK (lua_gettop (L) == 2 && lua_pcall (L, 1, 1, 0) == 0);
+    CHECK (strcmp (lua_tostring (L, 1), "flux event a.b") == 0);
+    CHECK (lua_push_zmsg_info (L, NULL) == 2 && lua_gettop (L) == 3);
+    CHECK (lua_push_flux_handle_external (L, NULL) == 2 && lua_gettop (L) == 5);
+    errno = EPERM;
+    CHECK (l_pushresult (L, -1) == 2 && lua_gettop (L) == 7);
+    CHECK (strcmp (lua_tostring (L, 1), "flux event a.b") == 0);
     lua_close (L);
 }
 

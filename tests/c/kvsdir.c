@@ -87,6 +87,14 @@ static void directories (flux_t *h)
     CHECK (strcmp (lua_tostring (L, -1), "Invalid argument") == 0);
     lua_settop (L, 0);
 
+    /* What C code has on the stack stays there. */
+    lua_getglobal (L, "tostring");
+    CHECK (lua_push_kvsdir (L, look_up (h, "top")) == 1 && lua_gettop (L) == 2);
+    CHECK (lua_push_kvsdir (L, NULL) == 2 && lua_gettop (L) == 4);
+    lua_settop (L, 2);
+    CHECK (lua_pcall (L, 1, 1, 0) == 0 && strcmp (lua_tostring (L, 1), "top") == 0);
+    lua_settop (L, 0);
+
     lua_pushcfunction (L, luaopen_kvs);
     CHECK (lua_pcall (L, 0, 1, 0) == 0);
     lua_setglobal (L, "kvs");

@@ -14,9 +14,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::installed::Flux;
+use crate::installed::{Flux, lua};
 use crate::instance::ends;
-use crate::lua;
 
 /// How long a script may take for what no fault hurries.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -13,65 +13,55 @@ assert(server:rpc("service.add", { service = service }))
 
 local root = assert(f:kvsdir())
 
+-- A call of a method, to be made once the fault may come.
+local function calling(object, method, ...)
+  local arguments = { ... }
+  return function()
+    return object[method](object, fault.unpack(arguments))
+  end
+end
+
 -- Each prepares, and returns what waits. Nobody answers the service.
 local waits = {}
 
 function waits.rpc()
-  return function()
-    return f:rpc(service .. ".hang")
-  end
+  return calling(f, "rpc", service .. ".hang")
 end
 
 function waits.rpc_with_a_timeout()
-  return function()
-    return f:rpc(service .. ".hang", {}, { timeout = 60 })
-  end
+  return calling(f, "rpc", service .. ".hang", {}, { timeout = 60 })
 end
 
 function waits.recv_of_one_response()
   local tag = assert(f:send(service .. ".hang"))
-  return function()
-    return f:recv(tag)
-  end
+  return calling(f, "recv", tag)
 end
 
 function waits.recv_of_a_response_with_a_timeout()
   local tag = assert(f:send(service .. ".hang", {}, { timeout = 60 }))
-  return function()
-    return f:recv(tag)
-  end
+  return calling(f, "recv", tag)
 end
 
 function waits.recv()
-  return function()
-    return f:recv()
-  end
+  return calling(f, "recv")
 end
 
 function waits.recvmsg()
-  return function()
-    return f:recvmsg()
-  end
+  return calling(f, "recvmsg")
 end
 
 function waits.recv_event()
   assert(f:subscribe "fault")
-  return function()
-    return f:recv_event()
-  end
+  return calling(f, "recv_event")
 end
 
 function waits.barrier()
-  return function()
-    return f:barrier(service, 2)
-  end
+  return calling(f, "barrier", service, 2)
 end
 
 -- The one that counts is another process's in the last, and this one's here.
 function waits.barrier_of_others()
-  return function()
-    return f:barrier("fault-several", 3)
-  end
+  return calling(f, "barrier", "fault-several", 3)
 end
 waits.barrier_of_others_too = waits.barrier_of_others
 
@@ -99,66 +89,58 @@ end
 function waits.watch_dir()
   put(service .. ".a", 1)
   local dir = assert(f:kvsdir(service))
-  return function()
-    return dir:watch_dir()
-  end
-end
-
-local function reactor(mode)
-  return function()
-    return f:reactor(mode)
-  end
+  return calling(dir, "watch_dir")
 end
 
 function waits.reactor_with_a_msghandler()
   assert(f:msghandler { pattern = "none", handler = print })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_a_timer()
   assert(f:timer { timeout = 60000, handler = print })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_a_repeating_timer()
   assert(f:timer { timeout = 5, oneshot = false, handler = function() end })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_an_fdwatcher()
   assert(f:fdwatcher { fd = 0, events = "r", handler = print })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_an_iowatcher()
   assert(f:iowatcher { fd = 0, handler = print })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_an_iowatcher_of_a_key()
   assert(f:iowatcher { key = service, handler = function() end })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_a_statwatcher()
   assert(f:statwatcher { path = "/nonexistent", interval = 60, handler = print })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_a_sighandler()
   assert(f:sighandler { sigmask = { 10 }, handler = print })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_with_a_kvswatcher()
   put(service, 1)
   assert(f:kvswatcher { key = service, handler = function() end })
-  return reactor()
+  return calling(f, "reactor")
 end
 
 function waits.reactor_once()
   assert(f:msghandler { pattern = "none", handler = print })
-  return reactor "once"
+  return calling(f, "reactor", "once")
 end
 
 function waits.reactor_nowait_again_and_again()
@@ -223,35 +205,25 @@ function calls.call_of_a_new_handle()
 end
 
 function calls.getattr()
-  return function()
-    return f:getattr "broker.boot-method"
-  end
+  return calling(f, "getattr", "broker.boot-method")
 end
 
 function calls.subscribe()
-  return function()
-    return f:subscribe "fault"
-  end
+  return calling(f, "subscribe", "fault")
 end
 
 function calls.unsubscribe()
   assert(f:subscribe "fault")
-  return function()
-    return f:unsubscribe "fault"
-  end
+  return calling(f, "unsubscribe", "fault")
 end
 
 function calls.barrier_entry()
-  return function()
-    return f:barrier(service, 1)
-  end
+  return calling(f, "barrier", service, 1)
 end
 
 function calls.kvs_get()
   put(service, 1)
-  return function()
-    return f:kvs_get(service)
-  end
+  return calling(f, "kvs_get", service)
 end
 
 function calls.kvs_commit()
@@ -263,15 +235,11 @@ end
 
 function calls.kvs_type()
   put(service, 1)
-  return function()
-    return f:kvs_type(service)
-  end
+  return calling(f, "kvs_type", service)
 end
 
 function calls.kvsdir()
-  return function()
-    return f:kvsdir()
-  end
+  return calling(f, "kvsdir")
 end
 
 function calls.dir_index()
@@ -293,37 +261,27 @@ function calls.dir_commit()
 end
 
 function calls.kvswatcher()
-  return function()
-    return f:kvswatcher { key = service, handler = print }
-  end
+  return calling(f, "kvswatcher", { key = service, handler = print })
 end
 
 function calls.kz_open()
-  return function()
-    return f:kz_open(service, "w")
-  end
+  return calling(f, "kz_open", service, "w")
 end
 
 function calls.kz_write()
   local kz = assert(f:kz_open(service, "w"))
-  return function()
-    return kz:write "text"
-  end
+  return calling(kz, "write", "text")
 end
 
 function calls.kz_read()
   assert(f:kz_open(service, "w")):write "text"
   local kz = assert(f:kz_open(service, "r"))
-  return function()
-    return kz:read()
-  end
+  return calling(kz, "read")
 end
 
 function calls.kz_close()
   local kz = assert(f:kz_open(service, "w"))
-  return function()
-    return kz:close()
-  end
+  return calling(kz, "close")
 end
 
 -- The rest of what a script may call.

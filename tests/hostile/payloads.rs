@@ -1,5 +1,5 @@
 //! Payloads that no well-behaved peer sends, by name. What comes of each is
-//! said in victim.lua.
+//! said in victim/cases.lua.
 
 /// The bytes of the payload that is called `name`; `n` is its size, in its own
 /// unit. None for no payload at all.

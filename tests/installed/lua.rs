@@ -1,8 +1,9 @@
 //! The distribution's interpreter of the Lua that this is built for.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::Command;
+
+use super::find_in_path;
 
 /// The names that distributions have for it, and what it says its version is.
 const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
@@ -20,7 +21,6 @@ const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
 };
 
 /// What the interpreter says its version is.
-#[allow(dead_code, reason = "not all of the tests name it")]
 pub const VERSION: &str = SYSTEM_LUA.1;
 
 /// Where it is installed.
@@ -34,11 +34,4 @@ pub fn find() -> Option<PathBuf> {
             let said = Command::new(lua).args(["-e", script]).output();
             said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
         })
-}
-
-pub fn find_in_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
 }

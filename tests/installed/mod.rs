@@ -1,5 +1,8 @@
-//! What of Flux and of a C compiler this machine has, for the tests that
-//! compile C against it.
+//! What of Flux, of a C compiler and of Lua this machine has, for the tests
+//! that run it, or compile C against it.
+
+#[allow(dead_code, reason = "not all of the tests run it")]
+pub mod lua;
 
 use std::env;
 use std::ffi::OsStr;
@@ -13,14 +16,25 @@ pub fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "\nskipped: {what}");
 }
 
-/// A Flux with its headers.
+/// A Flux.
 pub struct Flux {
     prefix: PathBuf,
 }
 
+#[allow(dead_code, reason = "each of the tests needs a part of it")]
 impl Flux {
-    /// In FLUX_PREFIX, by pkg-config, or beside the `flux` in PATH.
+    /// One with its headers.
     pub fn find() -> Option<Flux> {
+        Flux::find_with("include/flux/core.h")
+    }
+
+    /// The command of one that may have no headers.
+    pub fn find_command() -> Option<PathBuf> {
+        Flux::find_with("bin/flux")?.command()
+    }
+
+    /// In FLUX_PREFIX, by pkg-config, or beside the `flux` in PATH.
+    fn find_with(file: &str) -> Option<Flux> {
         let given = env::var_os("FLUX_PREFIX").filter(|prefix| !prefix.is_empty());
         let by_pkg_config = || {
             let prefix = pkg_config(&["--variable=prefix", "flux-core"])?;
@@ -33,24 +47,21 @@ impl Flux {
         [given.map(PathBuf::from), by_pkg_config(), by_path()]
             .into_iter()
             .flatten()
-            .find(|prefix| prefix.join("include/flux/core.h").exists())
+            .find(|prefix| prefix.join(file).exists())
             .map(|prefix| Flux { prefix })
     }
 
-    #[allow(dead_code, reason = "not all of the tests compile against it")]
     pub fn include(&self) -> PathBuf {
         self.prefix.join("include")
     }
 
     /// Its command, if it is complete.
-    #[allow(dead_code, reason = "only one of the tests runs it")]
     pub fn command(&self) -> Option<PathBuf> {
         let command = self.prefix.join("bin/flux");
         command.exists().then_some(command)
     }
 
     /// What links libflux-core, and finds it when run.
-    #[allow(dead_code, reason = "only one of the tests links it")]
     pub fn link(&self) -> Vec<String> {
         let mut flags = vec!["-lflux-core".to_owned()];
         for dir in [

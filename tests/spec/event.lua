@@ -5,14 +5,7 @@ local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails = spec.test, spec.equal, spec.fails
-
--- A handle that is subscribed to a topic of its own.
-local function subscribed()
-  local f = support.open()
-  local topic = support.unique "event"
-  spec.returns({ 0 }, f:subscribe(topic))
-  return f, topic
-end
+local subscribed = support.subscribed
 
 test("an event comes to who subscribed, with its table and its topic", function()
   local f, topic = subscribed()

@@ -4,32 +4,30 @@ local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails = spec.test, spec.equal, spec.fails
+local soon = support.soon
+
+local function watch(f, fd, events, handler)
+  return spec.ok(f:fdwatcher { fd = fd, events = events, handler = handler })
+end
 
 test("a descriptor that has something to read calls the handler", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   local lines = {}
   local w
-  w = spec.ok(f:fdwatcher {
-    fd = fd,
-    events = "r",
-    handler = function(...)
-      equal((...), w)
-      lines[#lines + 1] = reader:read "*l"
-      if #lines == 2 then
-        f:reactor_stop()
-      else
-        writer:write "Goodbye\n"
-      end
-    end,
-  })
-  f:timer {
-    timeout = 5,
-    handler = function()
-      equal(#lines, 0)
-      writer:write "Hello\n"
-    end,
-  }
+  w = watch(f, fd, "r", function(...)
+    equal((...), w)
+    lines[#lines + 1] = reader:read "*l"
+    if #lines == 2 then
+      f:reactor_stop()
+    else
+      writer:write "Goodbye\n"
+    end
+  end)
+  soon(f, function()
+    equal(#lines, 0)
+    writer:write "Hello\n"
+  end)
   support.run(f)
   spec.same(lines, { "Hello", "Goodbye" })
   w:remove()
@@ -39,19 +37,13 @@ test("without events a pipe's reading end calls for what there is to read", func
   local f = support.open()
   local reader, fd, writer = support.fifo()
   local seen = {}
-  f:timer {
-    timeout = 5,
-    handler = function()
-      writer:write "x\n"
-    end,
-  }
-  f:fdwatcher {
-    fd = fd,
-    handler = function(w)
-      seen[#seen + 1] = reader:read "*l"
-      w:remove()
-    end,
-  }
+  soon(f, function()
+    writer:write "x\n"
+  end)
+  watch(f, fd, nil, function(w)
+    seen[#seen + 1] = reader:read "*l"
+    w:remove()
+  end)
   equal(f:reactor(), 0)
   spec.same(seen, { "x" })
 end)
@@ -60,23 +52,17 @@ test("the end of what is written calls the handler", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   local seen = {}
-  f:fdwatcher {
-    fd = fd,
-    handler = function(w)
-      local line = reader:read "*l"
-      seen[#seen + 1] = line or "eof"
-      if not line then
-        w:remove()
-      end
-    end,
-  }
-  f:timer {
-    timeout = 5,
-    handler = function()
-      writer:write "last\n"
-      writer:close()
-    end,
-  }
+  watch(f, fd, nil, function(w)
+    local line = reader:read "*l"
+    seen[#seen + 1] = line or "eof"
+    if not line then
+      w:remove()
+    end
+  end)
+  soon(f, function()
+    writer:write "last\n"
+    writer:close()
+  end)
   equal(f:reactor(), 0)
   spec.same(seen, { "last", "eof" })
 end)
@@ -87,14 +73,10 @@ test("events say for what the handler is called", function()
   local seen = {}
   for name, fd in pairs { reading = reading, writing = writing } do
     for _, events in ipairs { "r", "w", "rw" } do
-      spec.ok(f:fdwatcher {
-        fd = fd,
-        events = events,
-        handler = function(w)
-          seen[name .. " " .. events] = true
-          w:remove()
-        end,
-      })
+      watch(f, fd, events, function(w)
+        seen[name .. " " .. events] = true
+        w:remove()
+      end)
     end
   end
   support.pass(f, 30)
@@ -107,14 +89,10 @@ test("events are an or of poll bits too", function()
   local _, _, _, fd = support.fifo()
   local count = 0
   for _, events in ipairs { 2, 3, 7 } do
-    f:fdwatcher {
-      fd = fd,
-      events = events,
-      handler = function(w)
-        count = count + 1
-        w:remove()
-      end,
-    }
+    watch(f, fd, events, function(w)
+      count = count + 1
+      w:remove()
+    end)
   end
   equal(f:reactor(), 0)
   equal(count, 3)
@@ -125,16 +103,12 @@ test("the handler is called again as long as there is something", function()
   local reader, fd, writer = support.fifo()
   writer:write "unread\n"
   local count = 0
-  f:fdwatcher {
-    fd = fd,
-    events = "r",
-    handler = function(w)
-      count = count + 1
-      if count == 3 then
-        w:remove()
-      end
-    end,
-  }
+  watch(f, fd, "r", function(w)
+    count = count + 1
+    if count == 3 then
+      w:remove()
+    end
+  end)
   equal(f:reactor(), 0)
   equal(count, 3)
   equal(reader:read "*l", "unread")
@@ -144,14 +118,10 @@ test("the descriptor of a process is watched", function()
   local f = support.open()
   local pipe, fd = support.popen "sleep 0.05; echo hello"
   local lines
-  spec.ok(f:fdwatcher {
-    fd = fd,
-    events = "r",
-    handler = function(w)
-      lines = pipe:read "*a"
-      w:remove()
-    end,
-  })
+  watch(f, fd, "r", function(w)
+    lines = pipe:read "*a"
+    w:remove()
+  end)
   equal(f:reactor(), 0)
   equal(lines, "hello\n")
   pipe:close()
@@ -162,14 +132,10 @@ test("several watchers of one descriptor are all called", function()
   local reader, fd, writer = support.fifo()
   local count = 0
   for _ = 1, 3 do
-    f:fdwatcher {
-      fd = fd,
-      events = "r",
-      handler = function(w)
-        count = count + 1
-        w:remove()
-      end,
-    }
+    watch(f, fd, "r", function(w)
+      count = count + 1
+      w:remove()
+    end)
   end
   writer:write "x\n"
   equal(f:reactor(), 0)
@@ -183,14 +149,10 @@ test("two handles watch one descriptor", function()
   writer:write "x\n"
   for _ = 1, 2 do
     local f = support.open()
-    f:fdwatcher {
-      fd = fd,
-      events = "r",
-      handler = function(w)
-        count = count + 1
-        w:remove()
-      end,
-    }
+    watch(f, fd, "r", function(w)
+      count = count + 1
+      w:remove()
+    end)
     equal(f:reactor(), 0)
   end
   equal(count, 2)
@@ -222,14 +184,10 @@ test("a file is always ready", function()
   local path = support.path()
   local file = assert(io.open(path, "w"))
   local count = 0
-  f:fdwatcher {
-    fd = support.descriptor("l-wx", path),
-    events = "rw",
-    handler = function(w)
-      count = count + 1
-      w:remove()
-    end,
-  }
+  watch(f, support.descriptor("l-wx", path), "rw", function(w)
+    count = count + 1
+    w:remove()
+  end)
   equal(f:reactor(), 0)
   equal(count, 1)
   file:close()
@@ -239,12 +197,9 @@ test("a descriptor that the script closes while it is watched stops nothing else
   local f = support.open()
   local reader, fd = support.fifo()
   local w = f:fdwatcher { fd = fd, events = "r", handler = function() end }
-  f:timer {
-    timeout = 2,
-    handler = function()
-      reader:close()
-    end,
-  }
+  soon(f, function()
+    reader:close()
+  end)
   support.pass(f, 20)
   w:remove()
   equal(f:reactor(), 0)
@@ -287,16 +242,10 @@ test("an error in the handler is raised by the reactor", function()
   local f = support.open()
   local _, _, _, fd = support.fifo()
   local value = {}
-  local w = f:fdwatcher {
-    fd = fd,
-    events = "w",
-    handler = function()
-      error(value)
-    end,
-  }
-  local ok, err = pcall(f.reactor, f)
-  equal(ok, false)
-  equal(err, value)
+  local w = watch(f, fd, "w", function()
+    error(value)
+  end)
+  equal(support.raised(f), value)
   w:remove()
   equal(f:reactor(), 0)
 end)

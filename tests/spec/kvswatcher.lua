@@ -26,6 +26,23 @@ local function watch(f, key, count, isdir)
   return seen, w
 end
 
+-- What the handler gets first.
+local function first(f, key)
+  local seen, w = watch(f, key, 1)
+  support.run(f)
+  w:remove()
+  equal(#seen, 1)
+  return seen[1]
+end
+
+-- The values came in their order, each once.
+local function in_order(seen, from, to)
+  equal(#seen, to - from + 1)
+  for n = from, to do
+    equal(seen[n - from + 1].value, n)
+  end
+end
+
 -- Commit a value from a handle of its own.
 local function commit(key, value)
   local g = support.open()
@@ -57,39 +74,27 @@ end
 test("the handler gets the current value first", function()
   local f, key = support.kvs()
   support.put(f, key, { a = "here" })
-  local seen, w = watch(f, key .. ".a", 1)
-  support.run(f)
-  spec.same(seen, { { value = "here" } })
-  w:remove()
+  spec.same(first(f, key .. ".a"), { value = "here" })
 end)
 
 test("the handler gets values of every kind", function()
   local f, key = support.kvs()
   for _, value in ipairs { "text", 42, 1.5, true, { 1, 2, 3 }, { a = { b = "c" } }, ("x"):rep(100000), "" } do
     commit(key .. ".a", value)
-    local seen, w = watch(f, key .. ".a", 1)
-    support.run(f)
-    spec.same(seen, { { value = value } })
-    w:remove()
+    spec.same(first(f, key .. ".a"), { value = value })
   end
 end)
 
 test("false is a value", function()
   local f, key = support.kvs()
   commit(key .. ".a", false)
-  local seen, w = watch(f, key .. ".a", 1)
-  support.run(f)
-  spec.same(seen, { { value = false } })
-  w:remove()
+  spec.same(first(f, key .. ".a"), { value = false })
 end)
 
 test("bare text is the string it is", function()
   local f, key = support.kvs()
   support.put_raw(f, key .. ".a", "aGVsbG8=")
-  local seen, w = watch(f, key .. ".a", 1)
-  support.run(f)
-  spec.same(seen, { { value = "hello" } })
-  w:remove()
+  spec.same(first(f, key .. ".a"), { value = "hello" })
 end)
 
 test("a key that does not exist is nil first, and then what it becomes", function()
@@ -160,9 +165,7 @@ test("a hundred commits of another handle come each, in their order", function()
     end,
   }
   support.run(f)
-  for i = 0, 100 do
-    equal(seen[i + 1].value, i)
-  end
+  in_order(seen, 0, 100)
   w:remove()
 end)
 
@@ -184,9 +187,7 @@ test("a hundred commits while no reactor runs come each, in their order", functi
     spec.ok(g:kvs_commit())
   end
   support.run(f)
-  for i = 0, 100 do
-    equal(seen[i + 1].value, i)
-  end
+  in_order(seen, 0, 100)
   w:remove()
 end)
 
@@ -225,9 +226,7 @@ test("a hundred commits of another process come each, in their order", function(
   support.run(f)
   equal(process:read "*a", "")
   process:close()
-  for i = 0, 100 do
-    equal(seen[i + 1].value, i)
-  end
+  in_order(seen, 0, 100)
   w:remove()
 end)
 
@@ -318,10 +317,7 @@ test("a removed watcher's key may be watched again", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   for _ = 1, 20 do
-    local seen, w = watch(f, key .. ".a", 1)
-    support.run(f)
-    spec.same(seen, { { value = 1 } })
-    w:remove()
+    spec.same(first(f, key .. ".a"), { value = 1 })
   end
 end)
 
@@ -503,9 +499,7 @@ test("an error in the handler is raised by the reactor", function()
       error(value)
     end,
   }
-  local ok, err = pcall(f.reactor, f)
-  equal(ok, false)
-  equal(err, value)
+  equal(support.raised(f), value)
   w:remove()
   equal(f:reactor(), 0)
 end)

@@ -529,9 +529,7 @@ test("an error in the handler is raised by the reactor, and the next block comes
       error(value)
     end,
   }
-  local ok, err = pcall(f.reactor, f)
-  equal(ok, false)
-  equal(err, value)
+  equal(support.raised(f), value)
   w.handler = function(_, data)
     seen[#seen + 1] = data
   end

@@ -5,6 +5,7 @@ local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
+local raised = support.raised
 
 -- Call this once, in the reactor.
 local function soon(f, action, milliseconds)
@@ -14,15 +15,6 @@ end
 -- Call this again and again.
 local function often(f, action)
   return spec.ok(f:timer { timeout = 1, oneshot = false, handler = action })
-end
-
--- What the handle's reactor raises.
-local function raised(f, ...)
-  local results = { pcall(f.reactor, f, ...) }
-  if results[1] then
-    error(("nothing was raised, and the reactor returned %s, %s"):format(results[2], results[3]))
-  end
-  return results[2]
 end
 
 -- That the reactor runs as if nothing had been before.

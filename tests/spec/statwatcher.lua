@@ -4,25 +4,20 @@ local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails = spec.test, spec.equal, spec.fails
+local soon, write = support.soon, support.write
 
-local function write(path, mode, text)
-  local file = assert(io.open(path, mode))
-  file:write(text)
-  file:close()
+local function watch(f, path, handler)
+  return spec.ok(f:statwatcher { path = path, interval = 0.05, handler = handler })
 end
 
 -- Watch a path, do this a little later, and return what the handler got first.
 local function seen_of(f, path, action)
   local seen
-  local w = spec.ok(f:statwatcher {
-    path = path,
-    interval = 0.05,
-    handler = function(...)
-      seen = { n = select("#", ...), ... }
-      f:reactor_stop()
-    end,
-  })
-  f:timer { timeout = 5, handler = action }
+  local w = watch(f, path, function(...)
+    seen = { n = select("#", ...), ... }
+    f:reactor_stop()
+  end)
+  soon(f, action)
   support.run(f)
   w:remove()
   equal(seen.n, 3)
@@ -49,7 +44,7 @@ test("a file that is created is seen, with what there was before", function()
   local f = support.open()
   local path = support.path()
   local now, before = seen_of(f, path, function()
-    write(path, "w", "hello\n")
+    write(path, "hello\n")
   end)
   equal(before.st_nlink, 0)
   equal(now.st_nlink, 1)
@@ -65,9 +60,9 @@ end)
 test("a file that grows is seen with its sizes", function()
   local f = support.open()
   local path = support.path()
-  write(path, "w", "12345")
+  write(path, "12345")
   local now, before = seen_of(f, path, function()
-    write(path, "a", "67890")
+    write(path, "67890", "a")
   end)
   equal(before.st_size, 5)
   equal(now.st_size, 10)
@@ -77,9 +72,9 @@ end)
 test("a file that is cut short is seen", function()
   local f = support.open()
   local path = support.path()
-  write(path, "w", "12345")
+  write(path, "12345")
   local now, before = seen_of(f, path, function()
-    write(path, "w", "")
+    write(path, "")
   end)
   equal(before.st_size, 5)
   equal(now.st_size, 0)
@@ -88,7 +83,7 @@ end)
 test("a file that is removed is seen, with no links", function()
   local f = support.open()
   local path = support.path()
-  write(path, "w", "12345")
+  write(path, "12345")
   local now, before = seen_of(f, path, function()
     os.remove(path)
   end)
@@ -111,10 +106,10 @@ test("one watcher sees all of a file's life", function()
   local path = support.path()
   local steps = {
     function()
-      write(path, "w", "a")
+      write(path, "a")
     end,
     function()
-      write(path, "a", "bc")
+      write(path, "bc", "a")
     end,
     function()
       os.remove(path)
@@ -124,15 +119,11 @@ test("one watcher sees all of a file's life", function()
     end,
   }
   local seen = {}
-  local w = f:statwatcher {
-    path = path,
-    interval = 0.05,
-    handler = function(_, now)
-      seen[#seen + 1] = now.st_nlink * 10 + (now.st_nlink > 0 and now.st_size or 0)
-      steps[#seen + 1]()
-    end,
-  }
-  f:timer { timeout = 5, handler = steps[1] }
+  local w = watch(f, path, function(_, now)
+    seen[#seen + 1] = now.st_nlink * 10 + (now.st_nlink > 0 and now.st_size or 0)
+    steps[#seen + 1]()
+  end)
+  soon(f, steps[1])
   support.run(f)
   spec.same(seen, { 11, 13, 0 })
   w:remove()
@@ -141,14 +132,11 @@ end)
 test("nothing is seen of a file that stays as it is, or of others", function()
   local f = support.open()
   local path, other = support.path(), support.path()
-  write(path, "w", "a")
+  write(path, "a")
   local w = f:statwatcher { path = path, interval = 0.01, handler = error }
-  f:timer {
-    timeout = 5,
-    handler = function()
-      write(other, "w", "b")
-    end,
-  }
+  soon(f, function()
+    write(other, "b")
+  end)
   support.pass(f, 150)
   w:remove()
 end)
@@ -156,10 +144,10 @@ end)
 test("a watcher that is removed sees nothing", function()
   local f = support.open()
   local path = support.path()
-  local w = f:statwatcher { path = path, interval = 0.05, handler = error }
+  local w = watch(f, path, error)
   spec.returns({ true }, w:remove())
   spec.returns({ true }, w:remove())
-  write(path, "w", "a")
+  write(path, "a")
   equal(f:reactor(), 0)
 end)
 
@@ -167,20 +155,13 @@ test("a watcher may be removed in its handler", function()
   local f = support.open()
   local path = support.path()
   local count = 0
-  f:statwatcher {
-    path = path,
-    interval = 0.05,
-    handler = function(w)
-      count = count + 1
-      w:remove()
-    end,
-  }
-  f:timer {
-    timeout = 5,
-    handler = function()
-      write(path, "w", "a")
-    end,
-  }
+  watch(f, path, function(w)
+    count = count + 1
+    w:remove()
+  end)
+  soon(f, function()
+    write(path, "a")
+  end)
   equal(f:reactor(), 0)
   equal(count, 1)
 end)
@@ -190,21 +171,14 @@ test("several watchers of one path are all told", function()
   local path = support.path()
   local count = 0
   for _ = 1, 3 do
-    f:statwatcher {
-      path = path,
-      interval = 0.05,
-      handler = function(w)
-        count = count + 1
-        w:remove()
-      end,
-    }
+    watch(f, path, function(w)
+      count = count + 1
+      w:remove()
+    end)
   end
-  f:timer {
-    timeout = 5,
-    handler = function()
-      write(path, "w", "a")
-    end,
-  }
+  soon(f, function()
+    write(path, "a")
+  end)
   equal(f:reactor(), 0)
   equal(count, 3)
 end)
@@ -220,12 +194,9 @@ test("without an interval a change is seen all the same", function()
       f:reactor_stop()
     end,
   })
-  f:timer {
-    timeout = 5,
-    handler = function()
-      write(path, "w", "abc")
-    end,
-  }
+  soon(f, function()
+    write(path, "abc")
+  end)
   support.run(f)
   equal(#sizes, 1)
   w:remove()
@@ -235,42 +206,26 @@ test("an error in the handler is raised by the reactor", function()
   local f = support.open()
   local path = support.path()
   local value = {}
-  local w = f:statwatcher {
-    path = path,
-    interval = 0.05,
-    handler = function()
-      error(value)
-    end,
-  }
-  f:timer {
-    timeout = 5,
-    handler = function()
-      write(path, "w", "a")
-    end,
-  }
-  local ok, err = pcall(f.reactor, f)
-  equal(ok, false)
-  equal(err, value)
+  local w = watch(f, path, function()
+    error(value)
+  end)
+  soon(f, function()
+    write(path, "a")
+  end)
+  equal(support.raised(f), value)
   w:remove()
 end)
 
 test("what the handler returns does not matter", function()
   local f = support.open()
   local path = support.path()
-  local w = f:statwatcher {
-    path = path,
-    interval = 0.05,
-    handler = function()
-      f:reactor_stop()
-      return -1
-    end,
-  }
-  f:timer {
-    timeout = 5,
-    handler = function()
-      write(path, "w", "a")
-    end,
-  }
+  local w = watch(f, path, function()
+    f:reactor_stop()
+    return -1
+  end)
+  soon(f, function()
+    write(path, "a")
+  end)
   support.run(f)
   w:remove()
 end)

@@ -139,6 +139,20 @@ function support.pass(f, milliseconds)
   return support.run(f)
 end
 
+-- Do this once in the handle's reactor, a little later.
+function support.soon(f, action)
+  return spec.ok(f:timer { timeout = 5, handler = action })
+end
+
+-- What the handle's reactor raises.
+function support.raised(f, ...)
+  local results = { pcall(f.reactor, f, ...) }
+  if results[1] then
+    error(("nothing was raised, and the reactor returned %s, %s"):format(results[2], results[3]))
+  end
+  return results[2]
+end
+
 -- Run the reactors of all these handles by turns until `is_done` says so.
 function support.run_all(handles, is_done)
   local deadline = os.time() + 10 * support.slowdown
@@ -150,6 +164,51 @@ function support.run_all(handles, is_done)
   end
 end
 
+-- A handler of the topics that match.
+function support.handle(f, pattern, msgtypes, handler)
+  return spec.ok(f:msghandler { pattern = pattern, msgtypes = msgtypes, handler = handler })
+end
+
+-- Stop the reactor at a response to the method, which is noted in the table given back.
+function support.answer_of(f, topic)
+  local answer = {}
+  support.handle(f, topic, { flux.MSGTYPE_RESPONSE }, function(_, msg, mh)
+    answer.errnum, answer.data, answer.text = msg.errnum, msg.data, msg.payload
+    mh:remove()
+    f:reactor_stop()
+  end)
+  return answer
+end
+
+-- Call a method in the reactor of the handle that offers it too.
+function support.call(f, topic, payload)
+  local answer = support.answer_of(f, topic)
+  spec.ok(f:send(topic, payload))
+  support.run(f)
+  return answer
+end
+
+-- A handle that is subscribed to a topic of its own.
+function support.subscribed()
+  local f = support.open()
+  local topic = support.unique "event"
+  spec.returns({ 0 }, f:subscribe(topic))
+  return f, topic
+end
+
+-- Run the reactor until all events that were sent before have been handled.
+function support.drain(f)
+  local fence = support.unique "fence"
+  f:subscribe(fence)
+  support.handle(f, fence, { flux.MSGTYPE_EVENT }, function(_, _, mh)
+    mh:remove()
+    f:reactor_stop()
+  end)
+  f:sendevent(fence)
+  support.run(f)
+  f:unsubscribe(fence)
+end
+
 -- A path that nothing is at; whatever is there after the test is removed.
 function support.path()
   local path = os.tmpname()
@@ -158,6 +217,13 @@ function support.path()
     os.remove(path)
   end)
   return path
+end
+
+-- Write a file, or more of one with mode "a".
+function support.write(path, text, mode)
+  local file = assert(io.open(path, mode or "w"))
+  file:write(text)
+  file:close()
 end
 
 local proc = io.open "/proc/self/stat"
