@@ -255,7 +255,7 @@ impl NewWatcher {
     pub fn made(mut self, state: State<'_>) -> Result<Made> {
         state.set_top(OBJECT);
         if !state.object_table::<Handle>(1) {
-            return Err(Error::Raise("the flux handle has no watchers".to_owned()));
+            return Err(Error::raise("the flux handle has no watchers"));
         }
         self.is_known = true;
         Ok(Made(Reference {
