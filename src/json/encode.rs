@@ -150,16 +150,20 @@ impl Encoder<'_, '_> {
             return Ok(());
         }
         match self.state.kind(top + 1) {
-            Kind::Number => self.likely_array(table, top, depth),
+            // SAFETY: that is what is there.
+            Kind::Number => unsafe { self.likely_array(table, top, depth) },
             kind => self.object(table, top, depth, kind),
         }
     }
 
-    /// Write a table that has number keys, one of its first pair, which is on
-    /// the stack: an array's is nearly always 1.
-    #[inline(never)]
-    fn likely_array(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
-        match self.state.integer(top + 1) {
+    /// Write a table whose first pair, which is on the stack, has a number key:
+    /// an array's is nearly always 1.
+    ///
+    /// # Safety
+    /// A number is at `top + 1`.
+    unsafe fn likely_array(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
+        // SAFETY: by the contract.
+        match unsafe { compat::exact_integer(self.state.raw(), top + 1) } {
             Some(1) if self.restarts < MAX_RESTARTS => {
                 if self.array(table, top, depth)? {
                     return Ok(());
