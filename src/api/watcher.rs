@@ -284,8 +284,8 @@ impl Push for Made {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let state = writer.state();
         watchers::keep(writer, OBJECT + 1, self.0.place, OBJECT, 2);
-        // SAFETY: a watcher's userdata was put there, in this call.
-        if let Some(object) = unsafe { state.known_object(OBJECT) } {
+        // The debug library can put anything in its place.
+        if let Some(object) = state.find::<Reference>(OBJECT) {
             object.set(self.0);
             object.keep_table(state, OBJECT);
         }
@@ -500,7 +500,7 @@ fn push_handle(
     object: Object<'_, Reference>,
     reference: Reference,
 ) -> Option<Handle> {
-    if reference.has_ended || !object.push_table(state, 1) || state.kind(-1) != Kind::Table {
+    if reference.has_ended || !object.push_table(state, 1) {
         return None;
     }
     watchers::push_handle(state, state.top());
@@ -520,8 +520,7 @@ impl Push for Removed {
             let set = |table, index| writer.raw_set_index(table, index);
             let state = writer.state();
             let fields = watchers::take_fields(state, table, self.reference.place, set);
-            // SAFETY: a watcher is at 1, as `remove` checked.
-            if let Some(object) = unsafe { state.known_object(1) } {
+            if let Some(object) = state.find(1) {
                 self.reference.has_ended(state, object, 1, fields);
             }
         }

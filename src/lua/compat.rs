@@ -126,10 +126,13 @@ mod versioned {
         unsafe { imports::lua_newuserdata(state, size) }
     }
 
-    /// The table that a userdata carries.
+    /// The value that a userdata carries, and its type.
     #[inline]
-    pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
-        unsafe { imports::lua_getfenv(state, index) }
+    pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) -> c_int {
+        unsafe {
+            imports::lua_getfenv(state, index);
+            sys::lua_type(state, -1)
+        }
     }
 
     /// The userdata at `index` shall carry the table on top, which goes.
@@ -271,16 +274,21 @@ mod versioned {
         }
     }
 
-    /// The table that a userdata carries.
+    /// The value that a userdata carries, and its type.
     #[inline]
-    pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) {
-        #[cfg(any(feature = "lua52", feature = "lua53"))]
+    pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) -> c_int {
+        #[cfg(feature = "lua52")]
         unsafe {
             imports::lua_getuservalue(state, index);
+            sys::lua_type(state, -1)
         }
-        #[cfg(not(any(feature = "lua52", feature = "lua53")))]
+        #[cfg(feature = "lua53")]
         unsafe {
-            imports::lua_getiuservalue(state, index, 1);
+            imports::lua_getuservalue(state, index)
+        }
+        #[cfg(any(feature = "lua54", feature = "lua55"))]
+        unsafe {
+            imports::lua_getiuservalue(state, index, 1)
         }
     }
 

@@ -106,11 +106,17 @@ impl<'a, T: Class> Object<'a, T> {
     pub fn push_table(self, state: State<'_>, index: c_int) -> bool {
         // SAFETY: a block of this class, which the stack holds.
         let has_table = unsafe { (*self.block).has_table };
-        if has_table {
-            // SAFETY: a userdata is at `index`, and there is a free slot.
-            unsafe { compat::getuservalue(state.raw(), index) };
+        if !has_table {
+            return false;
         }
-        has_table
+        // SAFETY: a userdata is at `index`, and there is a free slot.
+        let kind = unsafe { compat::getuservalue(state.raw(), index) };
+        // The debug library can put anything in its place.
+        let is_table = kind == compat::TTABLE;
+        if !is_table {
+            state.pop(1);
+        }
+        is_table
     }
 
     /// Have it keep the table on top, which goes, its userdata being at the
@@ -261,17 +267,6 @@ impl<'a> State<'a> {
     pub fn object_table<T: Class>(self, index: c_int) -> bool {
         let object = self.find::<T>(index);
         object.is_some_and(|object| object.push_table(self, index))
-    }
-
-    /// The object at `index`, not checked again.
-    ///
-    /// # Safety
-    /// It is one of `T`'s, if it is a userdata.
-    pub unsafe fn known_object<T: Class>(self, index: c_int) -> Option<Object<'a, T>> {
-        Some(Object {
-            block: self.userdata(index)?.as_ptr().cast(),
-            call: PhantomData,
-        })
     }
 
     /// Take the object out of its userdata, for its finalizer.

@@ -603,3 +603,63 @@ test("a watcher without its metatable still fires, or not, and nothing crashes",
   debug.setmetatable(g, metatable)
   g:close()
 end)
+
+local function noop() end
+
+local odd = { 42, "text", {}, print, io.stdout, false }
+
+-- Lua 5.1 and LuaJIT have environments, which are tables, in the place of user values.
+local set_user_value = debug.setuservalue or debug.setfenv
+local get_user_value = debug.getuservalue or debug.getfenv
+
+test("user values put in the place of an object's own crash nothing", function()
+  local f = support.open()
+  f:send("broker.ping", { seq = 1 })
+  local objects = { f = f, w = f:timer { timeout = 0, handler = noop }, msg = f:recvmsg() }
+  spec.type(objects.msg.data, "table")
+  for name, object in pairs(objects) do
+    local own = get_user_value(object)
+    for _, value in ipairs(odd) do
+      if pcall(set_user_value, object, value) then
+        pcall(function()
+          return objects.w.handler, objects.w.id, objects.msg.data
+        end)
+        pcall(function()
+          objects.w.field = name
+        end)
+        pcall(f.timer, f, { timeout = 0, handler = noop })
+        pcall(f.fdwatcher, f, { fd = 0, handler = noop })
+        pcall(tostring, objects.w)
+        pcall(f.reactor, f, "nowait")
+      end
+    end
+    set_user_value(object, own)
+  end
+  pcall(objects.w.remove, objects.w)
+  equal(objects.msg.data.seq, 1)
+end)
+
+test("upvalues put in the place of a method's own crash nothing", function()
+  local f = support.open()
+  f:send("broker.ping", { seq = 1 })
+  local msg = f:recvmsg()
+  local timer = f.timer
+  local functions = { timer, getmetatable(f).__index, getmetatable(msg).__index }
+  for _, method in ipairs(functions) do
+    local upvalue = 1
+    while debug.getupvalue(method, upvalue) do
+      local _, own = debug.getupvalue(method, upvalue)
+      for _, value in ipairs(odd) do
+        debug.setupvalue(method, upvalue, value)
+        pcall(timer, f, { timeout = 0, handler = noop })
+        pcall(function()
+          return f.rank, f.send, msg.data, msg.respond
+        end)
+      end
+      debug.setupvalue(method, upvalue, own)
+      upvalue = upvalue + 1
+    end
+  end
+  equal(msg.data.seq, 1)
+  spec.ok(f:timer { timeout = 1e6, handler = noop }):remove()
+end)
