@@ -159,7 +159,9 @@ fn main() -> ExitCode {
 }
 
 /// Make what stays on purpose: a place for each of the handles that listen for
-/// signals at one time, which a signal's handler may be walking over.
+/// signals at one time, which a signal's handler may be walking over; and room
+/// for the longest text that is encoded, which grows by the order of its keys,
+/// another one in each state.
 fn warm_up() {
     let machine = Machine::new();
     machine.load(
@@ -168,6 +170,9 @@ fn warm_up() {
           all[n] = assert(flux.new 'loop://')
           assert(all[n]:sighandler { sigmask = { 10 }, handler = print })
         end
+        local long = { text = ('x'):rep(0x10000) }
+        assert(#flux.json.encode(long) > 0x10000)
+        assert(all[1]:send('warm.up', long))
         return true",
         c"=warm_up",
     );
