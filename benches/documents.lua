@@ -308,12 +308,15 @@ local function put(path, text)
   file:close()
 end
 
-local function without_nulls(value)
+-- A value without what a library has for null, so that all libraries are given
+-- the same to encode.
+function documents.without_nulls(value)
   for name, item in pairs(value) do
-    if item == NULL then
+    local kind = type(item)
+    if item == NULL or kind == "userdata" or kind == "function" then
       value[name] = nil
-    elseif type(item) == "table" then
-      without_nulls(item)
+    elseif kind == "table" then
+      documents.without_nulls(item)
     end
   end
   return value
@@ -323,7 +326,7 @@ end
 function documents.make(folder)
   for name, kind in pairs(KINDS) do
     put(folder .. "/" .. name .. ".json", documents.text(name))
-    put(folder .. "/" .. name .. ".digest", documents.digest(without_nulls(kind.make())))
+    put(folder .. "/" .. name .. ".digest", documents.digest(documents.without_nulls(kind.make())))
   end
 end
 

@@ -83,18 +83,6 @@ local function read(path)
   return text
 end
 
--- So that all libraries are given the same to encode.
-local function without_nulls(value)
-  for name, item in pairs(value) do
-    if type(item) == "userdata" or type(item) == "function" then
-      value[name] = nil
-    elseif type(item) == "table" then
-      without_nulls(item)
-    end
-  end
-  return value
-end
-
 -- The value and the text of a document or a payload; what the value holds, as
 -- far as that is known otherwise than by decoding.
 local function source(name, decode, encode)
@@ -104,7 +92,7 @@ local function source(name, decode, encode)
   end
   local folder = os.getenv "FLUX_LUA_JSON"
   local text = assert(read(folder .. "/" .. name .. ".json"), "no document " .. name)
-  return without_nulls(decode(text)), text, read(folder .. "/" .. name .. ".digest")
+  return documents.without_nulls(decode(text)), text, read(folder .. "/" .. name .. ".digest")
 end
 
 local function same(value, known)
@@ -154,7 +142,7 @@ return function(name)
       if type(result) == "string" then
         result = decode(result)
       end
-      return same(without_nulls(result), known)
+      return same(documents.without_nulls(result), known)
     end,
     run = function(count)
       for _ = 1, count do

@@ -114,9 +114,8 @@ pub fn response<'r>(
     let text = message.payload();
     let errnum = message.errnum()?;
     if errnum != 0 {
-        let detail = text.filter(|text| !text.is_empty());
-        let detail = detail.map(|text| String::from_utf8_lossy(text).into_owned());
-        return Err(backend::Error::said(errnum, detail).into());
+        let text = text.filter(|text| !text.is_empty());
+        return Err(backend::Error::answered(errnum, text).into());
     }
     Ok(match text.map(|text| lua::copy(&mut room.all(), text)) {
         None => Either::Plain(Response(None)),

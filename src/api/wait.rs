@@ -2,7 +2,6 @@
 //! blocks is that future waited for.
 
 use std::os::raw::c_int;
-use std::time::Duration;
 
 use crate::backend::Future;
 use crate::lua::{self, Push, Result, State, lua_State};
@@ -29,7 +28,6 @@ impl<R: 'static> Step<R> {
 /// A call in the middle.
 pub struct Wait<R> {
     future: Box<dyn Future>,
-    timeout: Option<Duration>,
     then: Then<R>,
 }
 
@@ -39,24 +37,8 @@ impl<R> Step<R> {
     where
         F: FnOnce(State<'_>, Box<dyn Future>) -> Result<Step<R>> + 'static,
     {
-        Step::wait_for(future, None, then)
-    }
-
-    /// The same, failing with ETIMEDOUT if that takes longer than `timeout`.
-    pub fn wait_for<F>(
-        future: Box<dyn Future>,
-        timeout: Option<Duration>,
-        then: F,
-    ) -> Result<Step<R>>
-    where
-        F: FnOnce(State<'_>, Box<dyn Future>) -> Result<Step<R>> + 'static,
-    {
         let then = Box::new(then);
-        Ok(Step::Wait(Wait {
-            future,
-            timeout,
-            then,
-        }))
+        Ok(Step::Wait(Wait { future, then }))
     }
 }
 
@@ -65,7 +47,6 @@ impl<R: 'static> Wait<R> {
         let then = self.then;
         Wait {
             future: self.future,
-            timeout: self.timeout,
             then: Box::new(move |state, future| Ok(then(state, future)?.map(into))),
         }
     }
@@ -98,7 +79,7 @@ fn block<R>(state: State<'_>, mut step: Step<R>) -> Result<R> {
         match step {
             Step::Done(results) => return Ok(results),
             Step::Wait(wait) => {
-                wait.future.wait(wait.timeout)?;
+                wait.future.wait(None)?;
                 step = (wait.then)(state, wait.future)?;
             }
         }

@@ -37,6 +37,13 @@ impl Error {
         Error(Box::new(Words { errnum, detail }))
     }
 
+    /// What a service answered: an errno, and perhaps a text, which a peer wrote.
+    #[cold]
+    pub fn answered(errnum: i32, text: Option<&[u8]>) -> Error {
+        let detail = text.map(|text| String::from_utf8_lossy(text).into_owned());
+        Error::said(errnum, detail)
+    }
+
     /// The errno that the last C call of this thread left.
     pub fn last_os_error() -> Error {
         Error::new(last_errno())

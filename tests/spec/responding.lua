@@ -249,10 +249,8 @@ test("a service in another process is called in the reactor", function()
 end)
 
 test("a service at another rank is called in the reactor", function()
-  local far = support.open_at(1)
+  local far, service = support.service(1)
   local f = support.open()
-  local service = support.unique "far"
-  spec.ok(far:rpc("service.add", { service = service }))
   handle(far, service .. ".where", REQUEST, function(_, msg)
     msg:respond { rank = far.rank }
   end)

@@ -369,10 +369,8 @@ test("nobody can answer a handle that waits for itself on an embedded broker", f
 end)
 
 test("a service at another rank answers across the instance", function()
-  local far = support.open_at(1)
+  local far, service = support.service(1)
   local f = support.open()
-  local service = support.unique "far"
-  spec.ok(far:rpc("service.add", { service = service }))
   f:send(service .. ".double", { n = 21 }, 1)
   local request = far:recvmsg()
   request:respond { n = 2 * request.data.n }

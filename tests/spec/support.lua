@@ -83,9 +83,10 @@ function support.put_raw(f, key, base64)
   spec.ok(f:rpc("kvs.commit", { namespace = "primary", flags = 0, ops = { op } }))
 end
 
--- A second handle that offers a service of a name of its own.
-function support.service()
-  local server = support.open()
+-- A second handle, at another rank if one is given, that offers a service of a
+-- name of its own.
+function support.service(rank)
+  local server = rank and support.open_at(rank) or support.open()
   local name = support.unique "service"
   spec.ok(server:rpc("service.add", { service = name }))
   return server, name

@@ -131,12 +131,11 @@ fn borrow(result: &Result<Answer>) -> Result<Option<&[u8]>> {
 }
 
 fn decode(response: &Message, decode: Decode) -> Result<Answer> {
-    let payload = response.payload.clone();
     if response.errnum != 0 {
-        let text = payload.map(|text| String::from_utf8_lossy(&text).into_owned());
-        return Err(Error::said(response.errnum, text));
+        let text = response.payload.as_deref();
+        return Err(Error::answered(response.errnum, text));
     }
-    let Some(payload) = payload else {
+    let Some(payload) = response.payload.clone() else {
         return Ok(None);
     };
     let val = |payload: &[u8]| {
