@@ -3,8 +3,8 @@
 
 use std::os::raw::c_int;
 
-use flux::json::{self, EncodeError, Options};
-use flux::lua::Host;
+use flux::json::{self, EncodeError, Options, Output};
+use flux::lua::{Host, Room};
 
 #[path = "json/documents.rs"]
 mod documents;
@@ -68,18 +68,26 @@ fn decode(host: &Host, text: &[u8], keep_null: bool) -> Result<(), json::DecodeE
     decoded
 }
 
+/// An output with something in it already.
+fn kept(room: &mut Room) -> Output<'_> {
+    let mut out = Output::new(room);
+    out.extend(b"kept:");
+    out
+}
+
 /// The text of the value on top, which goes.
 fn encode(host: &Host) -> Result<String, EncodeError> {
     let state = host.state();
     let top = state.top();
-    let mut text = b"kept:".to_vec();
+    let mut room = Room::new();
+    let mut text = kept(&mut room);
     let encoded = json::encode(state, -1, &mut text);
     assert_eq!(state.top(), top);
     state.pop(1);
     match encoded {
-        Ok(()) => Ok(String::from_utf8(text.split_off(5)).expect("UTF-8")),
+        Ok(()) => Ok(String::from_utf8(text[5..].to_vec()).expect("UTF-8")),
         Err(error) => {
-            assert_eq!(text, b"kept:");
+            assert_eq!(&text[..], b"kept:");
             Err(error)
         }
     }
@@ -555,6 +563,44 @@ fn tables_of_every_size_come_back() {
     "#);
 }
 
+/// Short texts are written in a room on the stack: each token has to come out
+/// whole where that ends, and where what replaces it does.
+#[test]
+fn tokens_are_whole_wherever_they_are_in_the_text() {
+    let tokens = [
+        "-9007199254740991",
+        "0.000012345678901234567",
+        "true",
+        "null",
+        "[]",
+        r#""""#,
+        r#""seven""#,
+        r#""of sixteen bytes""#,
+        r#""\u0001\n\"é""#,
+        r#"{"name":[false,"of more than eight"]}"#,
+    ];
+    let host = host();
+    let longest = format!(r#"["{}"]"#, r"é\n".repeat(400));
+    let before: Vec<usize> = (0..40)
+        .chain(430..530)
+        .chain(970..1070)
+        .chain(2000..2060)
+        .collect();
+    for token in tokens {
+        for &len in &before {
+            let text = format!(r#"["{}",{token},{token}]"#, "x".repeat(len));
+            decode(&host, text.as_bytes(), true).expect("JSON");
+            let written = encode(&host).expect("can be encoded");
+            let again: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+            let wanted: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(again, wanted, "{len} bytes, then {token}");
+            // Nothing of one text is seen in the next.
+            decode(&host, longest.as_bytes(), false).expect("JSON");
+            assert_eq!(encode(&host).as_deref(), Ok(longest.as_str()));
+        }
+    }
+}
+
 #[test]
 fn a_payload_must_be_an_object() {
     let host = host();
@@ -570,14 +616,15 @@ fn a_payload_must_be_an_object() {
     ];
     for (text, wanted) in cases {
         decode(&host, text.as_bytes(), true).expect("JSON");
-        let mut out = b"kept:".to_vec();
+        let mut room = Room::new();
+        let mut out = kept(&mut room);
         let encoded = json::encode_object(state, state.top(), &mut out);
         state.pop(1);
         match wanted {
             Some(wanted) => assert_eq!(&out[5..], wanted.as_bytes()),
             None => {
                 assert_eq!(encoded, Err(EncodeError::NotAnObject));
-                assert_eq!(out, b"kept:");
+                assert_eq!(&out[..], b"kept:");
             }
         }
     }

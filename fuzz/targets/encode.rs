@@ -6,8 +6,8 @@
 
 use std::os::raw::c_int;
 
-use flux::json::{self, Options};
-use flux::lua::{Host, State};
+use flux::json::{self, Options, Output};
+use flux::lua::{Host, Room, State};
 use flux_lua_fuzz::{Decisions, Null, assert_decoded};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -65,7 +65,9 @@ fn check(state: State<'_>, data: &[u8]) {
         return;
     };
     document.push(state, HOSTILE);
-    let mut text = b"kept".to_vec();
+    let mut room = Room::new();
+    let mut text = Output::new(&mut room);
+    text.extend(b"kept");
     let mut encoded = Ok(());
     state.push_value(-1);
     let done = state.protect(1, |writer| {
@@ -84,7 +86,7 @@ fn check(state: State<'_>, data: &[u8]) {
         }
         Err(error) => {
             assert!(!is_encodable, "{error}");
-            assert_eq!(text, b"kept");
+            assert_eq!(&text[..], b"kept");
             let error = error.to_string();
             assert!(error.len() < 5000, "{error}");
             check_script(state, false, error.as_bytes());

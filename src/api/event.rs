@@ -6,6 +6,7 @@ use std::os::raw::c_int;
 use super::message::{self, LongReceived, Received};
 use super::{arguments, handle, payload};
 use crate::backend::{Match, msgtype};
+use crate::json::Output;
 use crate::lua::{Cause, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction};
 use crate::{lua_functions, lua_functions_with_room};
 
@@ -37,13 +38,14 @@ fn topic(state: State<'_>) -> Result<&str> {
 fn sendevent(state: State<'_>) -> Result<Integer> {
     let handle = handle::check(state)?;
     let first: c_int = 2;
+    let mut room = Room::new();
+    let mut text = Output::new(&mut room);
     let (payload, format) = match state.kind(first) {
-        Kind::Table => (Some(payload::read_object(state, first)?), first + 1),
-        Kind::Nil => (None, first + 1),
+        Kind::Table | Kind::Nil => (payload::read(state, first, &mut text)?, first + 1),
         _ => (None, first),
     };
     let topic = arguments::formatted(state, format)?;
-    handle.backend()?.send_event(topic, payload.as_deref())?;
+    handle.backend()?.send_event(topic, payload)?;
     Ok(Integer(0))
 }
 

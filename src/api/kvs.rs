@@ -10,7 +10,7 @@ use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, handle};
 use crate::backend::{Future, kvs_flags, treeobj};
 use crate::json;
-use crate::lua::{Error, Kind, Push, Result, State, Writer, lua_CFunction};
+use crate::lua::{Error, Kind, Push, Result, Room, State, Writer, lua_CFunction};
 use crate::lua_functions;
 
 /// A looked up value, to be pushed: decoded where it is JSON, else the string
@@ -42,19 +42,14 @@ pub fn push_stored(writer: &Writer<'_>, stored: &[u8]) {
     }
 }
 
-/// The JSON text to store for the value at `index`.
-pub fn encode_value(state: State<'_>, index: c_int) -> Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(64);
-    json::encode(state, index, &mut text).map_err(|error| error.raised(Some(index)))?;
-    Ok(text)
-}
-
 /// Put the value at `index` on the pending transaction; nil unlinks.
 pub fn put(state: State<'_>, handle: &Handle, key: &str, index: c_int) -> Result<()> {
     if state.kind(index) == Kind::Nil {
         return handle.with_pending(|pending| pending.unlink(key));
     }
-    let value = encode_value(state, index)?;
+    let mut room = Room::new();
+    let mut value = json::Output::new(&mut room);
+    json::encode(state, index, &mut value).map_err(|error| error.raised(Some(index)))?;
     handle.with_pending(|pending| pending.put(0, key, &value))
 }
 

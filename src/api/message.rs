@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::handle::Handle;
 use super::{arguments, payload};
 use crate::backend::{self, msgtype};
-use crate::json;
+use crate::json::{self, Output};
 use crate::lua::{
     self, Class, ClassInfo, Either, Error, Integer, Key, Kind, Object, Push, Result, Room, State,
     Text, Writer, lua_CFunction,
@@ -307,21 +307,22 @@ const NO_RESPONDER: &str = "zmsg_info_respond: Not implemented";
 /// `msg:respond(table)`
 fn respond(state: State<'_>) -> Result<Responded> {
     let message: Message = state.check_object(1)?;
+    let mut room = Room::new();
+    let mut text = Output::new(&mut room);
     let handle = match &message.origin {
         Origin::Handle(handle) => request(&message).map(|()| handle)?,
         Origin::Code(responder) => {
-            let payload = payload::read(state, 2)?;
-            let payload = payload.as_deref().unwrap_or_default();
-            let payload = CString::new(payload).unwrap_or_default();
+            let payload = payload::read(state, 2, &mut text)?;
+            let payload = CString::new(payload.unwrap_or_default()).unwrap_or_default();
             if payload.is_empty() {
                 return Err(Error::failure("JSON conversion error"));
             }
             return Ok(Responded::Code(responder.clone(), payload));
         }
     };
-    let payload = payload::read(state, 2)?;
+    let payload = payload::read(state, 2, &mut text)?;
     let backend = handle.backend()?;
-    backend.respond(&*message.message, payload.as_deref())?;
+    backend.respond(&*message.message, payload)?;
     Ok(Responded::Sent)
 }
 

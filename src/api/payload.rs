@@ -1,80 +1,40 @@
 //! JSON payloads between the Lua stack and messages.
 
-use std::cell::Cell;
 use std::fmt;
-use std::ops::Deref;
 use std::os::raw::c_int;
 use std::sync::Arc;
 
 use crate::backend::{self, Message};
-use crate::json;
+use crate::json::{self, Output};
 use crate::lua::{self, Either, Error, Kind, Push, Result, Room, State, Writer};
 
-/// JSON text, in memory that the thread keeps for the next one.
-pub struct Encoded(Vec<u8>);
-
-thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// A longer text's memory is not kept.
-const MAX_KEPT: usize = 1 << 20;
-
-impl Encoded {
-    fn new() -> Encoded {
-        // On a thread that is ending there is none.
-        Encoded(BUFFER.try_with(Cell::take).unwrap_or_default())
-    }
-}
-
-impl Deref for Encoded {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Encoded {
-    fn drop(&mut self) {
-        let mut text = std::mem::take(&mut self.0);
-        if text.capacity() <= MAX_KEPT {
-            text.clear();
-            let _ = BUFFER.try_with(|buffer| buffer.set(text));
-        }
-    }
-}
-
-/// The JSON text of the table at `index`, for a request or an event; none when
-/// it is absent or nil. A Flux payload is an object: an array is EINVAL.
+/// The JSON text of the table at `index`, for a request or an event, written to
+/// `out`; none when it is absent or nil. A Flux payload is an object: an array
+/// is EINVAL.
 #[inline]
-pub fn read(state: State<'_>, index: c_int) -> Result<Option<Encoded>> {
+pub fn read<'o>(
+    state: State<'_>,
+    index: c_int,
+    out: &'o mut Output<'_>,
+) -> Result<Option<&'o [u8]>> {
     match state.kind(index) {
         Kind::None | Kind::Nil => Ok(None),
-        Kind::Table => encode(state, index).map(Some),
+        Kind::Table => match json::encode_object(state, index, out) {
+            Ok(()) => Ok(Some(out)),
+            Err(error) => Err(refused(index, error)),
+        },
         _ => Err(Error::expected(state, index, "table")),
     }
 }
 
-/// The same of a table that must be there.
-#[inline]
-pub fn read_object(state: State<'_>, index: c_int) -> Result<Encoded> {
-    match state.kind(index) {
-        Kind::Table => encode(state, index),
-        _ => Err(Error::expected(state, index, "table")),
-    }
-}
-
-fn encode(state: State<'_>, index: c_int) -> Result<Encoded> {
-    let mut text = Encoded::new();
-    match json::encode_object(state, index, &mut text.0) {
-        Ok(()) => Ok(text),
-        Err(json::EncodeError::NotAnObject) => Err(backend::Error::with_detail(
-            libc::EINVAL,
-            "a payload is an object, and this table is an array",
-        )
-        .into()),
-        Err(error) => Err(error.raised(Some(index))),
+#[cold]
+fn refused(index: c_int, error: json::EncodeError) -> Error {
+    match error {
+        json::EncodeError::NotAnObject => {
+            let detail = "a payload is an object, and this table is an array";
+            backend::Error::with_detail(libc::EINVAL, detail).into()
+        }
+        error => error.raised(Some(index)),
     }
 }
 

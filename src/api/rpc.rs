@@ -12,6 +12,7 @@ use super::payload::{self, LongResponse, Response};
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, barrier, handle};
 use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, msgtype};
+use crate::json::Output;
 use crate::lua::{self, Either, Integer, Kind, Result, Room, State, lua_CFunction, lua_State};
 use crate::{lua_functions, lua_functions_with_room};
 
@@ -21,13 +22,15 @@ use crate::{lua_functions, lua_functions_with_room};
 fn rpc<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Response<'r>, LongResponse>> {
     let handle = handle::check(state)?;
     let topic = arguments::text(state, 2)?;
-    let request = payload::read(state, 3)?;
+    let mut text = Output::new(room);
+    let request = payload::read(state, 3, &mut text)?;
     let to = arguments::destination(state, 4)?;
     let backend = handle.backend()?;
     let wanted = Match {
         typemask: msgtype::RESPONSE,
-        matchtag: backend.send(topic, request.as_deref(), to.nodeid)?,
+        matchtag: backend.send(topic, request, to.nodeid)?,
     };
+    drop(text);
     let response = backend.recv(&wanted, to.timeout);
     if response.is_err() {
         backend.give_up(wanted.matchtag);
@@ -39,11 +42,11 @@ fn rpc<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Response<'r>, 
 fn send(state: State<'_>) -> Result<Integer> {
     let handle = handle::check(state)?;
     let topic = arguments::text(state, 2)?;
-    let request = payload::read(state, 3)?;
+    let mut room = Room::new();
+    let mut text = Output::new(&mut room);
+    let request = payload::read(state, 3, &mut text)?;
     let to = arguments::destination(state, 4)?;
-    let matchtag = handle
-        .backend()?
-        .send(topic, request.as_deref(), to.nodeid)?;
+    let matchtag = handle.backend()?.send(topic, request, to.nodeid)?;
     // A deadline that no clock will ever show is none.
     if let Some(at) = to.timeout.and_then(|t| Instant::now().checked_add(t)) {
         handle.deadlines().insert(matchtag, at);

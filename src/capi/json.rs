@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_int};
 use super::jansson::{self, Api, Json, Type, json_t};
 use super::{Count, enter, set_errno};
 use crate::json::{self, MAX_DEPTH};
-use crate::lua::{Kind, Push, Result, State, Writer, lua_State};
+use crate::lua::{Kind, Push, Result, Room, State, Writer, lua_State};
 
 /// Push `flux.NULL`.
 ///
@@ -122,19 +122,20 @@ fn decode(state: State<'_>, text: &[u8]) -> Result<Count> {
 
 /// The value's JSON text in memory that C may free, or an errno.
 fn encode(state: State<'_>, index: c_int) -> std::result::Result<*mut c_char, c_int> {
-    let mut text = Vec::with_capacity(128);
+    let mut room = Room::new();
+    let mut text = json::Output::new(&mut room);
     if json::encode(state, index, &mut text).is_err() {
         return Err(libc::EINVAL);
     }
     // JSON text holds no NUL: in strings it is escaped.
-    text.push(0);
     // SAFETY: malloc gives null or as many bytes, into which the text goes.
     unsafe {
-        let copy: *mut c_char = libc::malloc(text.len()).cast();
+        let copy: *mut c_char = libc::malloc(text.len() + 1).cast();
         if copy.is_null() {
             return Err(libc::ENOMEM);
         }
         copy.copy_from_nonoverlapping(text.as_ptr().cast(), text.len());
+        copy.add(text.len()).write(0);
         Ok(copy)
     }
 }
@@ -245,7 +246,8 @@ impl Reader<'_> {
         let mut count = 0;
         self.state.push_nil();
         while self.state.next(table) {
-            let mut number = Vec::new();
+            let mut room = Room::new();
+            let mut number = json::Output::new(&mut room);
             let name = self.name(key, &mut number)?;
             let value = self.value(key + 1, depth + 1)?;
             self.set(&object, name, value)?;
@@ -263,7 +265,7 @@ impl Reader<'_> {
     }
 
     /// The name that a key becomes; `number` holds that of a number.
-    fn name<'n>(&'n self, key: c_int, number: &'n mut Vec<u8>) -> Made<&'n [u8]> {
+    fn name<'n>(&'n self, key: c_int, number: &'n mut json::Output<'_>) -> Made<&'n [u8]> {
         if let Some(name) = self.state.bytes(key) {
             return match std::str::from_utf8(name) {
                 Ok(_) => Ok(name),

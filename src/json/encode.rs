@@ -4,8 +4,8 @@
 use std::os::raw::c_int;
 
 use super::error::{EncodeError, Fault};
-use super::number::{Number, non_finite_text, read, write_float, write_integer};
-use super::text::{NotUtf8, write_string};
+use super::number::{Number, float_text, non_finite_text, read, write_float, write_integer};
+use super::output::{NotUtf8, Output};
 use super::{MAX_DEPTH, has_array_mark};
 use crate::lua::{Kind, State, compat, sys};
 
@@ -13,28 +13,42 @@ use crate::lua::{Kind, State, compat, sys};
 ///
 /// The caller has 8 free stack slots. The stack is left as it was, and no
 /// metamethod is called.
-pub fn encode(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let top = state.top();
+pub fn encode(state: State<'_>, index: c_int, out: &mut Output<'_>) -> Result<(), EncodeError> {
+    encode_here(state, index, out)
+}
+
+/// The same, in the caller's own code.
+#[inline(always)]
+pub fn encode_here(
+    state: State<'_>,
+    index: c_int,
+    out: &mut Output<'_>,
+) -> Result<(), EncodeError> {
     let start = out.len();
-    let index = state.absolute(index);
     let mut encoder = Encoder {
         state,
         out,
         restarts: 0,
     };
-    if let Err(fault) = encoder.value(index, top, 0) {
-        out.truncate(start);
-        state.set_top(top);
-        return Err((*fault).finish());
+    match encoder.outermost(index) {
+        Ok(()) => {
+            // But for the comma.
+            out.truncate(out.len() - 1);
+            Ok(())
+        }
+        Err(fault) => {
+            out.truncate(start);
+            Err((*fault).finish())
+        }
     }
-    // The comma.
-    out.pop();
-    Ok(())
 }
 
 /// The same of a table that must become an object, as a Flux payload is.
-#[inline]
-pub fn encode_object(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub fn encode_object(
+    state: State<'_>,
+    index: c_int,
+    out: &mut Output<'_>,
+) -> Result<(), EncodeError> {
     let start = out.len();
     match encode(state, index, out) {
         Ok(()) if out[start] == b'{' => Ok(()),
@@ -49,11 +63,34 @@ pub fn encode_object(state: State<'_>, index: c_int, out: &mut Vec<u8>) -> Resul
 /// A path is gathered only on the way up from an error.
 type Outcome<T = ()> = Result<T, Box<Fault>>;
 
-/// Stack slots are reserved for so many levels of tables at once, the first
-/// time at the level where the caller's free ones would run out.
+// A level of tables has on the stack the key and the value of a pair. What
+// writes it leaves the stack as it was, and so does what fails.
+const KEY: c_int = -2;
+const VALUE: c_int = -1;
+
+/// Where a table is while a key of it is on top of the stack.
+#[derive(Clone, Copy)]
+struct Table(c_int);
+
+impl Table {
+    /// One that is itself the value of a pair, on top before the key.
+    const NESTED: Table = Table(-2);
+
+    /// Where it is while so many more values are on the stack.
+    #[inline]
+    fn below(self, more: c_int) -> c_int {
+        match self.0 < 0 {
+            true => self.0 - more,
+            false => self.0,
+        }
+    }
+}
+
+/// Stack slots are reserved for so many levels at once, the first time at the
+/// one where the caller's free ones would run out.
 const RESERVED_LEVELS: u32 = 16;
 const FIRST_RESERVED: u32 = 3;
-/// What a level has on the stack: the key and the value.
+/// What a level has on the stack.
 const SLOTS: c_int = 2;
 /// What may be above them: a key looked up, or two metatables compared.
 const SPARE_SLOTS: c_int = 2;
@@ -62,36 +99,57 @@ const SPARE_SLOTS: c_int = 2;
 /// writing: where such tables are nested, the work would double at each level.
 const MAX_RESTARTS: u32 = 8;
 
-struct Encoder<'s, 'o> {
+struct Encoder<'s, 'o, 'r> {
     state: State<'s>,
-    out: &'o mut Vec<u8>,
+    out: &'o mut Output<'r>,
     restarts: u32,
 }
 
-impl Encoder<'_, '_> {
-    /// Write the value at `index` and a comma; `top` is the stack's.
+impl Encoder<'_, '_, '_> {
+    /// Write the value that all others are in, a table most often, and a comma.
     #[inline(always)]
-    fn value(&mut self, index: c_int, top: c_int, depth: u32) -> Outcome {
+    fn outermost(&mut self, index: c_int) -> Outcome {
         match self.state.kind(index) {
-            // SAFETY: that is what is there.
-            Kind::String => unsafe { self.text(index) },
-            Kind::Table => self.table(index, top, depth),
-            // SAFETY: that is what is there.
-            Kind::Number => unsafe { self.number(index) },
-            kind => self.scalar(kind, index),
+            Kind::Table if index > 0 => self.table(Table(index), 0),
+            _ => self.copied(index),
         }
     }
 
-    fn scalar(&mut self, kind: Kind, index: c_int) -> Outcome {
+    #[inline(never)]
+    fn copied(&mut self, index: c_int) -> Outcome {
+        match self.state.kind(index) {
+            Kind::Table => self.table(Table(self.state.absolute(index)), 0),
+            _ => {
+                self.state.push_value(index);
+                let written = self.value(0);
+                self.state.pop(1);
+                written
+            }
+        }
+    }
+
+    /// Write the value on top and a comma.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn value(&mut self, depth: u32) -> Outcome {
+        match self.state.kind(VALUE) {
+            // SAFETY: that is what is there.
+            Kind::String => unsafe { self.text() },
+            Kind::Table => self.table(Table::NESTED, depth),
+            // SAFETY: that is what is there.
+            Kind::Number => unsafe { self.number() },
+            kind => self.scalar(kind),
+        }
+    }
+
+    fn scalar(&mut self, kind: Kind) -> Outcome {
         match kind {
-            Kind::Boolean if self.state.boolean(index) => self.out.extend_from_slice(b"true"),
-            Kind::Boolean => self.out.extend_from_slice(b"false"),
-            Kind::LightUserdata if self.state.userdata(index).is_none() => {
-                self.out.extend_from_slice(b"null");
+            Kind::Boolean if self.state.boolean(VALUE) => self.out.part(b"true,", 5),
+            Kind::Boolean => self.out.part(b"false,", 6),
+            Kind::LightUserdata if self.state.userdata(VALUE).is_none() => {
+                self.out.part(b"null,", 5);
             }
             kind => return Err(unencodable(kind)),
         }
-        self.out.push(b',');
         Ok(())
     }
 
@@ -99,81 +157,54 @@ impl Encoder<'_, '_> {
     // the type no second time.
 
     /// # Safety
-    /// A string is at `index`.
-    unsafe fn text(&mut self, index: c_int) -> Outcome {
+    /// A string is on top.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    unsafe fn text(&mut self) -> Outcome {
         // SAFETY: by the contract.
-        unsafe { self.string(index, b',') }.map_err(|NotUtf8| not_utf8(self.state, "text", index))
-    }
-
-    /// Write a string, and after it `then`.
-    ///
-    /// # Safety
-    /// A string is at `index`.
-    #[inline(always)]
-    unsafe fn string(&mut self, index: c_int, then: u8) -> Result<(), NotUtf8> {
-        let mut len = 0;
-        // SAFETY: a string is not converted, so nothing is allocated, and its
-        // bytes stay while it is on the stack, which it is throughout.
-        let text = unsafe {
-            let start = sys::lua_tolstring(self.state.raw(), index, &mut len);
-            std::slice::from_raw_parts(start.cast(), len)
-        };
-        write_string(self.out, text, then)
+        let text = unsafe { string(self.state, VALUE) };
+        match self.out.string(text, b',') {
+            Ok(()) => Ok(()),
+            Err(NotUtf8) => Err(not_utf8(self.state, "text", VALUE)),
+        }
     }
 
     /// # Safety
-    /// A number is at `index`.
-    unsafe fn number(&mut self, index: c_int) -> Outcome {
+    /// A number is on top.
+    unsafe fn number(&mut self) -> Outcome {
         let raw = self.state.raw();
         // SAFETY: a number is not converted, so nothing is allocated; and so below.
-        if unsafe { compat::isinteger(raw, index) } {
-            let n = unsafe { compat::exact_integer(raw, index) };
+        if unsafe { compat::isinteger(raw, VALUE) } {
+            let n = unsafe { compat::exact_integer(raw, VALUE) };
             write_integer(self.out, n.unwrap_or_default());
         } else {
             // SAFETY: as above.
-            let x = unsafe { compat::tonumber(raw, index) };
+            let x = unsafe { compat::tonumber(raw, VALUE) };
             if !x.is_finite() {
                 return Err(not_finite("number", x));
             }
             write_float(self.out, x);
         }
-        self.out.push(b',');
+        self.out.byte(b',');
         Ok(())
     }
 
     #[inline(never)]
-    fn table(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
+    fn table(&mut self, table: Table, depth: u32) -> Outcome {
         self.go_down(depth)?;
         self.state.push_nil();
-        if !self.state.next(table) {
+        if !self.state.next(table.0) {
             self.empty(table);
             return Ok(());
         }
-        match self.state.kind(top + 1) {
+        let mut kind = self.state.kind(KEY);
+        if kind == Kind::Number {
             // SAFETY: that is what is there.
-            Kind::Number => unsafe { self.likely_array(table, top, depth) },
-            kind => self.object(table, top, depth, kind),
-        }
-    }
-
-    /// Write a table whose first pair, which is on the stack, has a number key:
-    /// an array's is nearly always 1.
-    ///
-    /// # Safety
-    /// A number is at `top + 1`.
-    unsafe fn likely_array(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
-        // SAFETY: by the contract.
-        match unsafe { compat::exact_integer(self.state.raw(), top + 1) } {
-            Some(1) if self.restarts < MAX_RESTARTS => {
-                if self.array(table, top, depth)? {
-                    return Ok(());
-                }
+            match unsafe { self.array(table, depth)? } {
+                Some(first) => kind = first,
+                None => return Ok(()),
             }
-            Some(1..) => {}
-            _ => return self.object(table, top, depth, Kind::Number),
         }
-        self.state.set_top(top);
-        self.numbered(table, top, depth)
+        self.object(table, depth, kind)
     }
 
     fn go_down(&mut self, depth: u32) -> Outcome {
@@ -187,32 +218,61 @@ impl Encoder<'_, '_> {
         Ok(())
     }
 
-    fn empty(&mut self, table: c_int) {
-        let text = match has_array_mark(self.state, table) {
+    fn empty(&mut self, table: Table) {
+        let text = match has_array_mark(self.state, table.below(-1)) {
             true => b"[],",
             false => b"{},",
         };
-        self.out.extend_from_slice(text);
+        self.out.part(text, 3);
+    }
+
+    /// Write a table as an array, if it is one. Its first pair, which is on the
+    /// stack, has a number key: an array's is nearly always 1. Of an object the
+    /// first pair is on the stack then, with a key of the kind returned.
+    ///
+    /// # Safety
+    /// A number is at `KEY`.
+    #[inline(never)]
+    unsafe fn array(&mut self, table: Table, depth: u32) -> Outcome<Option<Kind>> {
+        // SAFETY: by the contract.
+        match unsafe { compat::exact_integer(self.state.raw(), KEY) } {
+            Some(1) if self.restarts < MAX_RESTARTS => {
+                if self.ordered(table, depth)? {
+                    return Ok(None);
+                }
+            }
+            Some(1..) => {}
+            _ => return Ok(Some(Kind::Number)),
+        }
+        self.state.pop(SLOTS);
+        let index = self.state.absolute(table.below(-1));
+        if let Some(count) = array_len(self.state, index) {
+            self.counted(index, count, depth)?;
+            return Ok(None);
+        }
+        self.state.push_nil();
+        self.state.next(index);
+        Ok(Some(self.state.kind(KEY)))
     }
 
     /// Write the table as an array while its keys come in order, 1 being the
-    /// first pair on the stack. Where they do not, forget what was written
-    /// and return false.
-    fn array(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome<bool> {
-        let (key, value) = (top + 1, top + 2);
+    /// first pair on the stack. Where they do not, forget what was written,
+    /// leave a pair on the stack, and return false.
+    fn ordered(&mut self, table: Table, depth: u32) -> Outcome<bool> {
         let start = self.out.len();
-        self.out.push(b'[');
+        self.out.byte(b'[');
         let mut n = 1;
         loop {
-            if let Err(fault) = self.value(value, value, depth + 1) {
+            if let Err(fault) = self.value(depth + 1) {
+                self.state.pop(SLOTS);
                 return Err(fault.under_item(n));
             }
-            self.state.set_top(key);
-            if !self.state.next(table) {
+            self.state.pop(1);
+            if !self.state.next(table.0) {
                 break;
             }
             n += 1;
-            if self.state.integer(key) != Some(n) {
+            if self.state.integer(KEY) != Some(n) {
                 self.out.truncate(start);
                 self.restarts += 1;
                 return Ok(false);
@@ -222,25 +282,44 @@ impl Encoder<'_, '_> {
         Ok(true)
     }
 
+    /// Write a table that is an array, of so many items.
+    fn counted(&mut self, table: c_int, count: i64, depth: u32) -> Outcome {
+        self.out.byte(b'[');
+        for n in 1..=count {
+            self.state.raw_get_index(table, n);
+            let written = self.value(depth + 1);
+            self.state.pop(1);
+            written.map_err(|fault| fault.under_item(n))?;
+        }
+        self.end(b']');
+        Ok(())
+    }
+
     /// Write the table as an object, its first pair being on the stack, with a
     /// key of this kind.
-    fn object(&mut self, table: c_int, top: c_int, depth: u32, mut kind: Kind) -> Outcome {
-        let (key, value) = (top + 1, top + 2);
-        self.out.push(b'{');
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn object(&mut self, table: Table, depth: u32, mut kind: Kind) -> Outcome {
+        self.out.byte(b'{');
         loop {
-            match kind {
+            let named = match kind {
                 // SAFETY: that is what is there.
-                Kind::String => unsafe { self.name(table, key)? },
-                _ => self.other_key(key)?,
+                Kind::String => unsafe { self.name(table) },
+                _ => self.other_key(),
+            };
+            if let Err(fault) = named {
+                self.state.pop(SLOTS);
+                return Err(fault);
             }
-            if let Err(fault) = self.value(value, value, depth + 1) {
-                return Err(fault.under(self.state, key));
+            if let Err(fault) = self.value(depth + 1) {
+                let fault = fault.under(self.state, KEY);
+                self.state.pop(SLOTS);
+                return Err(fault);
             }
-            self.state.set_top(key);
-            if !self.state.next(table) {
+            self.state.pop(1);
+            if !self.state.next(table.0) {
                 break;
             }
-            kind = self.state.kind(key);
+            kind = self.state.kind(KEY);
         }
         self.end(b'}');
         Ok(())
@@ -249,68 +328,46 @@ impl Encoder<'_, '_> {
     /// A bracket in place of the comma after the last item, and a comma.
     #[inline]
     fn end(&mut self, bracket: u8) {
-        if let Some(comma) = self.out.last_mut() {
-            *comma = bracket;
-        }
-        self.out.push(b',');
-    }
-
-    /// Write a table that has number keys, of which it is not known yet what
-    /// they make of it.
-    fn numbered(&mut self, table: c_int, top: c_int, depth: u32) -> Outcome {
-        let Some(count) = array_len(self.state, table) else {
-            self.state.push_nil();
-            self.state.next(table);
-            let kind = self.state.kind(top + 1);
-            return self.object(table, top, depth, kind);
-        };
-        let value = top + 1;
-        self.out.push(b'[');
-        for n in 1..=count {
-            self.state.raw_get_index(table, n);
-            if let Err(fault) = self.value(value, value, depth + 1) {
-                return Err(fault.under_item(n));
-            }
-            self.state.set_top(top);
-        }
-        self.end(b']');
-        Ok(())
+        // SAFETY: the bracket that it began with.
+        unsafe { self.out.end_with(bracket, b',') }
     }
 
     /// Write a name of an object and the colon.
     ///
     /// # Safety
-    /// A string is at `key`.
-    #[inline(always)]
-    unsafe fn name(&mut self, table: c_int, key: c_int) -> Outcome {
-        let start = self.out.len();
+    /// A string is at `KEY`.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    unsafe fn name(&mut self, table: Table) -> Outcome {
         // SAFETY: by the contract.
-        unsafe { self.string(key, b':') }.map_err(|NotUtf8| not_utf8(self.state, "a key", key))?;
-        match self.out.get(start + 1) {
-            Some(b'-' | b'0'..=b'9') => self.check_unique(table, key),
-            _ => Ok(()),
+        let name = unsafe { string(self.state, KEY) };
+        // Of the signs among them none begins a number.
+        if let Some(b'-'..=b'9') = name.first() {
+            self.check_unique(table)?;
+        }
+        match self.out.string(name, b':') {
+            Ok(()) => Ok(()),
+            Err(NotUtf8) => Err(not_utf8(self.state, "a key", KEY)),
         }
     }
 
-    fn other_key(&mut self, key: c_int) -> Outcome {
-        self.out.push(b'"');
-        if !number_name(self.state, key, self.out) {
-            return Err(not_a_name(self.state, key));
+    fn other_key(&mut self) -> Outcome {
+        self.out.byte(b'"');
+        if !number_name(self.state, KEY, self.out) {
+            return Err(not_a_name(self.state, KEY));
         }
-        self.out.extend_from_slice(b"\":");
+        self.out.part(b"\":", 2);
         Ok(())
     }
 
-    /// That no number key of the table has the name at `key` as its text.
+    /// That no number key of the table has the name at `KEY` as its text.
     #[inline(never)]
-    fn check_unique(&mut self, table: c_int, key: c_int) -> Outcome {
-        let name = std::str::from_utf8(self.state.bytes(key).unwrap_or_default());
+    fn check_unique(&mut self, table: Table) -> Outcome {
+        let name = std::str::from_utf8(self.state.bytes(KEY).unwrap_or_default());
         let Some((name, number)) = name.ok().and_then(|name| Some((name, key_number(name)?)))
         else {
             return Ok(());
         };
         let state = self.state;
-        let top = state.top();
         match number {
             Number::Integer(n) => state.push_integer(n),
             // SAFETY: there is a free slot, and pushing a number allocates nothing.
@@ -319,11 +376,11 @@ impl Encoder<'_, '_> {
         // Where Lua rounded the integer its text is another, and minus zero is the
         // key 0.
         let is_same = match number {
-            Number::Integer(n) => state.integer(top + 1) == Some(n),
-            Number::Float(_) => state.integer(top + 1).is_none(),
+            Number::Integer(n) => state.integer(-1) == Some(n),
+            Number::Float(_) => state.integer(-1).is_none(),
         };
-        let is_key = is_same && state.raw_get(table) != Kind::Nil;
-        state.set_top(top);
+        let is_key = is_same && state.raw_get(table.below(2)) != Kind::Nil;
+        state.pop(1);
         if is_key {
             return Err(Fault::new(format!(
                 "the keys {name} and \"{name}\" have the same text"
@@ -356,9 +413,23 @@ pub fn array_len(state: State<'_>, table: c_int) -> Option<i64> {
     (count == greatest).then_some(count)
 }
 
+/// The string at `index`, while it is on the stack.
+///
+/// # Safety
+/// It is one, and stays there as long as the text is used.
+#[inline(always)]
+unsafe fn string<'t>(state: State<'_>, index: c_int) -> &'t [u8] {
+    let mut len = 0;
+    // SAFETY: a string is not converted, so nothing is allocated.
+    unsafe {
+        let start = sys::lua_tolstring(state.raw(), index, &mut len);
+        std::slice::from_raw_parts(start.cast(), len)
+    }
+}
+
 /// Append the name that a number key becomes, and return true; other values
 /// become none.
-pub fn number_name(state: State<'_>, key: c_int, out: &mut Vec<u8>) -> bool {
+pub fn number_name(state: State<'_>, key: c_int, out: &mut Output<'_>) -> bool {
     match (state.kind(key), state.integer(key), state.number(key)) {
         (Kind::Number, Some(n), _) => write_integer(out, n),
         (Kind::Number, None, Some(x)) if x.is_finite() => write_float(out, x),
@@ -374,9 +445,7 @@ fn key_number(text: &str) -> Option<Number> {
         return None;
     }
     if let Number::Float(x) = number {
-        let mut written = Vec::new();
-        write_float(&mut written, x);
-        return (written == text.as_bytes()).then_some(number);
+        return (float_text(x) == text).then_some(number);
     }
     // An integer has one text alone.
     Some(number)

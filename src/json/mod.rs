@@ -6,20 +6,20 @@ mod decode;
 mod encode;
 mod error;
 mod number;
+mod output;
 mod text;
 mod unescape;
 
-use std::cell::{Cell, UnsafeCell};
 use std::os::raw::c_int;
-use std::ptr::NonNull;
 
 pub use decode::{Options, decode};
 pub use encode::{array_len, encode, encode_object, number_name};
 pub use error::{DecodeError, EncodeError, Reason};
 pub use number::{float_text, integral};
+pub use output::Output;
 
-use crate::lua::{Error, Key, Kind, OnTop, Push, Result, State, Writer};
-use crate::lua_functions;
+use crate::lua::{Either, Error, Key, Kind, OnTop, Push, Result, Room, State, Writer};
+use crate::{lua_functions, lua_functions_with_room};
 
 /// So many tables within one another, and no more: a table that holds itself
 /// ends here.
@@ -78,67 +78,21 @@ pub fn push_module(writer: &Writer<'_>) {
     writer.set_field(-2, c"NULL");
 }
 
+lua_functions_with_room! { json_encode => encode_value; }
+
 lua_functions! {
-    json_encode => encode_value;
     json_decode => decode_text;
     json_array => array;
 }
 
-/// Where `flux.json.encode` writes, kept from call to call.
-struct Kept {
-    text: UnsafeCell<Vec<u8>>,
-    /// Whether that is being written or pushed. Some Luas collect garbage
-    /// first, and a finalizer may encode. An error while pushing leaves it
-    /// set, for good.
-    is_in_use: Cell<bool>,
-}
-
-thread_local! {
-    static KEPT: Kept = const {
-        Kept {
-            text: UnsafeCell::new(Vec::new()),
-            is_in_use: Cell::new(false),
-        }
-    };
-}
-
-/// A longer text's memory is not kept.
-const MAX_KEPT: usize = 1 << 20;
-
-/// A text that owns nothing, so that pushing it takes no protected call.
-enum Written {
-    /// The one that this thread wrote last.
-    Kept(NonNull<Kept>),
-    OnTop,
-}
-
-impl Push for Written {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        if let Written::Kept(kept) = self {
-            // SAFETY: it is this thread's, which runs.
-            let kept = unsafe { kept.as_ref() };
-            // SAFETY: it is in use since it was written, and so nobody wrote
-            // there since, nor does while it is being pushed.
-            writer.bytes(unsafe { &*kept.text.get() });
-            kept.is_in_use.set(false);
-        }
-        1
-    }
-}
-
 /// `flux.json.encode(v)` → text.
-fn encode_value(state: State<'_>) -> Result<Written> {
-    // On a thread that is ending there is none.
-    if let Ok(Some(written)) = KEPT.try_with(|kept| write_kept(state, kept)) {
-        return written;
+#[inline]
+fn encode_value<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<&'r [u8], Output<'r>>> {
+    let mut text = Output::new(room);
+    match encode::encode_here(state, 1, &mut text) {
+        Ok(()) => Ok(text.into_result()),
+        Err(error) => Err(refused(state, error)),
     }
-    let mut text = Vec::new();
-    encode(state, 1, &mut text).map_err(|error| refused(state, error))?;
-    state.protect(0, |writer| {
-        writer.bytes(&text);
-        1
-    })?;
-    Ok(Written::OnTop)
 }
 
 #[cold]
@@ -147,24 +101,6 @@ fn refused(state: State<'_>, error: EncodeError) -> Error {
         Kind::None => Error::expected(state, 1, "value"),
         _ => error.raised(None),
     }
-}
-
-/// None while the text is in use.
-fn write_kept(state: State<'_>, kept: &Kept) -> Option<Result<Written>> {
-    if kept.is_in_use.replace(true) {
-        return None;
-    }
-    // SAFETY: nobody else uses it.
-    let text = unsafe { &mut *kept.text.get() };
-    text.clear();
-    if text.capacity() > MAX_KEPT {
-        text.shrink_to(MAX_KEPT);
-    }
-    if let Err(error) = encode(state, 1, text) {
-        kept.is_in_use.set(false);
-        return Some(Err(refused(state, error)));
-    }
-    Some(Ok(Written::Kept(NonNull::from(kept))))
 }
 
 /// A text, borrowed from argument 1, to be decoded as the options that are

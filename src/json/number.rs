@@ -1,6 +1,9 @@
 //! JSON numbers as bytes: integers and floats written, and read exactly as
 //! they round. Knows neither Lua nor the rest of the grammar.
 
+use super::output::Output;
+use crate::lua::Room;
+
 /// Floats below it have integers as neighbours, so that an integer's text is
 /// as good as theirs.
 const EXACT_INTEGERS: u64 = 1 << 53;
@@ -16,17 +19,20 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-pub fn write_integer(out: &mut Vec<u8>, n: i64) {
-    // As long as the least of them.
-    let mut digits = [0; 20];
-    let mut start = digits.len();
+/// As long as the least integer.
+const LONGEST: usize = 20;
+
+pub fn write_integer(out: &mut Output<'_>, n: i64) {
+    // What is behind the digits is written with them, and overwritten.
+    let mut digits = [0; 2 * LONGEST];
+    let mut start = LONGEST;
     let mut rest = n.unsigned_abs();
     while rest >= 10 {
         start -= 2;
         digits[start..start + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
         rest /= 100;
     }
-    if rest > 0 || start == digits.len() {
+    if rest > 0 || start == LONGEST {
         start -= 1;
         digits[start] = b'0' + rest as u8;
     }
@@ -34,7 +40,9 @@ pub fn write_integer(out: &mut Vec<u8>, n: i64) {
         start -= 1;
         digits[start] = b'-';
     }
-    out.extend_from_slice(&digits[start..]);
+    if let Some(text) = digits[start..].first_chunk::<LONGEST>() {
+        out.part(text, LONGEST - start);
+    }
 }
 
 /// The integer that a float is written as: an integral one below 2^53.
@@ -47,12 +55,12 @@ pub fn integral(x: f64) -> Option<i64> {
 
 /// Append a finite float: an integral one below 2^53 as an integer, others as
 /// the shortest text that reads back the same, and as a float.
-pub fn write_float(out: &mut Vec<u8>, x: f64) {
+pub fn write_float(out: &mut Output<'_>, x: f64) {
     if let Some(n) = integral(x) {
         return write_integer(out, n);
     }
     let written = serde_json::to_writer(out, &x);
-    debug_assert!(written.is_ok(), "writing to a Vec does not fail");
+    debug_assert!(written.is_ok(), "writing to memory does not fail");
 }
 
 /// A float that is a key, as an error or a path names it.
@@ -60,9 +68,10 @@ pub fn float_text(x: f64) -> String {
     if !x.is_finite() {
         return non_finite_text(x).to_owned();
     }
-    let mut text = Vec::new();
+    let mut room = Room::new();
+    let mut text = Output::new(&mut room);
     write_float(&mut text, x);
-    String::from_utf8(text).unwrap_or_default()
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 pub fn non_finite_text(x: f64) -> &'static str {

@@ -1,9 +1,9 @@
 //! JSON strings as bytes: finding what must be escaped eight bytes at a time,
-//! and writing it. Knows neither Lua nor the rest of the grammar.
+//! and copying the rest. Knows neither Lua nor the rest of the grammar.
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = ONES << 7;
-const WORD: usize = size_of::<u64>();
+pub const WORD: usize = size_of::<u64>();
 
 /// Turns `"` into a blank, of the characters above it none into one, and
 /// control characters into such: so these and `"` are below [`LEAST`].
@@ -27,7 +27,7 @@ fn is_plain_word(word: u64) -> bool {
     folded & other & !word & HIGHS == HIGHS
 }
 
-fn is_special(byte: u8) -> bool {
+const fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
@@ -91,39 +91,24 @@ pub fn survey(bytes: &[u8]) -> Survey {
     }
 }
 
-/// The text is not UTF-8.
-#[derive(Debug)]
-pub struct NotUtf8;
-
-/// Append `bytes` as a JSON string, and `then`.
-#[inline(always)]
-pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf8> {
-    let (start, len) = (out.len(), bytes.len());
-    if len >= WORD || out.capacity() - start < WORD + 3 {
-        return write_long(out, bytes, then);
+/// The bytes that are not ASCII, or that a JSON string cannot hold as they are.
+const NOT_PLAIN: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut byte = 0x20;
+    while byte < 0x80 {
+        table[byte as usize] = is_special(byte);
+        byte += 1;
     }
-    // SAFETY: there is room for the text, its quotes and the byte after it,
-    // which are written before they count as the vector's.
-    unsafe {
-        let to = out.as_mut_ptr().add(start);
-        if !is_plain_word(copy_word(bytes, to.add(1))) {
-            return write_long(out, bytes, then);
-        }
-        to.write(b'"');
-        to.add(len + 1).write(b'"');
-        to.add(len + 2).write(then);
-        out.set_len(start + len + 3);
-    }
-    Ok(())
-}
+    table
+};
 
-/// Copy less than a word, in pieces that may overlap, and return a word of
-/// these and otherwise plain ASCII.
+/// Copy less than a word, in pieces that may overlap, and say whether all of it
+/// is ASCII that needs no escape.
 ///
 /// # Safety
 /// At `to` is room for as many bytes.
 #[inline(always)]
-unsafe fn copy_word(bytes: &[u8], to: *mut u8) -> u64 {
+pub unsafe fn copy_plain(bytes: &[u8], to: *mut u8) -> bool {
     let len = bytes.len();
     // SAFETY: each piece goes where it is in the text, for which there is room.
     unsafe {
@@ -131,43 +116,21 @@ unsafe fn copy_word(bytes: &[u8], to: *mut u8) -> u64 {
             to.cast::<[u8; 4]>().write_unaligned(first);
             to.add(len - 4).cast::<[u8; 4]>().write_unaligned(last);
             let (first, last) = (u32::from_le_bytes(first), u32::from_le_bytes(last));
-            return u64::from(first) | u64::from(last) << 32;
+            return is_plain_word(u64::from(first) | u64::from(last) << 32);
         }
         let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
-            return ONES * u64::from(b'_');
+            return true;
         };
         let middle = bytes[len / 2];
         to.write(first);
         to.add(len / 2).write(middle);
         to.add(len - 1).write(last);
-        u64::from_le_bytes([first, middle, last, b'_', b'_', b'_', b'_', b'_'])
+        !(NOT_PLAIN[first as usize] | NOT_PLAIN[middle as usize] | NOT_PLAIN[last as usize])
     }
-}
-
-/// The same of any text.
-#[inline(never)]
-fn write_long(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf8> {
-    let (start, len) = (out.len(), bytes.len());
-    // For a short text to come, too.
-    out.reserve(len + 3 + WORD + 3);
-    if !is_plain(bytes) {
-        return write_escaped(out, bytes, then);
-    }
-    // SAFETY: there is room for the text, its quotes and the byte after it,
-    // which are written before they count as the vector's.
-    unsafe {
-        let to = out.as_mut_ptr().add(start);
-        to.write(b'"');
-        copy_short(bytes, to.add(1));
-        to.add(len + 1).write(b'"');
-        to.add(len + 2).write(then);
-        out.set_len(start + len + 3);
-    }
-    Ok(())
 }
 
 /// Whether all of it is ASCII that needs no escape.
-fn is_plain(bytes: &[u8]) -> bool {
+pub fn is_plain(bytes: &[u8]) -> bool {
     let Some(last) = bytes.last_chunk() else {
         return bytes
             .iter()
@@ -197,40 +160,4 @@ pub unsafe fn copy_short(bytes: &[u8], to: *mut u8) {
             _ => bytes.as_ptr().copy_to_nonoverlapping(to, len),
         }
     }
-}
-
-#[cold]
-fn write_escaped(out: &mut Vec<u8>, bytes: &[u8], then: u8) -> Result<(), NotUtf8> {
-    std::str::from_utf8(bytes).map_err(|_| NotUtf8)?;
-    out.reserve(bytes.len() + 3);
-    out.push(b'"');
-    let mut at = 0;
-    loop {
-        let run = plain_run(&bytes[at..]);
-        out.extend_from_slice(&bytes[at..at + run]);
-        at += run;
-        let Some(&byte) = bytes.get(at) else {
-            out.extend_from_slice(&[b'"', then]);
-            return Ok(());
-        };
-        write_escape(out, byte);
-        at += 1;
-    }
-}
-
-fn write_escape(out: &mut Vec<u8>, byte: u8) {
-    let letter = match byte {
-        b'"' | b'\\' => byte,
-        0x08 => b'b',
-        0x0c => b'f',
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        _ => {
-            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-            return;
-        }
-    };
-    out.extend_from_slice(&[b'\\', letter]);
 }

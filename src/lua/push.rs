@@ -121,6 +121,14 @@ impl Push for &'static str {
     }
 }
 
+impl Push for &[u8] {
+    #[inline]
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.bytes(self);
+        1
+    }
+}
+
 impl Push for Bytes {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         writer.bytes(&self.0);

@@ -64,11 +64,17 @@ pub enum Kind {
 impl Kind {
     #[inline(always)]
     fn of(tag: c_int) -> Kind {
+        // Nearly always: what follows knows it from the branch.
         match tag {
             // SAFETY: each of them is a kind's.
             compat::TNONE..=compat::TTHREAD => unsafe { std::mem::transmute::<c_int, Kind>(tag) },
-            _ => Kind::Other,
+            _ => Kind::other(),
         }
+    }
+
+    #[cold]
+    fn other() -> Kind {
+        Kind::Other
     }
 
     /// As Lua's `type` names it.
