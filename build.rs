@@ -275,7 +275,7 @@ openselectedlibs|where)";
 
 const CONSTANTS: &str = "LUA_(VERSION_NUM|REGISTRYINDEX|GLOBALSINDEX|MULTRET|MINSTACK|\
 T(NONE|NIL|BOOLEAN|LIGHTUSERDATA|NUMBER|STRING|TABLE|FUNCTION|USERDATA|THREAD)|\
-GC(COLLECT|COUNT|COUNTB|STOP|RESTART))";
+GC(COLLECT|COUNT|COUNTB|STEP|STOP|RESTART))";
 
 /// bindgen's declarations, or why there are none: it needs libclang.
 fn generate(include: &Path) -> Result<String, String> {

@@ -7,7 +7,7 @@ use std::os::raw::c_int;
 use std::rc::Rc;
 
 use flux::lua::{
-    Cause, Class, ClassInfo, Error, Failure, Host, Integer, Key, Kind, Push, Result, State, Text,
+    Cause, Class, ClassInfo, Error, Failure, Host, Integer, Kind, Push, Result, State, Text,
     Writer, lua_CFunction,
 };
 use flux::lua_functions;
@@ -51,11 +51,7 @@ struct Counter(Rc<(Owned, Cell<i64>)>);
 
 impl Class for Counter {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"TEST.counter",
-            label: "counter",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"TEST.counter", "counter");
         &INFO
     }
 }
@@ -66,11 +62,7 @@ struct Other;
 
 impl Class for Other {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"TEST.other",
-            label: "other",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"TEST.other", "other");
         &INFO
     }
 }

@@ -59,6 +59,7 @@ const fn grown(
 pub const CURVES: &[Grown] = &[
     grown("Requests in flight", "in order", "matchtags", "matchtags out", "request", MANY),
     grown("Requests in flight", "last first", "matchtags newest first", "matchtags out", "request", MANY),
+    grown("Messages in a row", "read", "messages", "messages", "message", MANY),
     grown("Timers", "removed", "timers", "timers", "timer", MANY),
     grown("Timers", "expire", "timers expire", "timers", "timer", MANY),
     grown("Message handlers", "topics", "topics", "handlers", "handler", MANY),

@@ -47,6 +47,19 @@ CASES["matchtags newest first"] = matchtags(function(f, tags)
   end
 end)
 
+-- Messages one after the other, each of which is garbage at once.
+function CASES.messages(size)
+  local f = assert(flux.new "loop://")
+  local function run()
+    for _ = 1, size do
+      f:send("test", PAYLOAD)
+      assert(f:recvmsg().data.pad == PAYLOAD.pad)
+    end
+    return measured.resident()
+  end
+  return { operations = size, run = run }
+end
+
 function CASES.timers(size)
   local f = assert(flux.new "embed://")
   local function run()

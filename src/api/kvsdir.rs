@@ -12,8 +12,7 @@ use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, set_functions, watch};
 use crate::backend::{Future, treeobj};
 use crate::lua::{
-    self, Cause, Class, ClassInfo, Error, Key, Kind, Push, Result, State, Text, Writer,
-    lua_CFunction,
+    self, Cause, Class, ClassInfo, Error, Kind, Push, Result, State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -32,12 +31,14 @@ struct Inner {
 
 impl Class for Dir {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"CMB.kvsdir",
-            label: "kvsdir",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"CMB.kvsdir", "kvsdir");
         &INFO
+    }
+
+    fn outside(&self) -> usize {
+        let names = self.0.names.iter();
+        let each = names.map(|name| size_of::<String>() + name.len());
+        each.sum::<usize>() + size_of::<Inner>()
     }
 }
 
@@ -209,11 +210,7 @@ struct Names(Rc<(Rc<[String]>, Cell<usize>)>);
 
 impl Class for Names {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"CMB.kvsitr",
-            label: "kvsdir iterator",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"CMB.kvsitr", "kvsdir iterator");
         &INFO
     }
 }

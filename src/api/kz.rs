@@ -14,7 +14,7 @@ use super::{arguments, handle};
 use crate::backend::object::{self, Field, Object};
 use crate::backend::{self, Future, base64, kvs_flags};
 use crate::lua::{
-    Class, ClassInfo, Error, Integer, Key, Push, Result, State, Text, Writer, lua_CFunction,
+    Class, ClassInfo, Error, Integer, Push, Result, State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -40,11 +40,7 @@ pub enum Mode {
 
 impl Class for Kz {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"FLUX.kz",
-            label: "flux kz",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"FLUX.kz", "flux kz");
         &INFO
     }
 }

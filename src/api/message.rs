@@ -11,8 +11,8 @@ use super::{arguments, payload};
 use crate::backend::{self, msgtype};
 use crate::json::{self, Output};
 use crate::lua::{
-    self, Class, ClassInfo, Either, Error, Integer, Key, Kind, Object, Push, Result, Room, State,
-    Text, Writer, lua_CFunction,
+    self, Class, ClassInfo, Either, Error, Integer, Kind, Object, Push, Result, Room, State, Text,
+    Writer, lua_CFunction,
 };
 use crate::{lua_functions, lua_functions_with_room};
 
@@ -20,8 +20,6 @@ use crate::{lua_functions, lua_functions_with_room};
 #[derive(Clone)]
 pub struct Message {
     message: Arc<dyn backend::Message>,
-    /// One [`msgtype`] bit: the message's own, unless C code calls it another.
-    msgtype: i32,
     origin: Origin,
 }
 
@@ -30,7 +28,13 @@ enum Origin {
     /// It came over this handle.
     Handle(Handle),
     /// C code made it.
-    Code(Rc<dyn Responder>),
+    Code(Rc<Code>),
+}
+
+struct Code {
+    /// What C code calls the message's: one [`msgtype`] bit.
+    msgtype: i32,
+    responder: Rc<dyn Responder>,
 }
 
 /// What responds to a message that came over no handle.
@@ -40,14 +44,17 @@ pub trait Responder {
     fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Option<c_int>;
 }
 
+/// What a message takes but for its payload, about.
+const OVERHEAD: usize = 128;
+
 impl Class for Message {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"CMB.zmsgi",
-            label: "flux message",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"CMB.zmsgi", "flux message");
         &INFO
+    }
+
+    fn outside(&self) -> usize {
+        OVERHEAD + self.message.payload().map_or(0, <[u8]>::len)
     }
 }
 
@@ -55,9 +62,16 @@ impl Message {
     /// A message that came over `handle`.
     pub fn new(handle: Handle, message: Arc<dyn backend::Message>) -> Message {
         Message {
-            msgtype: message.msgtype(),
             message,
             origin: Origin::Handle(handle),
+        }
+    }
+
+    /// One [`msgtype`] bit.
+    fn msgtype(&self) -> i32 {
+        match &self.origin {
+            Origin::Handle(_) => self.message.msgtype(),
+            Origin::Code(code) => code.msgtype,
         }
     }
 
@@ -82,8 +96,7 @@ impl NewMessage {
     ) -> NewMessage {
         NewMessage(Some(Message {
             message,
-            msgtype,
-            origin: Origin::Code(responder),
+            origin: Origin::Code(Rc::new(Code { msgtype, responder })),
         }))
     }
 }
@@ -149,7 +162,7 @@ fn index<'r>(state: State<'r>, room: &'r mut Room) -> Result<Either<Part<'r>, Lo
     };
     let of = &*message.message;
     Ok(Either::Plain(match field {
-        Field::Type => Part::Text(type_name(message.msgtype).as_bytes()),
+        Field::Type => Part::Text(type_name(message.msgtype()).as_bytes()),
         Field::Tag | Field::Data | Field::Payload => {
             return Ok(text_part(object, message, field, room));
         }
@@ -250,7 +263,7 @@ fn push_data(writer: &Writer<'_>, object: Object<'_, Message>, text: &[u8]) -> c
 }
 
 fn errnum(message: &Message) -> Result<i64> {
-    if message.msgtype & msgtype::RESPONSE == 0 {
+    if message.msgtype() & msgtype::RESPONSE == 0 {
         return Err(Error::failure(
             "zmsg: errnum requested for non-response msg",
         ));
@@ -271,7 +284,7 @@ fn tostring(state: State<'_>) -> Result<Text> {
     };
     Ok(Text(format!(
         "flux {} {}{cut}",
-        type_name(message.msgtype),
+        type_name(message.msgtype()),
         String::from_utf8_lossy(shown)
     )))
 }
@@ -311,13 +324,13 @@ fn respond(state: State<'_>) -> Result<Responded> {
     let mut text = Output::new(&mut room);
     let handle = match &message.origin {
         Origin::Handle(handle) => request(&message).map(|()| handle)?,
-        Origin::Code(responder) => {
+        Origin::Code(code) => {
             let payload = payload::read(state, 2, &mut text)?;
             let payload = CString::new(payload.unwrap_or_default()).unwrap_or_default();
             if payload.is_empty() {
                 return Err(Error::failure("JSON conversion error"));
             }
-            return Ok(Responded::Code(responder.clone(), payload));
+            return Ok(Responded::Code(code.responder.clone(), payload));
         }
     };
     let payload = payload::read(state, 2, &mut text)?;
@@ -345,7 +358,7 @@ fn respond_error(state: State<'_>) -> Result<Integer> {
 
 /// That the message is a request.
 fn request(message: &Message) -> Result<()> {
-    match message.msgtype {
+    match message.msgtype() {
         msgtype::REQUEST => Ok(()),
         other => Err(backend::Error::with_detail(
             libc::EINVAL,

@@ -14,7 +14,7 @@ use crate::backend;
 use crate::backend::reactor::{Callback, Event, Source};
 use crate::backend::slab::Place;
 use crate::lua::{
-    self, Class, ClassInfo, Error, Indexed, Key, Kind, Object, Push, Raised, Result, State, Text,
+    self, Class, ClassInfo, Error, Indexed, Kind, Object, Push, Raised, Result, State, Text,
     Writer, lua_CFunction,
 };
 use crate::lua_functions;
@@ -54,11 +54,7 @@ pub struct WeakWatcher {
 
 impl Class for Reference {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"FLUX.watcher",
-            label: "flux watcher",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"FLUX.watcher", "flux watcher");
         &INFO
     }
 }

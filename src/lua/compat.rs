@@ -404,6 +404,37 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
     }
 }
 
+/// The collector is told of so much memory outside Lua at once. Lua 5.2 and
+/// LuaJIT begin a collection whenever they are told of any. Lua 5.1 does so
+/// even where a script stopped it, and does not say whether one did: it is told
+/// of none.
+pub const TOLD_AT: usize = if cfg!(feature = "lua51") {
+    usize::MAX
+} else if cfg!(any(feature = "lua52", feature = "luajit")) {
+    64 << 10
+} else {
+    1 << 10
+};
+
+/// Have the collector count so many bytes as allocated since it last ran. It may
+/// run, and so may finalizers, unless it is stopped.
+#[cfg_attr(feature = "lua51", expect(unused_variables, reason = "it is not told"))]
+pub unsafe fn allocated_outside(state: *mut lua_State, bytes: usize) {
+    #[cfg(not(feature = "lua51"))]
+    unsafe {
+        /// LUA_GCISRUNNING, which a LuaJIT that has it not answers by -1.
+        const IS_RUNNING: c_int = if cfg!(feature = "lua55") { 6 } else { 9 };
+        /// How many bytes it counts by.
+        const UNIT: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
+        let count = (bytes / UNIT).min(c_int::MAX as usize) as c_int;
+        if sys::lua_gc(state, IS_RUNNING, 0) > 0 {
+            #[cfg(feature = "lua55")]
+            let count = count as usize;
+            sys::lua_gc(state, sys::LUA_GCSTEP as c_int, count);
+        }
+    }
+}
+
 /// Room for `n` more values. Never raises, whereas Lua 5.1's and LuaJIT's own
 /// `lua_checkstack` do when memory is short.
 #[cfg(any(feature = "lua51", feature = "luajit"))]

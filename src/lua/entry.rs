@@ -121,12 +121,14 @@ pub unsafe fn enter_making<T: Class>(
     let object = writer.new_object_with::<T>(|| None);
     // SAFETY: the caller's promise; the stack holds the userdata.
     unsafe {
-        enter(raw, |state| {
+        let count = enter(raw, |state| {
             let value = body(state)?;
             object.fill(value);
             state.set_top(slot);
             Ok(OnTop)
-        })
+        });
+        writer.allocated_outside(object.outside());
+        count
     }
 }
 

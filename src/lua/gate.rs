@@ -22,11 +22,7 @@ struct Inner {
 
 impl Class for Gate {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo {
-            key: Key::unique(),
-            name: c"FLUX.gate",
-            label: "gate",
-        };
+        static INFO: ClassInfo = ClassInfo::new(c"FLUX.gate", "gate");
         &INFO
     }
 }

@@ -16,6 +16,7 @@ pub struct ClassInfo {
     pub name: &'static CStr,
     /// As an error names the argument ("flux handle").
     pub label: &'static str,
+    word: OnceLock<usize>,
 }
 
 /// A type whose values Lua holds. `Clone` is cheap (a counted reference): a
@@ -23,6 +24,16 @@ pub struct ClassInfo {
 /// under it.
 pub trait Class: Clone + 'static {
     fn info() -> &'static ClassInfo;
+
+    /// How many bytes the value has outside Lua, about: the collector, which
+    /// would else take them for nothing, is told.
+    #[inline]
+    fn outside(&self) -> usize {
+        match std::mem::needs_drop::<Self>() {
+            true => 64,
+            false => 0,
+        }
+    }
 
     /// What the collector does with the value of a userdata that it takes.
     fn collected(self) {}
@@ -34,33 +45,62 @@ struct Block<T> {
     seal: Seal,
     /// None once it was closed or collected.
     value: Option<T>,
-    /// Whether it was given a table of its own. Lua 5.1's userdata are born
-    /// with somebody else's.
-    has_table: bool,
 }
 
 /// What tells a class's blocks from all others: a word that nobody can guess,
 /// as a script may have ways to write what it likes into a userdata. A finalizer
 /// changes it, so that it is not left over in memory that was a block's; where
-/// there is none, the metatable that the block was born with must be there too.
-#[repr(C)]
+/// there is none, the word is of the metatable too that the block was born with,
+/// and must still have. It is a word as garbage is the dearer the larger it is.
 #[derive(Clone, Copy)]
-struct Seal {
-    word: usize,
-    metatable: *const c_void,
+struct Seal(usize);
+
+impl Seal {
+    /// The bit that says whether the block was given a table of its own. Lua
+    /// 5.1's userdata are born with somebody else's.
+    const HAS_TABLE: usize = 1;
+
+    /// Of a block that has the metatable.
+    #[inline]
+    fn of<T: Class>(metatable: *const c_void) -> Seal {
+        match std::mem::needs_drop::<T>() {
+            true => Seal(T::info().word()),
+            false => Seal((T::info().word() ^ metatable.addr()) & !Seal::HAS_TABLE),
+        }
+    }
+
+    /// Of one that was collected.
+    #[inline]
+    fn collected<T: Class>() -> Seal {
+        Seal(!T::info().word() & !Seal::HAS_TABLE)
+    }
+
+    /// Whether they are the same, with a table or without.
+    #[inline]
+    fn is(self, other: Seal) -> bool {
+        self.0 & !Seal::HAS_TABLE == other.0
+    }
 }
 
 impl ClassInfo {
+    pub const fn new(name: &'static CStr, label: &'static str) -> ClassInfo {
+        ClassInfo {
+            key: Key::unique(),
+            name,
+            label,
+            word: OnceLock::new(),
+        }
+    }
+
+    /// One of its own, which nothing known leads to.
     #[inline]
     fn word(&self) -> usize {
-        static SECRET: OnceLock<usize> = OnceLock::new();
-        let secret = SECRET.get_or_init(|| RandomState::new().hash_one(0) as usize);
-        secret ^ std::ptr::from_ref(self).addr()
+        let make = || RandomState::new().hash_one(self.name) as usize & !Seal::HAS_TABLE;
+        *self.word.get_or_init(make)
     }
 }
 
 /// A userdata that was just made.
-#[derive(Clone, Copy)]
 pub struct NewObject<T>(*mut Block<T>);
 
 impl<T: Class> NewObject<T> {
@@ -68,10 +108,20 @@ impl<T: Class> NewObject<T> {
     ///
     /// # Safety
     /// The stack holds the userdata.
-    pub unsafe fn fill(self, value: T) {
+    pub unsafe fn fill(&self, value: T) {
         // SAFETY: the block lives; a value that it has meanwhile goes, and
         // methods hold clones.
         unsafe { (*self.0).value = Some(value) };
+    }
+
+    /// How many bytes its value, if it has one, has outside Lua.
+    ///
+    /// # Safety
+    /// As for [`NewObject::fill`].
+    #[inline]
+    pub unsafe fn outside(&self) -> usize {
+        // SAFETY: the block lives.
+        unsafe { (*self.0).value.as_ref().map_or(0, T::outside) }
     }
 }
 
@@ -105,8 +155,8 @@ impl<'a, T: Class> Object<'a, T> {
     #[inline]
     pub fn push_table(self, state: State<'_>, index: c_int) -> bool {
         // SAFETY: a block of this class, which the stack holds.
-        let has_table = unsafe { (*self.block).has_table };
-        if !has_table {
+        let seal = unsafe { (*self.block).seal };
+        if seal.0 & Seal::HAS_TABLE == 0 {
             return false;
         }
         // SAFETY: a userdata is at `index`, and there is a free slot.
@@ -127,7 +177,7 @@ impl<'a, T: Class> Object<'a, T> {
         // this class, and the stack holds it.
         unsafe {
             compat::setuservalue(state.raw(), index);
-            (*self.block).has_table = true;
+            (*self.block).seal.0 |= Seal::HAS_TABLE;
         }
     }
 
@@ -146,9 +196,11 @@ impl<'a> State<'a> {
     /// The object at `index`, if it is one of `T`'s.
     pub fn find<T: Class>(self, index: c_int) -> Option<Object<'a, T>> {
         let (block, seal) = self.sealed::<T>(index)?;
-        let is_block = seal.word == T::info().word()
-            && (std::mem::needs_drop::<T>() || self.has_metatable(index, seal.metatable));
-        is_block.then_some(Object {
+        let metatable = match std::mem::needs_drop::<T>() {
+            true => std::ptr::null(),
+            false => self.metatable(index)?,
+        };
+        seal.is(Seal::of::<T>(metatable)).then_some(Object {
             block,
             call: PhantomData,
         })
@@ -169,20 +221,21 @@ impl<'a> State<'a> {
         Some((block, seal))
     }
 
-    fn has_metatable(self, index: c_int, metatable: *const c_void) -> bool {
+    /// The address of the metatable.
+    fn metatable(self, index: c_int) -> Option<*const c_void> {
         if !self.push_metatable(index) {
-            return false;
+            return None;
         }
-        let is_same = std::ptr::eq(self.identity(-1), metatable);
+        let metatable = self.identity(-1);
         self.pop(1);
-        is_same
+        Some(metatable)
     }
 
     /// Whether an object of `T` at `index` was collected, and then kept by a
     /// finalizer's doing.
     fn was_collected<T: Class>(self, index: c_int) -> bool {
         self.sealed::<T>(index)
-            .is_some_and(|(_, seal)| seal.word == !T::info().word())
+            .is_some_and(|(_, seal)| seal.is(Seal::collected::<T>()))
     }
 
     /// Push what the class's metatable has under the key at `key`, or nothing
@@ -275,7 +328,7 @@ impl<'a> State<'a> {
         // SAFETY: a block of this class; methods hold clones, and borrow only
         // what they copy at once.
         unsafe {
-            (*block).seal.word = !T::info().word();
+            (*block).seal = Seal::collected::<T>();
             (*block).value.take()
         }
     }
@@ -323,21 +376,20 @@ impl Writer<'_> {
             true => state.push_value(upvalue),
             false => _ = state.registry(&T::info().key),
         }
-        let seal = Seal {
-            word: T::info().word(),
-            metatable: self.state().identity(-1),
-        };
+        let seal = Seal::of::<T>(self.state().identity(-1));
         // SAFETY: the block is fresh and large enough; nothing here raises, so
         // that no finalizer ever sees it half made.
         unsafe {
             block.write(Block {
                 seal,
                 value: make(),
-                has_table: false,
             });
         }
         self.set_metatable(-2);
-        NewObject(block)
+        let object = NewObject(block);
+        // SAFETY: the stack holds the userdata.
+        self.allocated_outside(unsafe { object.outside() });
+        object
     }
 
     /// Push the table of Lua values that the object at `index` keeps alive; a

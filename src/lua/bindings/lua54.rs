@@ -24,6 +24,7 @@ pub const LUA_GCRESTART: u32 = 1;
 pub const LUA_GCCOLLECT: u32 = 2;
 pub const LUA_GCCOUNT: u32 = 3;
 pub const LUA_GCCOUNTB: u32 = 4;
+pub const LUA_GCSTEP: u32 = 5;
 pub type lua_Number = f64;
 pub type lua_Integer = ::std::os::raw::c_longlong;
 pub type lua_Unsigned = ::std::os::raw::c_ulonglong;
