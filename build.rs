@@ -264,7 +264,7 @@ fn declare(lua: &Lua, include: Option<&Path>) {
 
 /// What the crate uses of Lua's API, of all versions together.
 const FUNCTIONS: &str = "lua_(absindex|call|callk|checkstack|close|concat|cpcall|createtable|error|gc|getfield|\
-getfenv|getglobal|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|newthread|\
+getfenv|getglobal|gethook|gethookcount|gethookmask|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|newthread|\
 newuserdata|newuserdatauv|next|objlen|pcall|pcallk|pushboolean|pushcclosure|pushinteger|\
 pushlightuserdata|pushlstring|pushnil|pushnumber|pushthread|pushvalue|rawequal|rawget|rawgeti|\
 rawgetp|rawlen|rawset|rawseti|rawsetp|remove|replace|rotate|setfenv|setfield|setglobal|sethook|\

@@ -103,8 +103,7 @@ impl Push for NewDir {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let handle = writer.state().top();
         writer.new_object(&mut self.dir);
-        if self.keeps_handle {
-            writer.object_table::<Dir>(handle + 1);
+        if self.keeps_handle && writer.object_table::<Dir>(handle + 1) {
             writer.state().push_value(handle);
             writer.raw_set_index(-2, HANDLE);
             writer.state().pop(1);

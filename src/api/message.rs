@@ -44,7 +44,7 @@ pub trait Responder {
     fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Option<c_int>;
 }
 
-/// What a message takes but for its payload, about.
+/// What a message takes but for its texts, about.
 const OVERHEAD: usize = 128;
 
 impl Class for Message {
@@ -54,7 +54,8 @@ impl Class for Message {
     }
 
     fn outside(&self) -> usize {
-        OVERHEAD + self.message.payload().map_or(0, <[u8]>::len)
+        let texts = [self.message.topic(), self.message.payload()];
+        OVERHEAD + texts.into_iter().flatten().map(<[u8]>::len).sum::<usize>()
     }
 }
 

@@ -246,11 +246,8 @@ impl Reader<'_> {
         let mut count = 0;
         self.state.push_nil();
         while self.state.next(table) {
-            let mut room = Room::new();
-            let mut number = json::Output::new(&mut room);
-            let name = self.name(key, &mut number)?;
             let value = self.value(key + 1, depth + 1)?;
-            self.set(&object, name, value)?;
+            self.add(&object, key, value)?;
             count += 1;
             self.state.set_top(key);
         }
@@ -262,6 +259,16 @@ impl Reader<'_> {
         } else {
             Err(libc::EINVAL)
         }
+    }
+
+    /// Give the object the value under the key at `key`. Not part of what is in
+    /// itself: of a room for each level the C stack would be full soon.
+    #[inline(never)]
+    fn add(&self, object: &Json, key: c_int, value: Json) -> Made<()> {
+        let mut room = Room::new();
+        let mut number = json::Output::new(&mut room);
+        let name = self.name(key, &mut number)?;
+        self.set(object, name, value)
     }
 
     /// The name that a key becomes; `number` holds that of a number.

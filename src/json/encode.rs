@@ -76,9 +76,10 @@ impl Table {
     /// One that is itself the value of a pair, on top before the key.
     const NESTED: Table = Table(-2);
 
-    /// Where it is while so many more values are on the stack.
+    /// Where it is while so many more values than the key are on the stack; -1
+    /// where not even that is.
     #[inline]
-    fn below(self, more: c_int) -> c_int {
+    fn shifted(self, more: c_int) -> c_int {
         match self.0 < 0 {
             true => self.0 - more,
             false => self.0,
@@ -110,22 +111,19 @@ impl Encoder<'_, '_, '_> {
     #[inline(always)]
     fn outermost(&mut self, index: c_int) -> Outcome {
         match self.state.kind(index) {
-            Kind::Table if index > 0 => self.table(Table(index), 0),
+            Kind::Table => self.table(Table(self.state.absolute(index)), 0),
+            // Of which there is nothing to copy.
+            Kind::None => Err(unencodable(Kind::None)),
             _ => self.copied(index),
         }
     }
 
     #[inline(never)]
     fn copied(&mut self, index: c_int) -> Outcome {
-        match self.state.kind(index) {
-            Kind::Table => self.table(Table(self.state.absolute(index)), 0),
-            _ => {
-                self.state.push_value(index);
-                let written = self.value(0);
-                self.state.pop(1);
-                written
-            }
-        }
+        self.state.push_value(index);
+        let written = self.value(0);
+        self.state.pop(1);
+        written
     }
 
     /// Write the value on top and a comma.
@@ -143,10 +141,10 @@ impl Encoder<'_, '_, '_> {
 
     fn scalar(&mut self, kind: Kind) -> Outcome {
         match kind {
-            Kind::Boolean if self.state.boolean(VALUE) => self.out.part(b"true,", 5),
-            Kind::Boolean => self.out.part(b"false,", 6),
+            Kind::Boolean if self.state.boolean(VALUE) => self.out.token(b"true,"),
+            Kind::Boolean => self.out.token(b"false,"),
             Kind::LightUserdata if self.state.userdata(VALUE).is_none() => {
-                self.out.part(b"null,", 5);
+                self.out.token(b"null,");
             }
             kind => return Err(unencodable(kind)),
         }
@@ -219,11 +217,11 @@ impl Encoder<'_, '_, '_> {
     }
 
     fn empty(&mut self, table: Table) {
-        let text = match has_array_mark(self.state, table.below(-1)) {
+        let text = match has_array_mark(self.state, table.shifted(-1)) {
             true => b"[],",
             false => b"{},",
         };
-        self.out.part(text, 3);
+        self.out.token(text);
     }
 
     /// Write a table as an array, if it is one. Its first pair, which is on the
@@ -245,7 +243,7 @@ impl Encoder<'_, '_, '_> {
             _ => return Ok(Some(Kind::Number)),
         }
         self.state.pop(SLOTS);
-        let index = self.state.absolute(table.below(-1));
+        let index = self.state.absolute(table.shifted(-1));
         if let Some(count) = array_len(self.state, index) {
             self.counted(index, count, depth)?;
             return Ok(None);
@@ -355,7 +353,7 @@ impl Encoder<'_, '_, '_> {
         if !number_name(self.state, KEY, self.out) {
             return Err(not_a_name(self.state, KEY));
         }
-        self.out.part(b"\":", 2);
+        self.out.token(b"\":");
         Ok(())
     }
 
@@ -379,7 +377,7 @@ impl Encoder<'_, '_, '_> {
             Number::Integer(n) => state.integer(-1) == Some(n),
             Number::Float(_) => state.integer(-1).is_none(),
         };
-        let is_key = is_same && state.raw_get(table.below(2)) != Kind::Nil;
+        let is_key = is_same && state.raw_get(table.shifted(2)) != Kind::Nil;
         state.pop(1);
         if is_key {
             return Err(Fault::new(format!(
@@ -391,7 +389,7 @@ impl Encoder<'_, '_, '_> {
 }
 
 /// How many items the table becomes an array of; none where it becomes an
-/// object. Needs four free slots.
+/// object. Needs two free slots.
 pub fn array_len(state: State<'_>, table: c_int) -> Option<i64> {
     let top = state.top();
     let key = top + 1;

@@ -1,5 +1,5 @@
 //! JSON numbers as bytes: integers and floats written, and read exactly as
-//! they round. Knows neither Lua nor the rest of the grammar.
+//! they round. Knows neither Lua's values nor the rest of the grammar.
 
 use super::output::Output;
 use crate::lua::Room;

@@ -36,6 +36,9 @@ pub struct Output<'r> {
 impl<'r> Output<'r> {
     #[inline]
     pub fn new(room: &'r mut Room) -> Output<'r> {
+        const {
+            assert!(Room::SIZE >= SLACK);
+        }
         let free = room.all();
         let start = free.as_mut_ptr().cast::<u8>();
         Output {
@@ -103,6 +106,12 @@ impl<'r> Output<'r> {
             at.write(byte);
             self.within_slack(at.add(1));
         }
+    }
+
+    /// Append all of the bytes.
+    #[inline(always)]
+    pub fn token<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.part(bytes, N);
     }
 
     /// Append the first `len` of the bytes.
@@ -187,7 +196,7 @@ impl<'r> Output<'r> {
             self.extend(&text[at..at + run]);
             at += run;
             let Some(&byte) = text.get(at) else {
-                self.part(&[b'"', then], 2);
+                self.token(&[b'"', then]);
                 return Ok(());
             };
             self.escape(byte);
@@ -206,10 +215,10 @@ impl<'r> Output<'r> {
             _ => {
                 let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
                 let escape = [b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)];
-                return self.part(&escape, 6);
+                return self.token(&escape);
             }
         };
-        self.part(&[b'\\', letter], 2);
+        self.token(&[b'\\', letter]);
     }
 
     /// Make room for `more` bytes, and slack.

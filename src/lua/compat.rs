@@ -404,34 +404,56 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
     }
 }
 
-/// The collector is told of so much memory outside Lua at once. Lua 5.2 and
-/// LuaJIT begin a collection whenever they are told of any. Lua 5.1 does so
-/// even where a script stopped it, and does not say whether one did: it is told
-/// of none.
-pub const TOLD_AT: usize = if cfg!(feature = "lua51") {
-    usize::MAX
-} else if cfg!(any(feature = "lua52", feature = "luajit")) {
-    64 << 10
+/// The collector is told of no fewer bytes outside Lua than these. LuaJIT begins
+/// a collection whenever it is told of any. Lua 5.1 and 5.2 are told of none:
+/// 5.1 would do so even where a script stopped the collector, and does not say
+/// whether one did; 5.2 would at each call, and its finalizers that find no
+/// memory are lost.
+pub const TOLD_FROM: Option<usize> = if cfg!(any(feature = "lua51", feature = "lua52")) {
+    None
+} else if cfg!(feature = "luajit") {
+    Some(64 << 10)
 } else {
-    1 << 10
+    Some(1 << 10)
 };
 
-/// Have the collector count so many bytes as allocated since it last ran. It may
-/// run, and so may finalizers, unless it is stopped.
-#[cfg_attr(feature = "lua51", expect(unused_variables, reason = "it is not told"))]
-pub unsafe fn allocated_outside(state: *mut lua_State, bytes: usize) {
-    #[cfg(not(feature = "lua51"))]
+/// How many bytes it counts by.
+pub const TOLD_BY: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
+
+/// Have the collector count so many units as allocated since it last ran, if it
+/// is not stopped. It may run: Lua 5.5's one step, whatever the count, the others'
+/// as much as that asks for.
+#[cfg_attr(
+    any(feature = "lua51", feature = "lua52"),
+    expect(unused_variables, reason = "they are not told")
+)]
+pub unsafe fn allocated_outside(state: *mut lua_State, units: usize) {
+    #[cfg(not(any(feature = "lua51", feature = "lua52")))]
     unsafe {
         /// LUA_GCISRUNNING, which a LuaJIT that has it not answers by -1.
         const IS_RUNNING: c_int = if cfg!(feature = "lua55") { 6 } else { 9 };
-        /// How many bytes it counts by.
-        const UNIT: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
-        let count = (bytes / UNIT).min(c_int::MAX as usize) as c_int;
+        let units = units.min(c_int::MAX as usize) as c_int;
         if sys::lua_gc(state, IS_RUNNING, 0) > 0 {
             #[cfg(feature = "lua55")]
-            let count = count as usize;
-            sys::lua_gc(state, sys::LUA_GCSTEP as c_int, count);
+            let units = units as usize;
+            sys::lua_gc(state, sys::LUA_GCSTEP as c_int, units);
         }
+    }
+}
+
+/// Run `body` with no hook set: one could do anything to what is on the stack,
+/// and to the tables that are being walked.
+unsafe fn without_hook<R>(state: *mut lua_State, body: impl FnOnce() -> R) -> R {
+    unsafe {
+        let mask = sys::lua_gethookmask(state);
+        if mask == 0 {
+            return body();
+        }
+        let (hook, count) = (sys::lua_gethook(state), sys::lua_gethookcount(state));
+        sys::lua_sethook(state, None, 0, 0);
+        let result = body();
+        sys::lua_sethook(state, hook, mask, count);
+        result
     }
 }
 
@@ -455,7 +477,10 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
         if n > MAX - sys::lua_gettop(state) {
             return Err(Lack::Stack);
         }
-        let status = imports::lua_cpcall(state, Some(grow), n as usize as *mut c_void);
+        let n_as_pointer = n as usize as *mut c_void;
+        let status = without_hook(state, || {
+            imports::lua_cpcall(state, Some(grow), n_as_pointer)
+        });
         if status != 0 {
             sys::lua_settop(state, -2);
             return Err(Lack::Memory);
@@ -494,7 +519,7 @@ unsafe fn lack_of_stack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
         }
         // Lua keeps some slots beyond those that it gives out.
         pushcfunction(state, Some(nothing));
-        match pcall(state, 0, 0, 0) {
+        match without_hook(state, || pcall(state, 0, 0, 0)) {
             0 if sys::lua_checkstack(state, n) != 0 => Ok(()),
             0 => Err(Lack::Memory),
             status => {

@@ -121,14 +121,12 @@ pub unsafe fn enter_making<T: Class>(
     let object = writer.new_object_with::<T>(|| None);
     // SAFETY: the caller's promise; the stack holds the userdata.
     unsafe {
-        let count = enter(raw, |state| {
+        enter(raw, |state| {
             let value = body(state)?;
             object.fill(value);
             state.set_top(slot);
             Ok(OnTop)
-        });
-        writer.allocated_outside(object.outside());
-        count
+        })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod gate;
 #[cfg(feature = "interpreter")]
 mod host;
 mod imports;
+mod outside;
 mod push;
 mod state;
 pub(crate) mod sys;

@@ -27,17 +27,17 @@ pub enum Either<P, O> {
 }
 
 /// Room in an entry point's own frame: what is copied there is owned by nobody.
-pub struct Room([MaybeUninit<u8>; ROOM]);
-
-const ROOM: usize = 512;
+pub struct Room([MaybeUninit<u8>; Room::SIZE]);
 
 impl Room {
-    #[expect(clippy::new_without_default, reason = "it is made in one place")]
+    pub const SIZE: usize = 512;
+
+    #[expect(clippy::new_without_default, reason = "it is no value to begin with")]
     pub fn new() -> Room {
-        Room([MaybeUninit::uninit(); ROOM])
+        Room([MaybeUninit::uninit(); Room::SIZE])
     }
 
-    /// All of it, to be handed out by [`copy`].
+    /// All of it.
     pub fn all(&mut self) -> &mut [MaybeUninit<u8>] {
         &mut self.0
     }

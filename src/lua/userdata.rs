@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 use std::sync::OnceLock;
 
+use super::outside;
 use super::{Error, Key, Kind, Result, State, Writer, compat, lua_CFunction, upvalue_index};
 
 /// What makes a class itself: the address identifies it.
@@ -109,19 +110,10 @@ impl<T: Class> NewObject<T> {
     /// # Safety
     /// The stack holds the userdata.
     pub unsafe fn fill(&self, value: T) {
+        outside::count(value.outside());
         // SAFETY: the block lives; a value that it has meanwhile goes, and
         // methods hold clones.
         unsafe { (*self.0).value = Some(value) };
-    }
-
-    /// How many bytes its value, if it has one, has outside Lua.
-    ///
-    /// # Safety
-    /// As for [`NewObject::fill`].
-    #[inline]
-    pub unsafe fn outside(&self) -> usize {
-        // SAFETY: the block lives.
-        unsafe { (*self.0).value.as_ref().map_or(0, T::outside) }
     }
 }
 
@@ -369,6 +361,7 @@ impl Writer<'_> {
             // Lua aligns blocks for pointers and numbers.
             assert!(align_of::<T>() <= align_of::<*const c_void>());
         }
+        outside::tell(self);
         let block: *mut Block<T> = self.userdata(size_of::<Block<T>>()).cast();
         let state = self.state();
         // The debug library can put anything in the upvalue's place.
@@ -380,16 +373,12 @@ impl Writer<'_> {
         // SAFETY: the block is fresh and large enough; nothing here raises, so
         // that no finalizer ever sees it half made.
         unsafe {
-            block.write(Block {
-                seal,
-                value: make(),
-            });
+            let value = make();
+            outside::count(value.as_ref().map_or(0, T::outside));
+            block.write(Block { seal, value });
         }
         self.set_metatable(-2);
-        let object = NewObject(block);
-        // SAFETY: the stack holds the userdata.
-        self.allocated_outside(unsafe { object.outside() });
-        object
+        NewObject(block)
     }
 
     /// Push the table of Lua values that the object at `index` keeps alive; a

@@ -1,7 +1,6 @@
 //! The half of Lua's API that may raise: what allocates, and what runs
 //! metamethods. For frames that own nothing (see the module's head).
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt::{self, Write};
 use std::marker::PhantomData;
@@ -120,24 +119,6 @@ impl<'a> Writer<'a> {
     /// Push a block of userdata and return its address.
     pub fn userdata(&self, size: usize) -> *mut c_void {
         unsafe { compat::newuserdata(self.raw, size) }
-    }
-
-    /// Tell the collector of so many bytes that what was just made has outside
-    /// Lua: of an object it knows no more than the block.
-    #[inline]
-    pub fn allocated_outside(&self, bytes: usize) {
-        thread_local! {
-            static UNTOLD: Cell<usize> = const { Cell::new(0) };
-        }
-        if bytes == 0 {
-            return;
-        }
-        let untold = UNTOLD.get().saturating_add(bytes);
-        if untold < compat::TOLD_AT {
-            return UNTOLD.set(untold);
-        }
-        UNTOLD.set(0);
-        unsafe { compat::allocated_outside(self.raw, untold) }
     }
 
     /// Push a new thread, which lives as long as a slot holds it.

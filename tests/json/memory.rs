@@ -45,6 +45,29 @@ fn nothing_stays_behind_in_memory() {
 }
 
 #[test]
+fn a_hook_does_not_get_at_a_table_that_is_being_encoded() {
+    run(r#"
+        local leaf = {g = {h = {i = 1}}}
+        local t = {a = {b = {c = {d = {e = {f = leaf}}}}}}
+        local calls, hook = 0, nil
+        hook = function()
+          calls = calls + 1
+          -- The call of encode itself is the first.
+          if calls > 1 then
+            t.a = nil
+            for n = 1, 100 do t["k" .. n] = n end
+          end
+        end
+        debug.sethook(hook, "c")
+        local text = encode(t)
+        local still, mask = debug.gethook()
+        debug.sethook()
+        is(text, '{"a":{"b":{"c":{"d":{"e":{"f":{"g":{"h":{"i":1}}}}}}}}}')
+        assert(still == hook and mask == "c", "the hook is gone")
+    "#);
+}
+
+#[test]
 fn a_finalizer_may_encode_while_a_text_is_given_to_lua() {
     run(r#"
         local calls = 0

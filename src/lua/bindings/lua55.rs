@@ -206,6 +206,9 @@ unsafe extern "C-unwind" {
         mask: ::std::os::raw::c_int,
         count: ::std::os::raw::c_int,
     );
+    pub fn lua_gethook(L: *mut lua_State) -> lua_Hook;
+    pub fn lua_gethookmask(L: *mut lua_State) -> ::std::os::raw::c_int;
+    pub fn lua_gethookcount(L: *mut lua_State) -> ::std::os::raw::c_int;
     pub fn luaL_checkversion_(L: *mut lua_State, ver: lua_Number, sz: usize);
     pub fn luaL_argerror(
         L: *mut lua_State,

@@ -166,6 +166,9 @@ unsafe extern "C-unwind" {
         mask: ::std::os::raw::c_int,
         count: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
+    pub fn lua_gethook(L: *mut lua_State) -> lua_Hook;
+    pub fn lua_gethookmask(L: *mut lua_State) -> ::std::os::raw::c_int;
+    pub fn lua_gethookcount(L: *mut lua_State) -> ::std::os::raw::c_int;
     pub fn lua_version(L: *mut lua_State) -> *const lua_Number;
     pub fn lua_tonumberx(
         L: *mut lua_State,
