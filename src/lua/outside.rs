@@ -55,10 +55,11 @@ pub fn tell(writer: &Writer<'_>) {
 
 #[cold]
 fn tell_all(writer: &Writer<'_>, bytes: usize) {
+    let units = bytes / compat::TOLD_BY;
     UNTOLD.set(Untold {
-        bytes: bytes % compat::TOLD_BY,
+        bytes: bytes - units * compat::TOLD_BY,
         objects: 0,
     });
     // SAFETY: the state is live, and the frame owns nothing.
-    unsafe { compat::allocated_outside(writer.raw(), bytes / compat::TOLD_BY) }
+    unsafe { compat::allocated_outside(writer.raw(), units) }
 }
