@@ -421,8 +421,7 @@ pub const TOLD_FROM: Option<usize> = if cfg!(any(feature = "lua51", feature = "l
 pub const TOLD_BY: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
 
 /// Have the collector count so many units as allocated since it last ran, if it
-/// is not stopped. It may run: Lua 5.5's one step, whatever the count, the others'
-/// as much as that asks for.
+/// is not stopped. It may run, as much as that asks for.
 #[cfg_attr(
     any(feature = "lua51", feature = "lua52"),
     expect(unused_variables, reason = "they are not told")
@@ -432,11 +431,25 @@ pub unsafe fn allocated_outside(state: *mut lua_State, units: usize) {
     unsafe {
         /// LUA_GCISRUNNING, which a LuaJIT that has it not answers by -1.
         const IS_RUNNING: c_int = if cfg!(feature = "lua55") { 6 } else { 9 };
-        let units = units.min(c_int::MAX as usize) as c_int;
-        if sys::lua_gc(state, IS_RUNNING, 0) > 0 {
-            #[cfg(feature = "lua55")]
-            let units = units as usize;
+        if sys::lua_gc(state, IS_RUNNING, 0) <= 0 {
+            return;
+        }
+        #[cfg(not(feature = "lua55"))]
+        {
+            let units = units.min(c_int::MAX as usize) as c_int;
             sys::lua_gc(state, sys::LUA_GCSTEP as c_int, units);
+        }
+        // It takes one step, however much it is told: so it is told step by step,
+        // to the end of a collection, but not of all where that is very much.
+        #[cfg(feature = "lua55")]
+        {
+            const STEP: usize = 200 * 56;
+            const MOST: usize = 64;
+            let is_done = |n: &usize| {
+                let bytes = (units - n * STEP).min(STEP);
+                sys::lua_gc(state, sys::LUA_GCSTEP as c_int, bytes) == 1
+            };
+            let _ = (0..units.div_ceil(STEP).min(MOST)).find(is_done);
         }
     }
 }
