@@ -82,7 +82,7 @@ test("large messages that nobody has any more do not pile up", function()
   end
   local f = support.open "loop://"
   local before, most = support.resident(), 0
-  for _ = 1, 300 do
+  for _ = 1, math.ceil(300 / support.slowdown) do
     f:send("spec", LARGE)
     spec.equal(f:recvmsg().tag, "spec")
     most = math.max(most, support.resident() or 0)
@@ -101,7 +101,7 @@ test("no message is lost to a finalizer that raises", function()
     error "of a finalizer"
   end }
   local raised = 0
-  for _ = 1, 8 do
+  for _ = 1, math.ceil(8 / support.slowdown) do
     local count, received = 5000, 0
     collectgarbage "stop"
     for n = 1, count do
