@@ -19,7 +19,7 @@ pub fn encode(state: State<'_>, index: c_int, out: &mut Output<'_>) -> Result<()
 
 /// The same, in the caller's own code.
 #[inline(always)]
-pub fn encode_here(
+pub(super) fn encode_here(
     state: State<'_>,
     index: c_int,
     out: &mut Output<'_>,
@@ -159,7 +159,7 @@ impl Encoder<'_, '_, '_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn text(&mut self) -> Outcome {
         // SAFETY: by the contract.
-        let text = unsafe { string(self.state, VALUE) };
+        let text = unsafe { self.state.string(VALUE) };
         match self.out.string(text, b',') {
             Ok(()) => Ok(()),
             Err(NotUtf8) => Err(not_utf8(self.state, "text", VALUE)),
@@ -337,7 +337,7 @@ impl Encoder<'_, '_, '_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn name(&mut self, table: Table) -> Outcome {
         // SAFETY: by the contract.
-        let name = unsafe { string(self.state, KEY) };
+        let name = unsafe { self.state.string(KEY) };
         // Of the signs among them none begins a number.
         if let Some(b'-'..=b'9') = name.first() {
             self.check_unique(table)?;
@@ -409,20 +409,6 @@ pub fn array_len(state: State<'_>, table: c_int) -> Option<i64> {
         return None;
     }
     (count == greatest).then_some(count)
-}
-
-/// The string at `index`, while it is on the stack.
-///
-/// # Safety
-/// It is one, and stays there as long as the text is used.
-#[inline(always)]
-unsafe fn string<'t>(state: State<'_>, index: c_int) -> &'t [u8] {
-    let mut len = 0;
-    // SAFETY: a string is not converted, so nothing is allocated.
-    unsafe {
-        let start = sys::lua_tolstring(state.raw(), index, &mut len);
-        std::slice::from_raw_parts(start.cast(), len)
-    }
 }
 
 /// Append the name that a number key becomes, and return true; other values

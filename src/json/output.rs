@@ -129,9 +129,7 @@ impl<'r> Output<'r> {
     }
 
     pub fn extend(&mut self, bytes: &[u8]) {
-        if bytes.len() > (self.limit as usize).saturating_sub(self.at as usize) {
-            self.grow(bytes.len());
-        }
+        self.reserve(bytes.len());
         // SAFETY: there is room for them, and still slack behind them.
         unsafe {
             copy_short(bytes, self.at);
@@ -145,23 +143,34 @@ impl<'r> Output<'r> {
         const {
             assert!(WORD + 2 <= SLACK);
         }
-        let len = text.len();
-        if len >= WORD {
+        if text.len() >= WORD {
             return self.long_string(text, then);
         }
         // SAFETY: there is room for the text, its quotes and the byte after it.
         unsafe {
-            let to = self.at;
-            if !copy_plain(text, to.add(1)) {
+            if !copy_plain(text, self.at.add(1)) {
                 return self.escaped(text, then);
             }
+            self.quote(text.len(), then);
+        }
+        Ok(())
+    }
+
+    /// Quote so many bytes, which are written behind a place for the first quote.
+    ///
+    /// # Safety
+    /// They are, and there is slack behind them.
+    #[inline(always)]
+    unsafe fn quote(&mut self, len: usize, then: u8) {
+        // SAFETY: by the contract.
+        unsafe {
+            let to = self.at;
             to.write(b'"');
             to.add(len + 1)
                 .cast::<[u8; 2]>()
                 .write_unaligned([b'"', then]);
             self.within_slack(to.add(len + 3));
         }
-        Ok(())
     }
 
     #[inline(never)]
@@ -169,19 +178,11 @@ impl<'r> Output<'r> {
         if !is_plain(text) {
             return self.escaped(text, then);
         }
-        let len = text.len();
-        if len > (self.limit as usize).saturating_sub(self.at as usize) {
-            self.grow(len);
-        }
+        self.reserve(text.len());
         // SAFETY: there is room for the text and slack behind it, for the rest.
         unsafe {
-            let to = self.at;
-            to.write(b'"');
-            copy_short(text, to.add(1));
-            to.add(len + 1)
-                .cast::<[u8; 2]>()
-                .write_unaligned([b'"', then]);
-            self.within_slack(to.add(len + 3));
+            copy_short(text, self.at.add(1));
+            self.quote(text.len(), then);
         }
         Ok(())
     }
@@ -219,6 +220,14 @@ impl<'r> Output<'r> {
             }
         };
         self.token(&[b'\\', letter]);
+    }
+
+    /// Have room for `more` bytes, and slack.
+    #[inline]
+    fn reserve(&mut self, more: usize) {
+        if more > (self.limit as usize).saturating_sub(self.at as usize) {
+            self.grow(more);
+        }
     }
 
     /// Make room for `more` bytes, and slack.

@@ -420,37 +420,43 @@ pub const TOLD_FROM: Option<usize> = if cfg!(any(feature = "lua51", feature = "l
 /// How many bytes it counts by.
 pub const TOLD_BY: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
 
+/// Not told.
+#[cfg(any(feature = "lua51", feature = "lua52"))]
+pub unsafe fn allocated_outside(_: *mut lua_State, _: usize) {}
+
 /// Have the collector count so many units as allocated since it last ran, if it
 /// is not stopped. It may run, as much as that asks for.
-#[cfg_attr(
-    any(feature = "lua51", feature = "lua52"),
-    expect(unused_variables, reason = "they are not told")
-)]
+#[cfg(not(any(feature = "lua51", feature = "lua52")))]
 pub unsafe fn allocated_outside(state: *mut lua_State, units: usize) {
-    #[cfg(not(any(feature = "lua51", feature = "lua52")))]
+    /// LUA_GCISRUNNING, which a LuaJIT that has it not answers by -1.
+    const IS_RUNNING: c_int = if cfg!(feature = "lua55") { 6 } else { 9 };
     unsafe {
-        /// LUA_GCISRUNNING, which a LuaJIT that has it not answers by -1.
-        const IS_RUNNING: c_int = if cfg!(feature = "lua55") { 6 } else { 9 };
-        if sys::lua_gc(state, IS_RUNNING, 0) <= 0 {
+        if sys::lua_gc(state, IS_RUNNING, 0) > 0 {
+            step(state, units);
+        }
+    }
+}
+
+#[cfg(any(feature = "lua53", feature = "lua54", feature = "luajit"))]
+unsafe fn step(state: *mut lua_State, units: usize) {
+    let units = units.min(c_int::MAX as usize) as c_int;
+    unsafe { sys::lua_gc(state, sys::LUA_GCSTEP as c_int, units) };
+}
+
+/// Lua 5.5 takes one step, however much it is told: so it is told step by step,
+/// to the end of a collection, but not of all where that is very much.
+#[cfg(feature = "lua55")]
+unsafe fn step(state: *mut lua_State, units: usize) {
+    /// What it takes a step for by itself.
+    const STEP: usize = 200 * 56;
+    const MOST: usize = 64 * STEP;
+    let mut left = units.min(MOST);
+    while left > 0 {
+        let told = left.min(STEP);
+        if unsafe { sys::lua_gc(state, sys::LUA_GCSTEP as c_int, told) } == 1 {
             return;
         }
-        #[cfg(not(feature = "lua55"))]
-        {
-            let units = units.min(c_int::MAX as usize) as c_int;
-            sys::lua_gc(state, sys::LUA_GCSTEP as c_int, units);
-        }
-        // It takes one step, however much it is told: so it is told step by step,
-        // to the end of a collection, but not of all where that is very much.
-        #[cfg(feature = "lua55")]
-        {
-            const STEP: usize = 200 * 56;
-            const MOST: usize = 64;
-            let is_done = |n: &usize| {
-                let bytes = (units - n * STEP).min(STEP);
-                sys::lua_gc(state, sys::LUA_GCSTEP as c_int, bytes) == 1
-            };
-            let _ = (0..units.div_ceil(STEP).min(MOST)).find(is_done);
-        }
+        left -= told;
     }
 }
 
@@ -490,9 +496,8 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
         if n > MAX - sys::lua_gettop(state) {
             return Err(Lack::Stack);
         }
-        let n_as_pointer = n as usize as *mut c_void;
         let status = without_hook(state, || {
-            imports::lua_cpcall(state, Some(grow), n_as_pointer)
+            imports::lua_cpcall(state, Some(grow), n as usize as *mut c_void)
         });
         if status != 0 {
             sys::lua_settop(state, -2);

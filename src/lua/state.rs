@@ -161,15 +161,25 @@ impl<'a> State<'a> {
     /// allocate.
     #[inline]
     pub fn bytes(self, index: c_int) -> Option<&'a [u8]> {
-        if self.kind(index) != Kind::String {
-            return None;
+        match self.kind(index) {
+            // SAFETY: that is what is there.
+            Kind::String => Some(unsafe { self.string(index) }),
+            _ => None,
         }
+    }
+
+    /// The same, of what is known to be one.
+    ///
+    /// # Safety
+    /// A string is at `index`.
+    #[inline(always)]
+    pub unsafe fn string(self, index: c_int) -> &'a [u8] {
         let mut len = 0;
-        // SAFETY: the value is a string, so nothing is converted; its bytes
+        // SAFETY: a string is not converted, so nothing is allocated; its bytes
         // stay while the slot holds it, which is what `'a` stands for.
         unsafe {
             let text = sys::lua_tolstring(self.raw, index, &mut len);
-            Some(std::slice::from_raw_parts(text.cast(), len))
+            std::slice::from_raw_parts(text.cast(), len)
         }
     }
 

@@ -5,7 +5,7 @@ use std::os::raw::c_void;
 
 use flux::lua::{self, Kind};
 
-use super::{PRELUDE, decode, host, run};
+use super::{PRELUDE, decode, encode, host, run};
 
 #[test]
 fn nothing_stays_behind_in_memory() {
@@ -41,6 +41,40 @@ fn nothing_stays_behind_in_memory() {
         .expect("a string");
     if let Err(message) = host.call(1) {
         panic!("{message}");
+    }
+}
+
+/// Short texts are written in a room on the stack: each token has to come out
+/// whole where that ends, and where what replaces it does.
+#[test]
+fn tokens_are_whole_wherever_they_are_in_the_text() {
+    let tokens = [
+        "-9007199254740991",
+        "0.000012345678901234567",
+        "true",
+        "null",
+        "[]",
+        r#""""#,
+        r#""seven""#,
+        r#""of sixteen bytes""#,
+        r#""\u0001\n\"é""#,
+        r#"{"name":[false,"of more than eight"]}"#,
+    ];
+    let host = host();
+    let longest = format!(r#"["{}"]"#, r"é\n".repeat(400));
+    for token in tokens {
+        // As far as the memory is kept that the longest was written in.
+        for len in (0..40).chain(430..530).chain((1000..4200).step_by(5)) {
+            let text = format!(r#"["{}",{token},{token}]"#, "x".repeat(len));
+            decode(&host, text.as_bytes(), true).expect("JSON");
+            let written = encode(&host).expect("can be encoded");
+            let again: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+            let wanted: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(again, wanted, "{len} bytes, then {token}");
+        }
+        // Nothing of one text is seen in the next.
+        decode(&host, longest.as_bytes(), false).expect("JSON");
+        assert_eq!(encode(&host).as_deref(), Ok(longest.as_str()));
     }
 }
 
