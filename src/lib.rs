@@ -18,4 +18,8 @@ pub mod json;
 pub mod lua;
 mod symbols;
 
+/// How many JSON arrays and objects may be open within one another, in every
+/// text that is read or written here.
+pub const MAX_JSON_DEPTH: u32 = 1000;
+
 pub use api::{luaopen_flux, luaopen_kvs};

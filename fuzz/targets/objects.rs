@@ -6,13 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use flux::MAX_JSON_DEPTH;
 use flux::backend::object::{self, Object};
 use flux_lua_fuzz::nesting;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
-/// How deep an object or array may be: itself, and 127 in a member.
-const MAX_DEPTH: u32 = 128;
 
 fuzz_target!(|data: &[u8]| {
     check_object(data);
@@ -27,7 +26,7 @@ type Fields<'t> = BTreeMap<String, &'t RawValue>;
 fn check_object(json: &[u8]) {
     let wanted: Option<Fields> = serde_json::from_slice(json)
         .ok()
-        .filter(|_| nesting(json) <= MAX_DEPTH);
+        .filter(|_| nesting(json) <= MAX_JSON_DEPTH);
     let got = Object::parse(json);
     assert_eq!(got.is_some(), wanted.is_some(), "{}", shown(json));
     let (Some(got), Some(wanted)) = (got, wanted) else {
@@ -60,7 +59,7 @@ fn check_member(object: &Object<'_>, name: &str, json: &str) {
 fn check_items(json: &str) {
     let wanted: Option<Vec<&RawValue>> = serde_json::from_str(json)
         .ok()
-        .filter(|_| nesting(json.as_bytes()) <= MAX_DEPTH);
+        .filter(|_| nesting(json.as_bytes()) <= MAX_JSON_DEPTH);
     let got = object::items(json);
     assert_eq!(got.is_some(), wanted.is_some(), "{json}");
     let (Some(got), Some(wanted)) = (got, wanted) else {

@@ -65,6 +65,13 @@ impl<'t> Object<'t> {
     }
 }
 
+impl<'t> Object<'t> {
+    /// The fields with their JSON texts, sorted by name.
+    pub fn into_fields(self) -> std::vec::IntoIter<(String, &'t str)> {
+        self.0.into_iter()
+    }
+}
+
 /// Sort by name; of equal names the last in the text is first.
 fn sort(fields: &mut [(String, &str)]) {
     fields.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.as_ptr().cmp(&x.as_ptr())));

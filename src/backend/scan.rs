@@ -1,9 +1,10 @@
 //! JSON text read value by value: where each ends, and what a string says.
-//! Builds nothing. What is nested deeper than any message is no JSON here, so
-//! that whoever goes down level by level ends soon.
+//! Builds nothing. A text that is nested too deeply is not JSON here.
 
-/// How many arrays and objects can be open in a value.
-const MAX_DEPTH: usize = 127;
+use crate::MAX_JSON_DEPTH;
+
+/// How many arrays and objects can be open in the value of a member or item.
+const MAX_DEPTH: usize = MAX_JSON_DEPTH as usize - 1;
 
 /// A text that is being read, from its start on. What returns an option has
 /// none where the text is no JSON.

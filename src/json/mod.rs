@@ -23,7 +23,7 @@ use crate::{lua_functions, lua_functions_with_room};
 
 /// So many tables within one another, and no more: a table that holds itself
 /// ends here.
-pub const MAX_DEPTH: u32 = 1000;
+pub use crate::MAX_JSON_DEPTH as MAX_DEPTH;
 
 /// Under which the registry keeps the metatable that makes an empty table an
 /// array.

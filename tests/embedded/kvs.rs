@@ -445,8 +445,15 @@ fn raw_commits_are_checked_as_a_broker_checks_them() {
 }
 
 #[test]
-fn a_directory_within_a_commit_is_read_so_deep_and_no_deeper() {
-    let f = open("embed://kvs-deep");
+fn a_directory_within_a_commit_may_be_as_deep_as_any_json() {
+    // On a thread with little stack: such a depth must not need more.
+    let thread = std::thread::Builder::new().stack_size(256 << 10);
+    let committed = thread.spawn(commit_deep_directories).unwrap();
+    committed.join().unwrap();
+}
+
+fn commit_deep_directories() {
+    let f = open("embed://kvs-deep-commit");
     let commit = |depth: usize| {
         let open = r#"{"ver":1,"type":"dir","data":{"d":"#.repeat(depth);
         let dirent = [open, val("x").to_string(), "}}".repeat(depth)].concat();
@@ -455,10 +462,13 @@ fn a_directory_within_a_commit_is_read_so_deep_and_no_deeper() {
         let future = f.rpc("kvs.commit", Some(payload.as_bytes()), NODEID_ANY, 0)?;
         answer(&*future)
     };
-    assert_eq!(commit(62).unwrap()["rootseq"], 1);
-    let key = format!("k{}", ".d".repeat(62));
+    // The request, its list, and the operation are three levels, the value one;
+    // each directory is two.
+    let deepest = (flux::MAX_JSON_DEPTH as usize - 4) / 2;
+    assert_eq!(commit(deepest).unwrap()["rootseq"], 1);
+    let key = format!("k{}", ".d".repeat(deepest));
     assert_eq!(get(&*f, 0, &key).unwrap(), "x");
-    assert_eq!(errnum(commit(63)), libc::EPROTO);
+    assert_eq!(errnum(commit(deepest + 1)), libc::EPROTO);
     assert_eq!(errnum(commit(100_000)), libc::EPROTO);
 }
 

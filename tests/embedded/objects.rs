@@ -121,11 +121,12 @@ fn fields_are_what_they_are_read_as_and_nothing_else() {
 }
 
 #[test]
-fn an_object_is_read_as_deep_as_serde_json_reads_one_and_no_deeper() {
-    for depth in [126, 127, 128, 1_000_000] {
+fn an_object_is_read_to_the_depth_that_is_allowed_and_no_deeper() {
+    let deepest = flux::MAX_JSON_DEPTH as usize - 1;
+    for depth in [1, 128, deepest, deepest + 1, 1_000_000] {
         let text = [r#"{"a":"#, &"[".repeat(depth), &"]".repeat(depth), "}"].concat();
         let object = Object::parse(text.as_bytes());
-        assert_eq!(object.is_some(), depth <= 127, "{depth}");
+        assert_eq!(object.is_some(), depth <= deepest, "{depth}");
     }
 }
 

@@ -29,6 +29,24 @@ fn a_ping_echoes_and_adds_what_the_service_knows() {
 }
 
 #[test]
+fn a_ping_echoes_whatever_depth_a_message_may_have() {
+    let f = open("embed://ping-deep");
+    let ping = |depth: usize| {
+        let text = [r#"{"a":"#, &"[".repeat(depth), &"]".repeat(depth), "}"].concat();
+        let future = f
+            .rpc("broker.ping", Some(text.as_bytes()), NODEID_ANY, 0)
+            .unwrap();
+        let pong = future.payload().map(|pong| pong.unwrap().to_vec());
+        pong.map(|pong| pong.starts_with(text.strip_suffix('}').unwrap().as_bytes()))
+    };
+    let deepest = flux::MAX_JSON_DEPTH as usize - 1;
+    for depth in [126, 127, 200, deepest] {
+        assert!(ping(depth).unwrap(), "{depth}");
+    }
+    assert_eq!(failure(ping(deepest + 1)), (libc::EPROTO, None));
+}
+
+#[test]
 fn attributes_are_got_and_set_as_on_a_broker() {
     let f = open("embed://attributes?size=4&rank=3");
     let get = |name: &str| call(&*f, "attr.get", json!({ "name": name }));

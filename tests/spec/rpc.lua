@@ -45,6 +45,17 @@ test("rpc carries a payload of a megabyte", function()
   equal(spec.ok(f:rpc("broker.ping", { text = text })).text, text)
 end)
 
+test("rpc carries a payload as deep as can be encoded", function()
+  local f = support.open()
+  local deep = { n = 1 }
+  for _ = 2, 999 do deep = { a = deep } end
+  local answer = spec.ok(f:rpc("broker.ping", { deep = deep }))
+  local depth, value = 0, answer.deep
+  while value.a do depth, value = depth + 1, value.a end
+  equal(depth, 998)
+  equal(value.n, 1)
+end)
+
 test("rpc without a table sends a request without payload", function()
   local f = support.open()
   local server, service = support.service()

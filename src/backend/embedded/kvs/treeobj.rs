@@ -99,9 +99,40 @@ fn write_refs(text: &mut String, kind: &str, digests: &[Digest]) {
     let _ = write!(text, r#"{{"data":["{refs}"],"type":"{kind}","ver":1}}"#);
 }
 
-/// The entry that a client's object stands for, or the errno that a commit of
-/// it ends with. References cannot be followed: what they name is not kept.
+/// A directory object that is being read.
+struct OpenDir<'t> {
+    /// The entries read so far.
+    dir: Dir,
+    /// The entry that is being read, and those after it.
+    name: String,
+    rest: std::vec::IntoIter<(String, &'t str)>,
+}
+
+/// Returns the entry that a client's object stands for, or the errno that a
+/// commit of it fails with. Directories may be nested as deep as any JSON, so
+/// they are read without recursion.
 pub(in super::super) fn decode(object: &str) -> Result<Entry, i32> {
+    let mut open = Vec::new();
+    let mut finished = decode_object(object, &mut open)?;
+    while let Some(OpenDir { dir, name, rest }) = open.last_mut() {
+        if let Some(entry) = finished.take() {
+            *dir = dir.with(name, entry);
+        }
+        finished = match rest.next() {
+            Some((next, object)) => {
+                *name = next;
+                decode_object(object, &mut open)?
+            }
+            None => open.pop().map(|OpenDir { dir, .. }| Entry::Dir(dir)),
+        };
+    }
+    finished.ok_or(libc::EINVAL)
+}
+
+/// Reads one object. Pushes a directory on `open` and returns None: its
+/// entries are the caller's to read. References are refused, because the blobs
+/// that they name are not kept.
+fn decode_object<'t>(object: &'t str, open: &mut Vec<OpenDir<'t>>) -> Result<Option<Entry>, i32> {
     let fields = Object::parse(object.as_bytes()).filter(|fields| fields.fields().count() == 3);
     let fields = fields.ok_or(libc::EINVAL)?;
     if fields.integer("ver") != Some(1) {
@@ -113,17 +144,18 @@ pub(in super::super) fn decode(object: &str) -> Result<Entry, i32> {
         Some("val") => {
             let data = object::text(data).ok_or(libc::EINVAL)?;
             let bytes = base64::decode(data.as_bytes()).ok_or(libc::EPROTO)?;
-            Ok(Entry::Value(Value::new(bytes.into())))
+            Ok(Some(Entry::Value(Value::new(bytes.into()))))
         }
         Some("dir") => {
             let data = Object::parse(data.as_bytes()).ok_or(libc::EINVAL)?;
-            let mut dir = Dir::default();
-            for (name, object) in data.fields() {
-                dir = dir.with(name, decode(object)?);
-            }
-            Ok(Entry::Dir(dir))
+            open.push(OpenDir {
+                dir: Dir::default(),
+                name: String::new(),
+                rest: data.into_fields(),
+            });
+            Ok(None)
         }
-        Some("symlink") => decode_symlink(data),
+        Some("symlink") => decode_symlink(data).map(Some),
         Some("valref" | "dirref") => {
             let refs = object::items(data).filter(|refs| !refs.is_empty());
             let is_ref = |json: &str| object::text(json).is_some_and(|text| is_blobref(&text));
