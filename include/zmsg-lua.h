@@ -1,4 +1,4 @@
-/* Messages of C code in Lua, and how they are responded to. */
+/* Messages that C code makes for Lua scripts, and how scripts respond to them. */
 #ifndef HAVE_ZMSG_LUA_H
 #define HAVE_ZMSG_LUA_H
 
@@ -12,36 +12,88 @@ extern "C" {
 
 struct zmsg_info;
 
-/* Called by `msg:respond (table)`. Returns how many of the values that it has
- * pushed are what the call returns; -1 makes that nil and an error text.
+/* Called by `msg:respond ([table])`. `json_str` is the table as JSON text, and
+ * "{}" if the script gave no table. It is never NULL, and is valid during the
+ * call. The callback pushes the results of `msg:respond` and returns their
+ * number, as a lua_CFunction does, and may raise an error. If it returns -1,
+ * `msg:respond` returns nil and an error text.
  */
 typedef int (*zi_resp_f) (lua_State *L,
                           struct zmsg_info *zi,
                           const char *json_str,
                           void *arg);
 
-/* A copy of `*msg`, which Lua is to see as a message of type `type`. NULL when
- * the message has no topic, or memory is short.
+/* Called by `msg:respond_error (errnum [, text])`. `errnum` is greater than 0.
+ * `errstr` is NULL if the script gave no text, and is valid during the call.
+ * Both can be passed to flux_respond_error(). The results are those of
+ * `msg:respond_error`, as for zi_resp_f.
+ */
+typedef int (*zi_resp_error_f) (lua_State *L,
+                                struct zmsg_info *zi,
+                                int errnum,
+                                const char *errstr,
+                                void *arg);
+
+/* Copy the message that `*msg` points to. Scripts see the copy as a message of
+ * type `type`, one of FLUX_MSGTYPE_*. The caller keeps the original. Returns
+ * NULL with errno set if the message has no topic (EPROTO), is NULL (EINVAL),
+ * or there is not enough memory (ENOMEM).
+ *
+ * The first argument may also be a `const flux_msg_t *`, which is what a
+ * flux_msg_handler_f gets:
+ *     zmsg_info_create (msg, FLUX_MSGTYPE_REQUEST)
+ * calls zmsg_info_create_from().
  */
 struct zmsg_info *zmsg_info_create (flux_msg_t **msg, int type);
 
-/* Without a callback the message can not be responded to. Returns 0. */
+/* The same for a `const flux_msg_t *`. */
+struct zmsg_info *zmsg_info_create_from (const flux_msg_t *msg, int type);
+
+/* Set the callback for `msg:respond`, and the `arg` that it gets. Without one,
+ * or with NULL, `msg:respond` returns nil and an error text. Returns 0, or -1
+ * with errno set to EINVAL if `zi` is NULL.
+ */
 int zmsg_info_register_resp_cb (struct zmsg_info *zi, zi_resp_f f, void *arg);
 
-/* The copy, which stays the zmsg_info's, and is not to be changed. */
+/* The same for `msg:respond_error`. zi_resp_f cannot carry an error, so error
+ * responses have a callback of their own.
+ */
+int zmsg_info_register_resp_error_cb (struct zmsg_info *zi,
+                                      zi_resp_error_f f,
+                                      void *arg);
+
+/* Return the address of the pointer to the copy. The copy belongs to `zi`, and
+ * must not be changed.
+ */
 flux_msg_t **zmsg_info_zmsg (struct zmsg_info *zi);
 
 /* Push the metatable of messages and return 1. */
 int l_zmsg_info_register_metatable (lua_State *L);
 
-/* Push the message, which is Lua's from then on: it is freed when the userdata
- * is collected, or at once when it can not be pushed. Returns 1; for a null
- * `zi` 2, with nil and an error text pushed. May raise Lua's memory error.
+/* Push the message and return 1. From then on it belongs to Lua, which frees
+ * it when the userdata is collected. If `zi` is NULL, push nil and an error
+ * text, and return 2. May raise Lua's memory error, and frees `zi` then.
  */
 int lua_push_zmsg_info (lua_State *L, struct zmsg_info *zi);
 
 #ifdef __cplusplus
 }
+
+inline struct zmsg_info *zmsg_info_create (const flux_msg_t *msg, int type)
+{
+    return zmsg_info_create_from (msg, type);
+}
+#elif defined __GNUC__ || (defined __STDC_VERSION__ && __STDC_VERSION__ >= 201112L)
+#ifndef __GNUC__
+#define FLUX_LUA_EXTENSION
+#else
+/* Do not warn of _Generic where the standard is older than C11. */
+#define FLUX_LUA_EXTENSION __extension__
+#endif
+#define zmsg_info_create(msg, type) \
+    (FLUX_LUA_EXTENSION _Generic ((msg), \
+        flux_msg_t **: zmsg_info_create, \
+        default: zmsg_info_create_from) ((msg), (type)))
 #endif
 
 #endif /* !HAVE_ZMSG_LUA_H */

@@ -41,6 +41,7 @@ const EXPORTS: &[&str] = &[
     "l_zmsg_info_register_metatable",
     #[cfg(feature = "lua51")]
     "luaL_setfuncs",
+    "lua_get_flux_handle",
     "lua_is_json_null",
     "lua_push_flux_handle_external",
     "lua_push_json_null",
@@ -54,7 +55,9 @@ const EXPORTS: &[&str] = &[
     "luaopen_kvs",
     "luaopen_zmsg",
     "zmsg_info_create",
+    "zmsg_info_create_from",
     "zmsg_info_register_resp_cb",
+    "zmsg_info_register_resp_error_cb",
     "zmsg_info_zmsg",
 ];
 
@@ -77,41 +80,95 @@ fn the_shared_object_exports_what_the_headers_declare_and_nothing_else() {
     assert_eq!(exported, EXPORTS);
 }
 
+/// The headers, and whether they need Flux's and jansson's.
+const HEADERS: [(&str, bool, bool); 5] = [
+    ("lutil.h", false, false),
+    ("flux-lua.h", false, false),
+    ("jansson-lua.h", false, true),
+    ("kvs-lua.h", true, false),
+    ("zmsg-lua.h", true, true),
+];
+
 #[test]
-fn each_header_compiles_alone() {
+fn each_header_compiles_alone_in_every_standard_of_c_and_cpp() {
     let flux = Flux::find();
-    let include = flux.as_ref().map(Flux::include);
-    for header in [
-        "lutil.h",
-        "jansson-lua.h",
-        "flux-lua.h",
-        "kvs-lua.h",
-        "zmsg-lua.h",
-    ] {
-        if header == "jansson-lua.h" && !has_jansson() {
-            skipped("there is no jansson.h, so jansson-lua.h and zmsg-lua.h were not compiled");
-            return;
+    let usable = HEADERS.map(|(header, needs_flux, needs_jansson)| {
+        let is_usable = (!needs_flux || flux.is_some()) && (!needs_jansson || has_jansson());
+        if !is_usable {
+            skipped(&format!(
+                "there is no flux/core.h or jansson.h, so {header} was not compiled"
+            ));
         }
-        if header == "flux-lua.h" && include.is_none() {
-            skipped("there is no flux/core.h, so flux-lua.h and others were not compiled");
-            return;
+        (header, is_usable)
+    });
+    let include = |header: &str| format!("#include \"{header}\"\n");
+    let usable: Vec<&str> = usable
+        .into_iter()
+        .filter_map(|(header, is_usable)| is_usable.then_some(header))
+        .collect();
+    for header in &usable {
+        check_syntax(header, &include(header), flux.as_ref());
+    }
+    check_syntax(
+        "all.h",
+        &usable
+            .iter()
+            .map(|header| include(header))
+            .collect::<String>(),
+        flux.as_ref(),
+    );
+}
+
+#[test]
+fn flux_lua_h_needs_no_headers_of_flux() {
+    let source =
+        "#include \"flux-lua.h\"\nflux_t *(*get) (lua_State *, int) = lua_get_flux_handle;\n";
+    check_syntax("without-flux", source, None);
+}
+
+/// C code passes `&msg`, as to the C bindings, or a message that may be const.
+#[test]
+fn zmsg_info_create_takes_a_message_or_its_address() {
+    let Some(flux) = Flux::find().filter(|_| has_jansson()) else {
+        return skipped("there is no flux/core.h or jansson.h, so zmsg-lua.h was not compiled");
+    };
+    let source = "\
+#include \"zmsg-lua.h\"
+struct zmsg_info *made (flux_msg_t *msg, const flux_msg_t *seen, flux_msg_t **place);
+struct zmsg_info *made (flux_msg_t *msg, const flux_msg_t *seen, flux_msg_t **place)
+{
+    if (seen == NULL)
+        return zmsg_info_create (place, FLUX_MSGTYPE_REQUEST);
+    if (place == NULL)
+        return zmsg_info_create (&msg, FLUX_MSGTYPE_EVENT);
+    return zmsg_info_create (msg == seen ? seen : msg, FLUX_MSGTYPE_RESPONSE);
+}
+";
+    check_syntax("zmsg-info-create", source, Some(&flux));
+}
+
+/// Compile as C and as C++, with all warnings that the standards ask for.
+fn check_syntax(name: &str, text: &str, flux: Option<&Flux>) {
+    let source = place().folder.join(format!("{name}.c"));
+    fs::write(&source, text).expect("the folder is writable");
+    let mut standards = vec!["c99", "gnu99", "c11", "gnu17"];
+    if find_in_path("c++").is_some() {
+        standards.extend(["c++11", "c++17"]);
+    }
+    for standard in standards {
+        let language = if standard.contains("++") { "c++" } else { "c" };
+        let mut args = strict();
+        args.push("-pedantic".to_owned());
+        args.push("-fsyntax-only".to_owned());
+        args.push(format!("-x{language}"));
+        args.push(format!("-std={standard}"));
+        // Warnings of other headers are not ours.
+        if let Some(flux) = flux {
+            args.push(format!("-isystem{}", flux.include().display()));
         }
-        let source = place().folder.join(format!("{header}.c"));
-        fs::write(&source, format!("#include \"{header}\"\n")).expect("the folder is writable");
-        for language in ["c", "c++"] {
-            if language == "c++" && find_in_path("c++").is_none() {
-                continue;
-            }
-            let mut args = strict();
-            args.extend(["-fsyntax-only".to_owned(), format!("-x{language}")]);
-            if language == "c" {
-                args.push("-std=gnu99".to_owned());
-            }
-            args.extend(include.iter().map(|dir| format!("-I{}", dir.display())));
-            args.extend(vendored_lua().compile);
-            args.push(source.display().to_string());
-            cc(&args).unwrap_or_else(|said| panic!("{header} as {language}: {said}"));
-        }
+        args.push(format!("-isystem{}", env!("FLUX_LUA_INCLUDE")));
+        args.push(source.display().to_string());
+        cc(&args).unwrap_or_else(|said| panic!("{name} as {standard}: {said}"));
     }
 }
 
@@ -165,6 +222,35 @@ fn what_scripts_put_stays_on_the_handle() {
 #[test]
 fn messages_of_c_codes_are_responded_to_by_its_callback() {
     run_handle("messages");
+}
+
+#[test]
+fn c_code_responds_with_errors_through_a_callback_of_its_own() {
+    run_handle("error_responses");
+}
+
+#[test]
+fn a_const_message_becomes_a_message_of_lua() {
+    run_handle("const_messages");
+}
+
+#[test]
+fn a_value_that_is_no_open_handle_of_libflux_has_no_flux_t() {
+    run_embed("no_flux_handle");
+}
+
+#[test]
+fn c_code_uses_the_flux_t_of_a_handle_that_a_script_opened() {
+    let Some((flux, command)) = instance("opened.c") else {
+        return;
+    };
+    for sanitized in builds() {
+        let host = flux_host(&flux, "opened", &[], sanitized);
+        run(Command::new(&command)
+            .args(["start", "--test-size=1"])
+            .args(under::words())
+            .arg(host));
+    }
 }
 
 #[test]

@@ -383,6 +383,12 @@ pub fn push_external(
     state.check_object(-1)
 }
 
+/// The broker of the open handle whose userdata is at `index`; none for any
+/// other value. Does not raise.
+pub fn backend_at(state: State<'_>, index: c_int) -> Option<Rc<dyn backend::Handle>> {
+    state.object::<Handle>(index)??.backend().ok()
+}
+
 fn open_backend(uri: Option<&str>) -> backend::Result<Rc<dyn backend::Handle>> {
     match uri {
         Some(uri) if uri.starts_with("embed://") || uri.starts_with("loop://") => {

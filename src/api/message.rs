@@ -37,11 +37,22 @@ struct Code {
     responder: Rc<dyn Responder>,
 }
 
-/// What responds to a message that came over no handle.
+/// Responds to a message that came over no handle. Each method pushes what the
+/// script's call returns, and returns how many values that is. Both may raise.
 pub trait Responder {
-    /// Push what `msg:respond` returns and return how many that is; none where
-    /// nobody responds. `payload` is JSON text. May raise.
-    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Option<c_int>;
+    /// `payload` is JSON text.
+    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Responding;
+    fn respond_error(&self, writer: &Writer<'_>, errnum: c_int, text: Option<&CStr>) -> Responding;
+}
+
+pub type Responding = std::result::Result<c_int, NoResponse>;
+
+/// Why a [`Responder`] did not respond.
+pub enum NoResponse {
+    /// C code registered no callback for this kind of response.
+    NoCallback,
+    /// The callback failed.
+    Failed,
 }
 
 /// What a message takes but for its texts, about.
@@ -290,33 +301,67 @@ fn tostring(state: State<'_>) -> Result<Text> {
     )))
 }
 
-/// What `msg:respond` returns.
+/// What `msg:respond` and `msg:respond_error` return.
 enum Responded {
     Sent,
-    /// What C code makes of the payload.
-    Code(Rc<dyn Responder>, CString),
+    /// The callback of C code responds.
+    Code(Rc<dyn Responder>, Response),
+}
+
+/// A response for C code to send.
+enum Response {
+    Payload(CString),
+    Error(c_int, Option<CString>),
 }
 
 impl Push for Responded {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let Responded::Code(responder, response) = self else {
+            return Integer(0).push(writer);
+        };
         let top = writer.state().top();
-        match self {
-            Responded::Sent => Integer(0).push(writer),
-            Responded::Code(responder, payload) => match responder.respond(writer, payload) {
-                Some(count) => count,
-                None => {
-                    writer.state().set_top(top);
-                    writer.nil();
-                    writer.bytes(NO_RESPONDER.as_bytes());
-                    2
-                }
-            },
-        }
+        let pushed = match response {
+            Response::Payload(payload) => responder.respond(writer, payload),
+            Response::Error(errnum, text) => {
+                responder.respond_error(writer, *errnum, text.as_deref())
+            }
+        };
+        pushed.unwrap_or_else(|why| {
+            writer.state().set_top(top);
+            response.push_refusal(writer, why)
+        })
     }
 }
 
-/// The C bindings' words.
-const NO_RESPONDER: &str = "zmsg_info_respond: Not implemented";
+impl Response {
+    /// `nil, text, ENOSYS, why`.
+    fn push_refusal(&self, writer: &Writer<'_>, why: NoResponse) -> c_int {
+        let (text, why) = match (self, why) {
+            (Response::Payload(_), NoResponse::NoCallback) => (NOT_RESPONDED, NO_CALLBACK),
+            (Response::Payload(_), NoResponse::Failed) => (NOT_RESPONDED, CALLBACK_FAILED),
+            (Response::Error(..), NoResponse::NoCallback) => (NO_ERROR_CALLBACK, NO_ERROR_CALLBACK),
+            (Response::Error(..), NoResponse::Failed) => {
+                (ERROR_CALLBACK_FAILED, ERROR_CALLBACK_FAILED)
+            }
+        };
+        writer.nil();
+        writer.bytes(text.as_bytes());
+        writer.integer(libc::ENOSYS.into());
+        writer.bytes(why.as_bytes());
+        4
+    }
+}
+
+/// The text that the C bindings give for every failure of `msg:respond` here.
+const NOT_RESPONDED: &str = "zmsg_info_respond: Not implemented";
+const NO_CALLBACK: &str = "the C code that made this message registered no response callback \
+                           (zmsg_info_register_resp_cb)";
+const CALLBACK_FAILED: &str =
+    "the response callback of the C code that made this message returned -1";
+const NO_ERROR_CALLBACK: &str = "the C code that made this message registered no callback for \
+                                 error responses (zmsg_info_register_resp_error_cb)";
+const ERROR_CALLBACK_FAILED: &str =
+    "the callback for error responses of the C code that made this message returned -1";
 
 /// `msg:respond(table)`
 fn respond(state: State<'_>) -> Result<Responded> {
@@ -326,12 +371,10 @@ fn respond(state: State<'_>) -> Result<Responded> {
     let handle = match &message.origin {
         Origin::Handle(handle) => request(&message).map(|()| handle)?,
         Origin::Code(code) => {
-            let payload = payload::read(state, 2, &mut text)?;
-            let payload = CString::new(payload.unwrap_or_default()).unwrap_or_default();
-            if payload.is_empty() {
-                return Err(Error::failure("JSON conversion error"));
-            }
-            return Ok(Responded::Code(code.responder.clone(), payload));
+            // The callback's contract is older than responses without payload.
+            let payload = payload::read(state, 2, &mut text)?.unwrap_or(b"{}");
+            let response = Response::Payload(terminated(payload)?);
+            return Ok(Responded::Code(code.responder.clone(), response));
         }
     };
     let payload = payload::read(state, 2, &mut text)?;
@@ -341,20 +384,33 @@ fn respond(state: State<'_>) -> Result<Responded> {
 }
 
 /// `msg:respond_error(errnum[, text])`
-fn respond_error(state: State<'_>) -> Result<Integer> {
+fn respond_error(state: State<'_>) -> Result<Responded> {
     let message: Message = state.check_object(1)?;
-    let Origin::Handle(handle) = &message.origin else {
-        return Err(Error::failure(NO_RESPONDER));
-    };
-    request(&message)?;
+    if let Origin::Handle(_) = &message.origin {
+        request(&message)?;
+    }
     let errnum = arguments::integer(state, 2, 1..=i32::MAX.into())? as i32;
     let text = match state.kind(3) {
         Kind::None | Kind::Nil => None,
         _ => Some(arguments::text(state, 3)?),
     };
-    let backend = handle.backend()?;
-    backend.respond_error(&*message.message, errnum, text)?;
-    Ok(Integer(0))
+    match &message.origin {
+        Origin::Handle(handle) => {
+            let backend = handle.backend()?;
+            backend.respond_error(&*message.message, errnum, text)?;
+            Ok(Responded::Sent)
+        }
+        Origin::Code(code) => {
+            let text = text.map(|text| terminated(text.as_bytes())).transpose()?;
+            let response = Response::Error(errnum, text);
+            Ok(Responded::Code(code.responder.clone(), response))
+        }
+    }
+}
+
+/// A copy for C code. A text with a NUL is EINVAL.
+fn terminated(text: &[u8]) -> Result<CString> {
+    CString::new(text).map_err(|_| backend::Error::new(libc::EINVAL).into())
 }
 
 /// That the message is a request.

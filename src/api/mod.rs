@@ -26,9 +26,11 @@ use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
 
 pub use arguments::push_formatted;
-pub use handle::{Handle, push_external};
+pub use handle::{Handle, backend_at, push_external};
 pub use kvsdir::NewDir;
-pub use message::{NewMessage, Responder, push_class as push_message_class};
+pub use message::{
+    NewMessage, NoResponse, Responder, Responding, push_class as push_message_class,
+};
 
 use crate::backend::{self, Words, msgtype};
 use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};

@@ -158,7 +158,8 @@ pub trait Transaction {
 ///
 /// Topics, keys and names may be any text; one that the broker cannot carry
 /// (it holds a NUL) is EINVAL. Nothing here panics on what a script can pass.
-pub trait Handle {
+/// It is `Any` so that `capi` finds the `flux_t` of libflux's.
+pub trait Handle: Any {
     fn attr_get(&self, name: &str) -> Result<String>;
     fn rank(&self) -> Result<u32>;
     fn size(&self) -> Result<u32>;

@@ -7,6 +7,7 @@ mod json;
 mod lutil;
 mod zmsg;
 
+use std::any::Any;
 use std::ffi::{c_int, c_void};
 
 use crate::api::{self, NewDir};
@@ -94,6 +95,26 @@ unsafe fn push_handle(state: State<'_>, h: *mut flux_t) -> Result<api::Handle> {
     // SAFETY: by the contract.
     let backend = unsafe { FluxHandle::from_raw(h) }.map_err(no_more_than_text)?;
     api::push_external(state, Box::new(backend), h.cast::<c_void>())
+}
+
+/// The `flux_t` of the handle at `index`, which stays the handle's; null for
+/// what is no open handle of libflux's. Does not raise.
+///
+/// # Safety
+/// As for [`lua_push_flux_handle_external`]; any acceptable index.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn lua_get_flux_handle(
+    state: *mut lua_State,
+    index: c_int,
+) -> *mut flux_t {
+    // SAFETY: by the contract.
+    let state = unsafe { State::new(state) };
+    let backend = api::backend_at(state, index);
+    let backend = backend.as_deref().map(|backend| backend as &dyn Any);
+    match backend.and_then(|backend| backend.downcast_ref::<FluxHandle>()) {
+        Some(handle) => handle.as_ptr(),
+        None => std::ptr::null_mut(),
+    }
 }
 
 /// C code that knew the C bindings finds the text on top of the stack.

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::rc::Rc;
 
 use super::{Count, enter, push_owned, set_errno};
-use crate::api::{self, NewMessage, Responder};
+use crate::api::{self, NewMessage, NoResponse, Responder, Responding};
 use crate::backend::Message;
 use crate::backend::libflux::{FluxMessage, flux_msg_t};
 use crate::lua::{Error, Writer, lua_State};
@@ -20,6 +20,7 @@ pub struct ZmsgInfo {
     /// The type that scripts see.
     msgtype: c_int,
     callback: Cell<Option<(Callback, *mut c_void)>>,
+    error_callback: Cell<Option<(ErrorCallback, *mut c_void)>>,
     /// Whether C code has given its reference to Lua.
     is_lent: Cell<bool>,
 }
@@ -32,6 +33,17 @@ type Callback = unsafe extern "C-unwind" fn(
     *mut c_void,
 ) -> c_int;
 
+/// C's `zi_resp_error_f`.
+type ErrorCallback = unsafe extern "C-unwind" fn(
+    *mut lua_State,
+    *const ZmsgInfo,
+    c_int,
+    *const c_char,
+    *mut c_void,
+) -> c_int;
+
+/// The C bindings' signature, which existing code calls.
+///
 /// # Safety
 /// `msg` is null, or points to null or a valid message.
 #[unsafe(no_mangle)]
@@ -40,13 +52,21 @@ pub unsafe extern "C-unwind" fn zmsg_info_create(
     msgtype: c_int,
 ) -> *const ZmsgInfo {
     // SAFETY: by the contract.
-    let copied = unsafe {
-        match msg.is_null() {
-            true => FluxMessage::copy_of(std::ptr::null()),
-            false => FluxMessage::copy_of(*msg),
-        }
-    };
-    let errnum = match copied {
+    unsafe {
+        let msg = msg.as_ref().map_or(std::ptr::null(), |msg| *msg);
+        zmsg_info_create_from(msg, msgtype)
+    }
+}
+
+/// # Safety
+/// `msg` is null or a valid message.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn zmsg_info_create_from(
+    msg: *const flux_msg_t,
+    msgtype: c_int,
+) -> *const ZmsgInfo {
+    // SAFETY: by the contract.
+    let errnum = match unsafe { FluxMessage::copy_of(msg) } {
         Ok(message) if message.topic().is_none() => libc::EPROTO,
         Err(error) => error.errnum,
         Ok(message) => {
@@ -55,6 +75,7 @@ pub unsafe extern "C-unwind" fn zmsg_info_create(
                 message,
                 msgtype,
                 callback: Cell::new(None),
+                error_callback: Cell::new(None),
                 is_lent: Cell::new(false),
             }));
         }
@@ -77,6 +98,24 @@ pub unsafe extern "C-unwind" fn zmsg_info_register_resp_cb(
         return -1;
     };
     info.callback.set(callback.map(|callback| (callback, arg)));
+    0
+}
+
+/// # Safety
+/// As for [`zmsg_info_register_resp_cb`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn zmsg_info_register_resp_error_cb(
+    info: *const ZmsgInfo,
+    callback: Option<ErrorCallback>,
+    arg: *mut c_void,
+) -> c_int {
+    // SAFETY: by the contract, or null.
+    let Some(info) = (unsafe { info.as_ref() }) else {
+        set_errno(libc::EINVAL);
+        return -1;
+    };
+    let callback = callback.map(|callback| (callback, arg));
+    info.error_callback.set(callback);
     0
 }
 
@@ -154,12 +193,25 @@ unsafe fn taken(info: *const ZmsgInfo) -> Option<Rc<ZmsgInfo>> {
 }
 
 impl Responder for ZmsgInfo {
-    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Option<c_int> {
-        let (callback, arg) = self.callback.get()?;
-        let info: *const ZmsgInfo = self;
+    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Responding {
+        let (callback, arg) = self.callback.get().ok_or(NoResponse::NoCallback)?;
         // SAFETY: C code registered the function with this argument, for this
         // message; the frame may be jumped over.
-        let count = unsafe { callback(writer.raw(), info, payload.as_ptr(), arg) };
-        (count >= 0).then_some(count)
+        counted(unsafe { callback(writer.raw(), self, payload.as_ptr(), arg) })
+    }
+
+    fn respond_error(&self, writer: &Writer<'_>, errnum: c_int, text: Option<&CStr>) -> Responding {
+        let (callback, arg) = self.error_callback.get().ok_or(NoResponse::NoCallback)?;
+        let text = text.map_or(std::ptr::null(), CStr::as_ptr);
+        // SAFETY: as above.
+        counted(unsafe { callback(writer.raw(), self, errnum, text, arg) })
+    }
+}
+
+/// What a callback returned.
+fn counted(count: c_int) -> Responding {
+    match count {
+        0.. => Ok(count),
+        _ => Err(NoResponse::Failed),
     }
 }

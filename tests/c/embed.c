@@ -7,11 +7,9 @@
 #include "check.h"
 #include "scarce.h"
 #include "script.h"
+#include "flux-lua.h"
 #include "jansson-lua.h"
 #include "lutil.h"
-
-/* In flux-lua.h, which wants Flux's headers. */
-int luaopen_flux (lua_State *L);
 
 static void scripts (void)
 {
@@ -25,6 +23,37 @@ static void scripts (void)
                   "assert (f:kvs_put ('a.b', { 1, 2 }))\n"
                   "assert (f:kvs_commit ())\n"
                   "return f.size == 4 and f:kvs_get ('a.b')[2] == 2"));
+    lua_close (L);
+}
+
+/* Only handles of libflux have a flux_t. */
+static void no_flux_handle (void)
+{
+    lua_State *L = new_state ();
+    int index;
+
+    /* Before the module is open. */
+    lua_newuserdata (L, 64);
+    CHECK (lua_get_flux_handle (L, 1) == NULL);
+    lua_settop (L, 0);
+
+    lua_pushcfunction (L, luaopen_flux);
+    CHECK (lua_pcall (L, 0, 1, 0) == 0);
+    lua_setglobal (L, "flux");
+    push_chunk (L, "return flux.new 'embed://'");
+    push_chunk (L, "return flux.new 'loop://'");
+    push_chunk (L, "local f = flux.new 'embed://' f:close () return f");
+    push_chunk (L, "return io.stdout");
+    push_chunk (L, "return {}");
+    lua_pushlightuserdata (L, L);
+    lua_pushlightuserdata (L, NULL);
+    lua_pushnil (L);
+    lua_pushnumber (L, 1);
+    for (index = 1; index <= 10; index++)
+        CHECK (lua_get_flux_handle (L, index) == NULL);
+    CHECK (lua_get_flux_handle (L, -1) == NULL);
+    CHECK (lua_get_flux_handle (L, LUA_REGISTRYINDEX) == NULL);
+    CHECK (lua_gettop (L) == 9);
     lua_close (L);
 }
 
@@ -349,6 +378,7 @@ static void memory (void)
 
 static const struct part parts[] = {
     { "scripts", scripts },
+    { "no_flux_handle", no_flux_handle },
     { "texts", texts },
     { "objects", objects },
     { "helpers", helpers },

@@ -33,6 +33,9 @@ static void identity (void)
     CHECK (lua_push_flux_handle_external (L, other) == 1);
     CHECK (lua_gettop (L) == 3);
     CHECK (lua_rawequal (L, 1, 2) && !lua_rawequal (L, 1, 3));
+    CHECK (lua_get_flux_handle (L, 1) == h && lua_get_flux_handle (L, -1) == other);
+    CHECK (lua_get_flux_handle (L, 4) == NULL);
+    CHECK (lua_gettop (L) == 3);
     lua_settop (L, 0);
 
     lua_pushcfunction (L, luaopen_flux);
@@ -50,6 +53,9 @@ static void identity (void)
     CHECK (holds (L, "return w[1] == nil"));
     set_handle (L, h);
     CHECK (holds (L, "f:close () return not pcall (f.send, f, 'a.b')"));
+    lua_getglobal (L, "f");
+    CHECK (lua_get_flux_handle (L, -1) == NULL);
+    lua_settop (L, 0);
     set_handle (L, h);
     CHECK (holds (L, "return f:send ('a.b') > 0 and f:recvmsg ().tag == 'a.b'"));
 
@@ -142,10 +148,28 @@ static int respond (lua_State *L, struct zmsg_info *zi, const char *json_str, vo
         return -1;
     if (strcmp (arg, "raise") == 0)
         return luaL_error (L, "raised by the callback");
-    CHECK (lua_gettop (L) == 2);
+    /* The arguments of the script. */
+    CHECK (lua_isuserdata (L, 1) && lua_gettop (L) <= 2);
     lua_pushstring (L, arg);
     lua_pushstring (L, topic);
     lua_pushstring (L, json_str);
+    return 3;
+}
+
+static int respond_error (lua_State *L,
+                          struct zmsg_info *zi,
+                          int errnum,
+                          const char *errstr,
+                          void *arg)
+{
+    CHECK (*zmsg_info_zmsg (zi) != NULL);
+    if (arg == NULL)
+        return -1;
+    if (strcmp (arg, "raise") == 0)
+        return luaL_error (L, "raised by the callback");
+    lua_pushstring (L, arg);
+    lua_pushinteger (L, errnum);
+    lua_pushstring (L, errstr);
     return 3;
 }
 
@@ -188,14 +212,16 @@ static void messages (void)
                   "local n, e = m.errnum\n"
                   "return n == nil"));
     CHECK (holds (L,
-                  "local n, e = m:respond {}\n"
-                  "return n == nil and e == 'zmsg_info_respond: Not implemented'"));
+                  "for _, payload in ipairs { {}, false } do\n"
+                  "    local n, e, errnum, detail = m:respond (payload or nil)\n"
+                  "    assert (n == nil and e == 'zmsg_info_respond: Not implemented', e)\n"
+                  "    assert (errnum == 38, errnum)\n"
+                  "    assert (detail:find 'no response callback', detail)\n"
+                  "end\n"
+                  "return true"));
     CHECK (holds (L,
-                  "local n, e = m:respond ()\n"
-                  "return n == nil and e == 'JSON conversion error'"));
-    CHECK (holds (L,
-                  "local n, e = m:respond_error (1)\n"
-                  "return n == nil and e == 'zmsg_info_respond: Not implemented'"));
+                  "local n, e, errnum = m:respond_error (1)\n"
+                  "return n == nil and e:find 'no callback for error responses' and errnum == 38"));
 
     zi = request ("a.b", NULL, FLUX_MSGTYPE_EVENT);
     CHECK (zmsg_info_register_resp_cb (zi, respond, (void *)"arg") == 0);
@@ -204,10 +230,22 @@ static void messages (void)
     CHECK (holds (L,
                   "local a, b, c, d = m:respond { n = 1 }\n"
                   "return a == 'arg' and b == 'a.b' and c == '{\"n\":1}' and d == nil"));
+    CHECK (holds (L,
+                  "local a, b, c, d = m:respond ()\n"
+                  "return a == 'arg' and b == 'a.b' and c == '{}' and d == nil"));
+    CHECK (holds (L, "return select (3, m:respond (nil)) == '{}'"));
+    CHECK (holds (L,
+                  "local n, e = m:respond { 1, 2 }\n"
+                  "return n == nil and e == 'Invalid argument'"));
+    CHECK (holds (L,
+                  "local n, e = m:respond_error (5, 'text')\n"
+                  "return n == nil and e:find 'zmsg_info_register_resp_error_cb'"));
     CHECK (zmsg_info_register_resp_cb (zi, respond, NULL) == 0);
     CHECK (holds (L,
-                  "local n, e = m:respond {}\n"
-                  "return n == nil and e == 'zmsg_info_respond: Not implemented'"));
+                  "local n, e, errnum, detail = m:respond {}\n"
+                  "assert (n == nil and e == 'zmsg_info_respond: Not implemented', e)\n"
+                  "assert (errnum == 38 and detail:find 'returned %-1', detail)\n"
+                  "return true"));
     CHECK (zmsg_info_register_resp_cb (zi, respond, (void *)"raise") == 0);
     CHECK (holds (L,
                   "local ok, e = pcall (m.respond, m, {})\n"
@@ -253,11 +291,76 @@ static void messages (void)
     lua_close (L);
 }
 
+static void error_responses (void)
+{
+    lua_State *L = new_state ();
+    struct zmsg_info *zi = request ("a.b", NULL, FLUX_MSGTYPE_REQUEST);
+
+    CHECK (zmsg_info_register_resp_error_cb (zi, respond_error, (void *)"arg") == 0);
+    set_message (L, zi);
+    CHECK (holds (L,
+                  "local a, b, c, d = m:respond_error (71, 'two numbers')\n"
+                  "return a == 'arg' and b == 71 and c == 'two numbers' and d == nil"));
+    CHECK (holds (L,
+                  "local a, b, c = m:respond_error (2)\n"
+                  "return a == 'arg' and b == 2 and c == nil"));
+    CHECK (holds (L,
+                  "local n, e = m:respond_error (2, 'a\\0b')\n"
+                  "return n == nil and e == 'Invalid argument'"));
+    CHECK (holds (L, "return not pcall (m.respond_error, m, 0)"));
+    CHECK (holds (L, "return not pcall (m.respond_error, m)"));
+    CHECK (holds (L,
+                  "local n, e, errnum, detail = m:respond ()\n"
+                  "return n == nil and detail:find 'zmsg_info_register_resp_cb'"));
+    CHECK (zmsg_info_register_resp_error_cb (zi, respond_error, NULL) == 0);
+    CHECK (holds (L,
+                  "local n, e, errnum = m:respond_error (2)\n"
+                  "return n == nil and e:find 'returned %-1' and errnum == 38"));
+    CHECK (zmsg_info_register_resp_error_cb (zi, respond_error, (void *)"raise") == 0);
+    CHECK (holds (L,
+                  "local ok, e = pcall (m.respond_error, m, 2)\n"
+                  "return not ok and e:find 'raised by the callback'"));
+    CHECK (zmsg_info_register_resp_error_cb (zi, NULL, NULL) == 0);
+    CHECK (holds (L,
+                  "local n, e = m:respond_error (2)\n"
+                  "return n == nil and e:find 'no callback'"));
+    errno = 0;
+    CHECK (zmsg_info_register_resp_error_cb (NULL, respond_error, NULL) == -1);
+    CHECK (errno == EINVAL);
+    lua_close (L);
+}
+
+/* A message handler gets a message that is const. */
+static void const_messages (void)
+{
+    lua_State *L = new_state ();
+    flux_msg_t *msg = flux_request_encode ("some.topic", "{\"n\":7}");
+    const flux_msg_t *seen = msg;
+    struct zmsg_info *(*create) (flux_msg_t **, int) = zmsg_info_create;
+
+    set_message (L, zmsg_info_create (seen, FLUX_MSGTYPE_REQUEST));
+    CHECK (holds (L, "return m.tag == 'some.topic' and m.data.n == 7"));
+    set_message (L, zmsg_info_create (msg, FLUX_MSGTYPE_REQUEST));
+    CHECK (holds (L, "return m.data.n == 7"));
+    set_message (L, zmsg_info_create (&msg, FLUX_MSGTYPE_REQUEST));
+    CHECK (holds (L, "return m.data.n == 7"));
+    set_message (L, create (&msg, FLUX_MSGTYPE_REQUEST));
+    CHECK (holds (L, "return m.data.n == 7"));
+    set_message (L, zmsg_info_create_from (seen, FLUX_MSGTYPE_EVENT));
+    CHECK (holds (L, "return m.type == 'event' and m.data.n == 7"));
+    errno = 0;
+    CHECK (zmsg_info_create_from (NULL, FLUX_MSGTYPE_EVENT) == NULL && errno == EINVAL);
+    flux_msg_destroy (msg);
+    lua_close (L);
+}
+
 static const struct part parts[] = {
     { "identity", identity },
     { "reactor", reactor },
     { "puts_are_kept", puts_are_kept },
     { "messages", messages },
+    { "error_responses", error_responses },
+    { "const_messages", const_messages },
     { NULL, NULL },
 };
 

@@ -1,0 +1,72 @@
+/* A program whose script opens a handle, and that uses the flux_t of it. It
+ * runs in an instance.
+ */
+#include <flux/core.h>
+
+#include "check.h"
+#include "script.h"
+
+#include "flux-lua.h"
+
+static int ping (flux_t *h)
+{
+    flux_future_t *f = flux_rpc_pack (h, "broker.ping", FLUX_NODEID_ANY, 0, "{s:i}", "seq", 7);
+    int seq = -1;
+
+    CHECK (flux_rpc_get_unpack (f, "{s:i}", "seq", &seq) == 0);
+    flux_future_destroy (f);
+    return seq;
+}
+
+static void ticked (flux_reactor_t *r, flux_watcher_t *w, int revents, void *arg)
+{
+    (void)r;
+    (void)w;
+    (void)revents;
+    ++*(int *)arg;
+}
+
+int main (void)
+{
+    lua_State *L = new_state ();
+    flux_watcher_t *timer;
+    flux_t *h;
+    uint32_t rank = 42;
+    int ticks = 0;
+
+    lua_pushcfunction (L, luaopen_flux);
+    CHECK (lua_pcall (L, 0, 1, 0) == 0);
+    lua_setglobal (L, "flux");
+    CHECK (holds (L, "f = assert (flux.new ()) return true"));
+    lua_getglobal (L, "f");
+    h = lua_get_flux_handle (L, -1);
+    CHECK (h != NULL && lua_gettop (L) == 1);
+    if (h == NULL)
+        return 1;
+    CHECK (h == lua_get_flux_handle (L, 1));
+    CHECK (flux_get_rank (h, &rank) == 0 && rank == 0);
+    CHECK (ping (h) == 7);
+
+    /* Both sides' requests and watchers on one handle. */
+    CHECK (holds (L, "tag = f:send ('broker.ping', { seq = 8 }) return true"));
+    CHECK (ping (h) == 7);
+    CHECK (holds (L, "return f:recv (tag).seq == 8"));
+    timer = flux_timer_watcher_create (flux_get_reactor (h), 0.001, 0., ticked, &ticks);
+    flux_watcher_start (timer);
+    CHECK (holds (L,
+                  "local ticked\n"
+                  "f:timer { timeout = 50, handler = function () ticked = true end }\n"
+                  "f:reactor ()\n"
+                  "return ticked"));
+    CHECK (ticks == 1);
+    flux_watcher_destroy (timer);
+
+    /* What C code has a reference on outlives the Lua handle. */
+    flux_incref (h);
+    CHECK (holds (L, "f:close () return true"));
+    CHECK (lua_get_flux_handle (L, 1) == NULL);
+    lua_close (L);
+    CHECK (ping (h) == 7);
+    flux_close (h);
+    return failures == 0 ? 0 : 1;
+}
