@@ -13,10 +13,6 @@ struct Lua {
     version_num: u32,
     /// Its names in pkg-config, of this and that distribution.
     pkg_config: &'static [&'static str],
-    #[cfg_attr(
-        not(feature = "interpreter"),
-        expect(dead_code, reason = "says which Lua to compile")
-    )]
     source: Source,
 }
 
@@ -97,6 +93,7 @@ fn main() {
     }
     pack_relocations();
     compile_variadics();
+    name_library(lua);
     let include = include_dir(lua, vendored.map(|library| library.include));
     declare(lua, include.as_deref());
 }
@@ -135,6 +132,25 @@ fn compile_variadics() {
         "-Wl,--defsym=lua_pusherror=flux_lua_pusherror"
     };
     println!("cargo:rustc-link-arg-cdylib={argument}");
+}
+
+/// The version of what the library exports to C code. It changes when code that
+/// was linked with an older library cannot use a newer one.
+const INTERFACE: u32 = 0;
+
+/// Give the shared object the name under which it is found by code that was
+/// linked with it. The name says which Lua the module is built for, because one
+/// process may hold modules for several. The Makefile installs it under this name.
+fn name_library(lua: &Lua) {
+    let version = match lua.source {
+        Source::Puc(_) => format!("{}.{}", lua.version_num / 100, lua.version_num % 100),
+        Source::LuaJit => "jit".to_owned(),
+    };
+    let name = format!("libflux-lua{version}.so.{INTERFACE}");
+    println!("cargo:rustc-env=FLUX_LUA_SONAME={name}");
+    if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() != Ok("apple") {
+        println!("cargo:rustc-link-arg-cdylib=-Wl,-soname,{name}");
+    }
 }
 
 /// The Lua whose feature is on; a clear word when it is not exactly one.

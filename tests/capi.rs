@@ -321,7 +321,10 @@ fn place() -> &'static Place {
             .expect("cargo builds the shared object before the tests");
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("cargo's folder for tests is writable");
-        std::os::unix::fs::symlink(built, &module).expect("cargo's folder for tests is writable");
+        // Programs that were linked with it look for its SONAME.
+        for link in [&module, &folder.join(env!("FLUX_LUA_SONAME"))] {
+            std::os::unix::fs::symlink(&built, link).expect("cargo's folder for tests is writable");
+        }
         Place { folder, module }
     })
 }
@@ -453,6 +456,7 @@ fn compile(
     args.extend(sanitized.iter().flat_map(Sanitized::flags));
     args.push(source.display().to_string());
     args.push(place().module.display().to_string());
+    args.push(format!("-Wl,-rpath,{}", place().folder.display()));
     args.extend_from_slice(&lua.link);
     args.extend_from_slice(link);
     args.extend(["-o".to_owned(), host.display().to_string()]);
