@@ -21,7 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::backend::object::{self, Field, Object};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::backend::object;
 use crate::backend::reactor::ROLE_OWNER;
 use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
 
@@ -30,12 +33,8 @@ const NAMESPACE: Option<&str> = Some("primary");
 
 /// The request to `barrier.enter`, the service of brokers before 0.79.
 pub fn service_request(name: &str, nprocs: u32) -> Vec<u8> {
-    let request = object::write(&[
-        ("internal", Field::Boolean(false)),
-        ("name", Field::Text(name)),
-        ("nprocs", Field::Integer(nprocs.into())),
-    ]);
-    request.into_bytes()
+    let request = json!({ "internal": false, "name": name, "nprocs": nprocs });
+    request.to_string().into_bytes()
 }
 
 /// Enter the barrier `name`, and wait there for `nprocs` to.
@@ -93,27 +92,17 @@ struct Count {
 }
 
 /// Where a counting service is.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Place {
     rank: u32,
     service: String,
 }
 
-impl Place {
-    fn to_json(&self) -> String {
-        object::write(&[
-            ("rank", Field::Integer(self.rank.into())),
-            ("service", Field::Text(&self.service)),
-        ])
-    }
-
-    fn from_json(text: &[u8]) -> Option<Place> {
-        let place = Object::parse(text)?;
-        Some(Place {
-            rank: place.number("rank")?,
-            service: place.text("service")?,
-        })
-    }
+/// The payload of the requests to a counting service.
+#[derive(Serialize, Deserialize)]
+struct Entrant {
+    id: Option<String>,
+    nprocs: u32,
 }
 
 impl Barrier {
@@ -141,7 +130,7 @@ impl Barrier {
 
     fn written_place(&self) -> Result<Option<Place>> {
         match self.link.lookup(NAMESPACE, 0, &self.topic)?.payload() {
-            Ok(text) => Ok(text.and_then(Place::from_json)),
+            Ok(text) => Ok(text.and_then(object::read)),
             Err(error) if error.errnum == libc::ENOENT => Ok(None),
             Err(error) => Err(error),
         }
@@ -159,10 +148,10 @@ impl Barrier {
     }
 
     fn send(&self, place: &Place, method: &str) -> Result<u32> {
-        let request = object::write(&[
-            ("id", Field::Text(&self.id)),
-            ("nprocs", Field::Integer(self.nprocs.into())),
-        ]);
+        let request = object::write(&Entrant {
+            id: Some(self.id.clone()),
+            nprocs: self.nprocs,
+        });
         let topic = format!("{}.{method}", place.service);
         self.link.send(&topic, Some(request.as_bytes()), place.rank)
     }
@@ -181,13 +170,15 @@ impl Barrier {
             announced: false,
             waiting: HashMap::new(),
         }));
-        self.write(|transaction| transaction.put(0, &self.topic, place.to_json().as_bytes()))?;
+        self.write(|transaction| {
+            transaction.put(0, &self.topic, object::write(&place).as_bytes())
+        })?;
         self.link
-            .send_event(&self.topic, Some(place.to_json().as_bytes()))
+            .send_event(&self.topic, Some(object::write(&place).as_bytes()))
     }
 
     fn call(&self, topic: &str, service: &str) -> Result<()> {
-        let request = object::write(&[("service", Field::Text(service))]);
+        let request = json!({ "service": service }).to_string();
         let future = self
             .link
             .rpc(topic, Some(request.as_bytes()), NODEID_ANY, 0)?;
@@ -226,7 +217,7 @@ impl Barrier {
         if event.topic() != Some(self.topic.as_bytes()) {
             return Ok(());
         }
-        let Some(place) = event.payload().and_then(Place::from_json) else {
+        let Some(place) = event.payload().and_then(object::read::<Place>) else {
             return Ok(());
         };
         let stepped_down = match &mut *self.role.borrow_mut() {
@@ -298,9 +289,8 @@ impl Barrier {
 
     /// All who enter must mean the same number.
     fn check_size(&self, request: &dyn Message) -> Result<()> {
-        let asked = request.payload().and_then(Object::parse);
-        let nprocs = asked.and_then(|asked| asked.number("nprocs"));
-        if nprocs == Some(self.nprocs) {
+        let asked: Option<Entrant> = request.payload().and_then(object::read);
+        if asked.is_some_and(|asked| asked.nprocs == self.nprocs) {
             return Ok(());
         }
         let text = format!("this barrier waits for {} processes", self.nprocs);
@@ -399,8 +389,8 @@ fn aborted() -> Error {
 
 /// The id that a request to be counted carries; one without counts by itself.
 fn entrant_id(request: &dyn Message) -> String {
-    let asked = request.payload().and_then(Object::parse);
-    let id = asked.and_then(|asked| asked.text("id"));
+    let asked: Option<Entrant> = request.payload().and_then(object::read);
+    let id = asked.and_then(|asked| asked.id);
     id.unwrap_or_else(unique_id)
 }
 

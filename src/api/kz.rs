@@ -8,11 +8,12 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 use super::handle::Handle;
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, handle};
-use crate::backend::object::{self, Field, Object};
-use crate::backend::{self, Future, base64, kvs_flags};
+use crate::backend::{self, Future, base64, kvs_flags, object};
 use crate::lua::{
     Class, ClassInfo, Error, Integer, Push, Result, State, Text, Writer, lua_CFunction,
 };
@@ -51,21 +52,29 @@ pub struct Block {
     pub eof: bool,
 }
 
+/// A block as JSON in the KVS.
+#[derive(Serialize, Deserialize)]
+struct EncodedBlock {
+    /// Base64. Streams of Flux 0.10 may end with a block without data.
+    data: Option<String>,
+    eof: bool,
+}
+
 impl Block {
     fn to_json(data: &[u8], eof: bool) -> String {
-        object::write(&[
-            ("data", Field::Text(&base64::encode(data))),
-            ("eof", Field::Boolean(eof)),
-        ])
+        object::write(&EncodedBlock {
+            data: Some(base64::encode(data)),
+            eof,
+        })
     }
 
     fn from_json(text: &[u8]) -> backend::Result<Block> {
         let malformed = || backend::Error::with_detail(libc::EPROTO, "malformed KVS stream block");
-        let block = Object::parse(text).ok_or_else(malformed)?;
-        let data = block.text("data").unwrap_or_default();
+        let block: EncodedBlock = object::read(text).ok_or_else(malformed)?;
+        let data = block.data.unwrap_or_default();
         Ok(Block {
-            data: base64::decode(data.as_bytes()).ok_or_else(malformed)?,
-            eof: block.boolean("eof").ok_or_else(malformed)?,
+            data: base64::decode(&data).ok_or_else(malformed)?,
+            eof: block.eof,
         })
     }
 }

@@ -13,7 +13,6 @@ pub mod ids;
 pub mod libflux;
 pub mod object;
 pub mod reactor;
-mod scan;
 pub mod slab;
 mod system;
 pub mod treeobj;

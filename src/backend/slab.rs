@@ -1,107 +1,76 @@
-//! Values at places that are used again: found without a search, told apart
-//! from what was there before by their ids.
+//! A slab whose places are never mistaken for one another: each value has an
+//! id, and the place of a removed value finds nothing, even when its slot holds
+//! another value.
 
-/// Where a value is. Older ones are less, if ids are given out in order.
+/// Where a value is. Places are ordered by id: older ones first if ids are
+/// given out in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// The value's id.
     pub id: u64,
+    /// The index of its slot.
     pub slot: u32,
 }
 
-pub struct Slab<T> {
-    slots: Vec<Slot<T>>,
-    /// The first of those that are free, or how many there are.
-    free: u32,
-    len: usize,
-}
-
-enum Slot<T> {
-    Taken { id: u64, value: T },
-    Free { next: u32 },
-}
+/// Values with their ids.
+pub struct Slab<T>(slab::Slab<(u64, T)>);
 
 impl<T> Default for Slab<T> {
     fn default() -> Slab<T> {
-        Slab {
-            slots: Vec::new(),
-            free: 0,
-            len: 0,
-        }
+        Slab(slab::Slab::new())
     }
 }
 
 impl<T> Slab<T> {
-    /// `id` is a number that no other value has had.
+    /// Stores a value under an id that no other value has had.
     #[inline]
     pub fn insert(&mut self, id: u64, value: T) -> Place {
-        let slot = self.free;
-        let taken = Slot::Taken { id, value };
-        match self.slots.get_mut(slot as usize) {
-            Some(free) => {
-                if let Slot::Free { next } = std::mem::replace(free, taken) {
-                    self.free = next;
-                }
-            }
-            None => {
-                self.slots.push(taken);
-                self.free += 1;
-            }
-        }
-        self.len += 1;
+        let slot = self.0.insert((id, value)) as u32;
         Place { id, slot }
     }
 
     /// The slot that the next value gets.
     pub fn next_slot(&self) -> u32 {
-        self.free
+        self.0.vacant_key() as u32
     }
 
+    /// The value at a place, if it is still there.
     #[inline]
     pub fn get(&self, place: Place) -> Option<&T> {
-        match self.slots.get(place.slot as usize) {
-            Some(Slot::Taken { id, value }) if *id == place.id => Some(value),
-            _ => None,
-        }
+        let (id, value) = self.0.get(place.slot as usize)?;
+        (*id == place.id).then_some(value)
     }
 
+    /// The value at a place, if it is still there.
     #[inline]
     pub fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        match self.slots.get_mut(place.slot as usize) {
-            Some(Slot::Taken { id, value }) if *id == place.id => Some(value),
-            _ => None,
-        }
+        let (id, value) = self.0.get_mut(place.slot as usize)?;
+        (*id == place.id).then_some(value)
     }
 
+    /// Takes the value from a place, if it is still there.
     #[inline]
     pub fn remove(&mut self, place: Place) -> Option<T> {
         self.get(place)?;
-        let free = Slot::Free { next: self.free };
-        let taken = std::mem::replace(self.slots.get_mut(place.slot as usize)?, free);
-        self.free = place.slot;
-        self.len -= 1;
-        match taken {
-            Slot::Taken { value, .. } => Some(value),
-            Slot::Free { .. } => None,
-        }
+        let (_, value) = self.0.try_remove(place.slot as usize)?;
+        Some(value)
     }
 
+    /// How many values there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_empty()
     }
 
-    /// Where all of them are.
+    /// The places of all values.
     pub fn places(&self) -> impl Iterator<Item = Place> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(slot, taken)| match taken {
-            Slot::Taken { id, .. } => Some(Place {
-                id: *id,
-                slot: slot as u32,
-            }),
-            Slot::Free { .. } => None,
+        self.0.iter().map(|(slot, (id, _))| Place {
+            id: *id,
+            slot: slot as u32,
         })
     }
 }

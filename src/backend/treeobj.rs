@@ -1,40 +1,57 @@
-//! KVS tree objects (Flux RFC 11) as far as a client reads them: the names in
-//! a directory, the target of a symbolic link.
+//! KVS tree objects (Flux RFC 11), as far as a client reads them: the names in
+//! a directory, and the target of a symbolic link.
 
-use super::object::Object;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::object::{self, Members};
 use super::{Error, Result};
 
-/// What a name in a KVS directory stands for.
+/// The kind of object that a name in a KVS directory refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
+    /// A value.
     Value,
+    /// A directory.
     Dir,
+    /// A symbolic link.
     Symlink,
+}
+
+#[derive(Deserialize)]
+struct TreeObject<'t> {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'t RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    namespace: Option<String>,
+    target: String,
 }
 
 /// The names of a directory object with their kinds, sorted by name.
 pub fn dir_entries(treeobj: &[u8]) -> Result<Vec<(String, EntryKind)>> {
-    let object = parse(treeobj, "dir")?;
-    let Some(data) = object.object("data") else {
-        return Err(malformed("a directory without data"));
-    };
-    data.fields()
-        .map(|(name, entry)| Ok((name.to_owned(), kind(entry)?)))
+    let names = data(treeobj, "dir")?.and_then(object::members);
+    let names: Members = names.ok_or_else(|| malformed("a directory without data"))?;
+    let entries = names.into_iter();
+    entries
+        .map(|(name, entry)| Ok((name, entry_kind(entry)?)))
         .collect()
 }
 
-/// The target of a symlink object, and its namespace where the link names one.
+/// The target of a symlink object, and its namespace if the link names one.
 pub fn symlink_target(treeobj: &[u8]) -> Result<(Option<String>, String)> {
-    let data = parse(treeobj, "symlink")?.object("data");
-    let text = |name: &str| data.as_ref().and_then(|data| data.text(name));
-    match text("target") {
-        Some(target) => Ok((text("namespace"), target)),
-        None => Err(malformed("a symlink without target")),
-    }
+    let link: Option<Link> = data(treeobj, "symlink")?.and_then(object::read);
+    let link = link.ok_or_else(|| malformed("a symlink without target"))?;
+    Ok((link.namespace, link.target))
 }
 
-fn kind(entry: &str) -> Result<EntryKind> {
-    let kind = Object::parse(entry.as_bytes()).and_then(|entry| entry.text("type"));
+fn entry_kind(entry: &RawValue) -> Result<EntryKind> {
+    let entry: Option<TreeObject> = object::read(entry.get().as_bytes());
+    let kind = entry.and_then(|entry| entry.kind);
     match kind.as_deref() {
         Some("dir" | "dirref") => Ok(EntryKind::Dir),
         Some("val" | "valref") => Ok(EntryKind::Value),
@@ -43,12 +60,13 @@ fn kind(entry: &str) -> Result<EntryKind> {
     }
 }
 
-fn parse<'t>(treeobj: &'t [u8], kind: &str) -> Result<Object<'t>> {
-    let object = Object::parse(treeobj).ok_or_else(|| malformed("not a JSON object"))?;
-    if object.text("type").as_deref() == Some(kind) {
-        Ok(object)
-    } else {
-        Err(malformed(&format!("not a {kind}")))
+/// The data of an object that must be of this kind.
+fn data<'t>(treeobj: &'t [u8], kind: &str) -> Result<Option<&'t [u8]>> {
+    let object: Option<TreeObject<'t>> = object::read(treeobj);
+    let object = object.ok_or_else(|| malformed("not a JSON object"))?;
+    match object.kind.as_deref() == Some(kind) {
+        true => Ok(object.data.map(|data| data.get().as_bytes())),
+        false => Err(malformed(&format!("not a {kind}"))),
     }
 }
 

@@ -473,6 +473,31 @@ fn commit_deep_directories() {
 }
 
 #[test]
+fn a_committed_value_is_base64_with_or_without_its_padding() {
+    let f = open("embed://kvs-base64");
+    let commit = |data: &str| {
+        let dirent = json!({ "ver": 1, "type": "val", "data": data });
+        commit_raw(&*f, json!([{ "key": "k", "flags": 0, "dirent": dirent }]))
+    };
+    for (data, value) in [
+        ("", ""),
+        ("eA==", "x"),
+        ("eA=", "x"),
+        ("eA", "x"),
+        // Bits beyond the last byte mean nothing.
+        ("eB", "x"),
+        ("eHk=", "xy"),
+        ("eHl6", "xyz"),
+    ] {
+        commit(data).unwrap();
+        assert_eq!(get(&*f, 0, "k").unwrap(), value, "{data}");
+    }
+    for data in ["e", "eA==eA==", "eA-_", "e A="] {
+        assert_eq!(errnum(commit(data)), libc::EPROTO, "{data}");
+    }
+}
+
+#[test]
 fn the_root_tells_how_often_it_changed() {
     let f = open("embed://kvs-root");
     let root = || call(&*f, "kvs.getroot", json!({ "namespace": "primary" })).unwrap();

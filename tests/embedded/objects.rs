@@ -1,7 +1,10 @@
-//! JSON objects that others wrote: read as serde_json reads them, whatever
-//! they hold.
+//! JSON objects that others wrote: what is read, and what is refused.
 
-use flux::backend::object::{self, Field, Object};
+use std::collections::BTreeMap;
+
+use flux::backend::object::{self, Members, present};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 const TEXTS: &[&str] = &[
@@ -17,36 +20,14 @@ const TEXTS: &[&str] = &[
     "{",
     "}",
     "{]",
-    "[}",
     "{,}",
     r#"{"a"}"#,
-    r#"{"a":}"#,
     r#"{"a":1,}"#,
-    r#"{"a":1 "b":2}"#,
-    r#"{"a":1}}"#,
     r#"{"a":1} x"#,
-    r#"{a:1}"#,
-    r#"{"a":[1,]}"#,
-    r#"{"a":[1}]"#,
     r#"{"a":[[1]}"#,
-    r#"{"a":{"b"}}"#,
     r#"{"a":tru}"#,
-    r#"{"a":nulls}"#,
-    r#"{"a":01}"#,
-    r#"{"a":-}"#,
-    r#"{"a":+1}"#,
-    r#"{"a":1.}"#,
-    r#"{"a":.5}"#,
-    r#"{"a":1e}"#,
-    r#"{"a":1E-2}"#,
-    r#"{"a":NaN}"#,
-    r#"{"a":"\x"}"#,
-    r#"{"a":"\u12g4"}"#,
-    r#"{"a":"\u+123"}"#,
-    "{\"a\":\"\n\"}",
-    r#"{"a":"open}"#,
-    r#"{"a":"\"}"#,
     r#"{"\ud800":1}"#,
+    "{\"a\":\"\u{1}\"}",
     "[]",
     "[1]",
     "null",
@@ -54,95 +35,96 @@ const TEXTS: &[&str] = &[
 ];
 
 #[test]
-fn an_object_is_read_where_serde_json_reads_one() {
+fn members_are_those_that_serde_json_reads() {
     for text in TEXTS {
-        let expected = match serde_json::from_str(text) {
-            Ok(Value::Object(fields)) => Some(fields),
-            _ => None,
-        };
-        let read = Object::parse(text.as_bytes());
-        assert_eq!(read.is_some(), expected.is_some(), "{text}");
-        let (Some(read), Some(expected)) = (read, expected) else {
-            continue;
-        };
-        let read: Vec<(&str, Value)> = read
-            .fields()
-            .map(|(name, json)| (name, serde_json::from_str(json).unwrap()))
-            .collect();
-        let expected: Vec<(&str, Value)> = expected
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.clone()))
-            .collect();
+        let expected: Option<BTreeMap<String, Value>> = serde_json::from_str(text).ok();
+        let read = object::members(text.as_bytes());
+        let read = read.map(|members: Members| {
+            let values = members.into_iter();
+            values
+                .map(|(name, json)| (name, serde_json::from_str(json.get()).unwrap()))
+                .collect()
+        });
         assert_eq!(read, expected, "{text}");
     }
+    assert!(object::members(b"{\"a\":\"\xff\"}").is_none());
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+struct Record {
+    n: i64,
+    #[serde(default, deserialize_with = "present")]
+    text: Option<String>,
 }
 
 #[test]
-fn any_cut_or_changed_byte_of_an_object_is_noticed_where_serde_json_notices() {
-    let text = r#"{"a":[1,-2.5e3,{"b":null}],"c":"x\u00e9\n","d":{"e":true}}"#.as_bytes();
-    for at in 0..text.len() {
-        let cut = &text[..at];
-        assert!(Object::parse(cut).is_none(), "cut at {at}");
-        for byte in *b"\"\\,:[]{}0-.eu \n\x01" {
-            let mut changed = text.to_vec();
-            changed[at] = byte;
-            let expected = serde_json::from_slice::<Value>(&changed).is_ok_and(|v| v.is_object());
-            let read = Object::parse(&changed).is_some();
-            let shown = String::from_utf8_lossy(&changed);
-            assert_eq!(read, expected, "{shown}");
-        }
+fn an_object_is_read_as_a_type_or_refused() {
+    let read = |text: &str| object::read::<Record>(text.as_bytes());
+    let record = |n, text: Option<&str>| {
+        let text = text.map(str::to_owned);
+        Some(Record { n, text })
+    };
+    assert_eq!(read(r#"{"n":-7,"more":[{}]}"#), record(-7, None));
+    assert_eq!(
+        read(r#" {"text":"\ud83d\ude00","n":1}"#),
+        record(1, Some("😀"))
+    );
+    for refused in [
+        r#"{"text":"x"}"#,
+        r#"{"n":1.0}"#,
+        r#"{"n":"1"}"#,
+        r#"{"n":9223372036854775808}"#,
+        r#"{"n":1,"text":null}"#,
+        r#"{"n":1,"text":"\ud800"}"#,
+        r#"{"n":1"#,
+        r#"[1,"x"]"#,
+        "1",
+        "",
+    ] {
+        assert_eq!(read(refused), None, "{refused}");
     }
 }
 
 #[test]
-fn fields_are_what_they_are_read_as_and_nothing_else() {
-    let text = r#"{"s":"é\ud83d\ude00","half":"\ud800x","n":-7,"f":1.0,"big":4294967296,
-        "t":true,"o":{"n":1},"l":[1,"two",[3]],"z":null}"#;
-    let object = Object::parse(text.as_bytes()).unwrap();
-    assert_eq!(object.fields().count(), 9);
-    assert_eq!(object.text("s").as_deref(), Some("é😀"));
-    assert_eq!(object.text("half"), None);
-    assert_eq!(object.text("n"), None);
-    assert_eq!(object.integer("n"), Some(-7));
-    assert_eq!(object.integer("f"), None);
-    assert_eq!(object.number("n"), None);
-    assert_eq!(object.number("big"), None);
-    assert_eq!(object.integer("big"), Some(4_294_967_296));
-    assert_eq!(object.boolean("t"), Some(true));
-    assert_eq!(object.boolean("n"), None);
-    assert_eq!(object.object("o").unwrap().integer("n"), Some(1));
-    assert!(object.object("l").is_none());
-    let items = object::items(object.json("l").unwrap()).unwrap();
-    assert_eq!(items, ["1", "\"two\"", "[3]"]);
-    assert_eq!(object::items("[1,]"), None);
-    assert_eq!(object::items("{}"), None);
-    assert_eq!(object.json("z"), Some("null"));
-    assert_eq!(object.json("y"), None);
+fn the_last_value_of_a_name_counts() {
+    let text = r#"{"n":"first","text":"a","n":2,"text":"b"}"#;
+    let members = object::members(text.as_bytes()).unwrap();
+    assert_eq!((members["n"].get(), members["text"].get()), ("2", "\"b\""));
+    let text = Some("b".to_owned());
+    let record = object::read(br#"{"n":"first","text":"a","n":2,"text":"b"}"#);
+    assert_eq!(record, Some(Record { n: 2, text }));
 }
 
 #[test]
 fn an_object_is_read_to_the_depth_that_is_allowed_and_no_deeper() {
-    let deepest = flux::MAX_JSON_DEPTH as usize - 1;
-    for depth in [1, 128, deepest, deepest + 1, 1_000_000] {
-        let text = [r#"{"a":"#, &"[".repeat(depth), &"]".repeat(depth), "}"].concat();
-        let object = Object::parse(text.as_bytes());
-        assert_eq!(object.is_some(), depth <= deepest, "{depth}");
+    #[derive(Deserialize)]
+    struct Deep<'t> {
+        #[serde(borrow)]
+        a: &'t RawValue,
     }
+    let read = || {
+        let deepest = flux::MAX_JSON_DEPTH as usize - 1;
+        for depth in [1, 128, deepest, deepest + 1, 1_000_000] {
+            let inner = ["[".repeat(depth), "]".repeat(depth)].concat();
+            // Brackets in a string are not nesting.
+            let text = format!(r#"{{"{0}\"":"\"{0}","a":{inner}}}"#, "[".repeat(2000));
+            let wanted = (depth <= deepest).then_some(inner);
+            let members = object::members(text.as_bytes());
+            let value = members.map(|members| members["a"].get().to_owned());
+            assert_eq!(value, wanted, "{depth}");
+            let object = object::read::<Deep>(text.as_bytes());
+            assert_eq!(object.map(|o| o.a.get().to_owned()), wanted, "{depth}");
+        }
+    };
+    // On a thread with little stack: no depth must need more.
+    let thread = std::thread::Builder::new().stack_size(64 << 10);
+    thread.spawn(read).unwrap().join().unwrap();
 }
 
 #[test]
 fn what_is_written_is_read_back() {
     let hard = "\"\\/\u{0}\u{1f}\n\r\t\u{7f}é😀";
-    let text = object::write(&[
-        (hard, Field::Text(hard)),
-        ("n", Field::Integer(i64::MIN)),
-        ("b", Field::Boolean(false)),
-        ("j", Field::Json("[1,null]")),
-    ]);
-    let expected = json!({ hard: hard, "n": i64::MIN, "b": false, "j": [1, null] });
-    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
-    let object = Object::parse(text.as_bytes()).unwrap();
-    assert_eq!(object.text(hard).as_deref(), Some(hard));
-    assert_eq!(object::write(&[]), "{}");
-    assert_eq!(object::write_items(&["1".into(), "{}".into()]), "[1,{}]");
+    let value = json!({ hard: hard, "n": i64::MIN, "b": false, "j": [1, null] });
+    let text = object::write(&value);
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
 }

@@ -6,13 +6,16 @@ use std::rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::super::reactor::{Continuation, Watcher};
-use super::super::{self as backend, Error, MATCHTAG_NONE, Match, Result, msgtype};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::broker::Instance;
 use super::kvs;
 use super::message::{Message, Payload};
 use super::queue::Queue;
 use super::reactor::Reactor;
+use crate::backend::reactor::{Continuation, Watcher};
+use crate::backend::{self, Error, MATCHTAG_NONE, Match, Result, msgtype, object};
 
 type Answer = Option<Payload>;
 
@@ -138,20 +141,29 @@ fn decode(response: &Message, decode: Decode) -> Result<Answer> {
     let Some(payload) = response.payload.clone() else {
         return Ok(None);
     };
-    let val = |payload: &[u8]| {
-        let text = std::str::from_utf8(payload).ok()?;
-        let object = text.strip_prefix(r#"{"val":"#)?.strip_suffix('}')?;
-        Some(object.to_owned())
-    };
-    let decoded = match decode {
+    let decoded: Option<Payload> = match decode {
         Decode::All => return Ok(Some(payload)),
-        Decode::Object => val(&payload).map(String::into_bytes),
-        Decode::Bytes => val(&payload).and_then(|object| kvs::bytes_of(&object)),
+        Decode::Object => val(&payload).map(Payload::from),
+        Decode::Bytes => {
+            let bytes = val(&payload).and_then(kvs::bytes_of);
+            bytes.map(|bytes| bytes.as_slice().into())
+        }
     };
     match decoded {
-        Some(decoded) => Ok(Some(decoded.as_slice().into())),
+        Some(decoded) => Ok(Some(decoded)),
         None => Err(Error::new(libc::EPROTO)),
     }
+}
+
+/// The tree object in a lookup's response.
+fn val(payload: &[u8]) -> Option<&[u8]> {
+    #[derive(Deserialize)]
+    struct Answer<'t> {
+        #[serde(borrow)]
+        val: &'t RawValue,
+    }
+    let answer: Answer = object::read(payload)?;
+    Some(answer.val.get().as_bytes())
 }
 
 /// Hands out a handle's matchtags, one after the other.

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::object::{self, Field};
+use serde_json::json;
+
 use super::super::reactor::{Callback, RunMode, Source, Watcher};
 use super::super::{
     self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, NODEID_ANY, NODEID_UPSTREAM,
-    Result, Transaction, kvs_flags, rpc_flags,
+    Result, Transaction, kvs_flags, object, rpc_flags,
 };
 use super::broker::Instance;
 use super::future::{Decode, Response, Tags};
@@ -248,14 +249,10 @@ impl Handle for Embedded {
             } else {
                 Decode::Bytes
             };
-            let request = object::write(&[
-                ("flags", Field::Integer(flags.into())),
-                ("key", Field::Text(key)),
-                ("namespace", Field::Text(&namespace)),
-            ]);
+            let request = json!({ "flags": flags, "key": key, "namespace": namespace });
             return self.call(
                 "kvs-watch.lookup",
-                Some(request.as_bytes()),
+                Some(request.to_string().as_bytes()),
                 NODEID_ANY,
                 rpc_flags,
                 decode,
@@ -265,7 +262,12 @@ impl Handle for Embedded {
         let entry = found.and_then(|entry| entry.ok_or_else(|| Error::new(libc::ENOENT)));
         let payload = entry.map(|entry| match entry {
             kvs::Entry::Value(value) if !as_object => Payload::Long(value.bytes()),
-            entry => kvs::of_lookup(&entry, flags).as_bytes().into(),
+            entry => {
+                let entry = &entry;
+                object::write(&kvs::Found { entry, flags })
+                    .as_bytes()
+                    .into()
+            }
         });
         let payload = payload.map(Some);
         Ok(Box::new(Response::ready(&self.reactor, payload)))

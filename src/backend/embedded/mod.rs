@@ -9,6 +9,7 @@
 use super::{Error, Handle, Result};
 
 mod broker;
+mod fields;
 mod future;
 mod handle;
 mod kvs;
@@ -18,7 +19,6 @@ mod message;
 mod queue;
 mod reactor;
 mod services;
-mod sha1;
 mod topology;
 
 use broker::Instance;

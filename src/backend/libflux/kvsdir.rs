@@ -4,7 +4,7 @@
 use super::library;
 use super::sys::{Api, flux_kvsdir_t, flux_t};
 use super::text;
-use crate::backend::{Error, Result, object};
+use crate::backend::{Error, Result};
 
 /// Owns a reference on a directory.
 pub struct FluxKvsdir {
@@ -68,7 +68,8 @@ impl FluxKvsdir {
             }
             (self.api.flux_kvsitr_destroy)(itr);
         }
-        Ok(object::sorted(names.into_iter()))
+        names.sort_unstable();
+        Ok(names)
     }
 }
 

@@ -1,15 +1,19 @@
 //! Commits: a transaction's operations, applied to a root directory one after
 //! the other. Errors are errnos; a commit carries no error text.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::super::kvs_flags;
-use super::super::super::object::{self, Object};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::Namespace;
 use super::key::{ROOT, normalize};
 use super::tree::Dir;
 use super::treeobj;
 use super::value::{Entry, Value};
+use crate::backend::embedded::fields::{Int, Text};
+use crate::backend::{kvs_flags, object};
 
 /// The flag of a commit that is to be on disk before it is answered.
 pub(super) const SYNC: i32 = 4;
@@ -37,27 +41,36 @@ pub(in super::super) struct Committed {
     pub rootref: String,
     pub rootseq: i32,
     pub owner: u32,
-    /// The normalized keys of its operations, sorted, each once.
-    pub keys: Vec<String>,
+    /// The normalized keys of its operations.
+    pub keys: BTreeSet<String>,
 }
 
 impl Committed {
     pub(super) fn new(namespace: &Namespace, ops: &[Op]) -> Committed {
         let keys = ops.iter().map(|op| normalize(&op.key).into_owned());
-        let mut keys = object::sorted(keys);
-        keys.dedup();
         Committed {
             rootref: namespace.rootref.clone(),
             rootseq: namespace.rootseq,
             owner: namespace.owner,
-            keys,
+            keys: keys.collect(),
         }
     }
 }
 
-/// The operations in a `kvs.commit` request.
-pub(in super::super) fn decode_ops(ops: &str) -> Vec<Op> {
-    let ops = object::items(ops).unwrap_or_default();
+/// An operation in a `kvs.commit` request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestedOp<'t> {
+    key: Text,
+    flags: Int,
+    #[serde(borrow)]
+    dirent: &'t RawValue,
+}
+
+/// Reads the operations of a `kvs.commit` request. One that is malformed makes
+/// the commit fail.
+pub(in super::super) fn decode_ops(ops: &RawValue) -> Vec<Op> {
+    let ops: Vec<&RawValue> = serde_json::from_str(ops.get()).unwrap_or_default();
     let ops = ops.into_iter().map(|op| {
         decode_op(op).unwrap_or(Op {
             key: String::new(),
@@ -67,20 +80,17 @@ pub(in super::super) fn decode_ops(ops: &str) -> Vec<Op> {
     ops.collect()
 }
 
-fn decode_op(op: &str) -> Option<Op> {
-    let fields = Object::parse(op.as_bytes()).filter(|fields| fields.fields().count() == 3)?;
-    let key = fields.text("key")?;
-    let flags = fields.integer("flags")?;
-    let dirent = fields.json("dirent")?;
-    let appends = flags & i64::from(kvs_flags::APPEND) != 0;
-    let change = match treeobj::decode(dirent) {
-        _ if dirent == "null" => Change::Unlink,
+fn decode_op(op: &RawValue) -> Option<Op> {
+    let op: RequestedOp = object::read(op.get().as_bytes())?;
+    let appends = op.flags.0 & kvs_flags::APPEND != 0;
+    let change = match treeobj::decode(op.dirent) {
+        _ if op.dirent.get() == "null" => Change::Unlink,
         Ok(Entry::Value(value)) if appends => Change::Append(value.bytes()),
         _ if appends => Change::Invalid(libc::EPROTO),
         Ok(entry) => Change::Put(entry),
         Err(errnum) => Change::Invalid(errnum),
     };
-    let key = super::super::services::before_nul(&key).to_owned();
+    let key = op.key.0;
     Some(Op { key, change })
 }
 

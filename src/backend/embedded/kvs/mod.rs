@@ -4,11 +4,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::super::object::{self, Field};
-use super::super::{Error, Result};
+use serde_json::{Map, Value, json};
+
 use super::message::Message;
+use crate::backend::{Error, Result};
 
 mod commit;
+mod digest;
 mod key;
 mod lookup;
 mod stats;
@@ -20,7 +22,7 @@ mod watch;
 
 pub(super) use commit::{Committed, Op, decode_ops};
 pub(super) use transaction::Transaction;
-pub(super) use treeobj::{bytes_of, is_blobref, of_lookup};
+pub(super) use treeobj::{Found, bytes_of, is_blobref};
 pub(super) use value::Entry;
 pub(super) use watch::flags as watch_flags;
 
@@ -181,52 +183,51 @@ impl Kvs {
     }
 
     /// The payload of `kvs.stats-get`.
-    pub fn stats(&self) -> String {
-        let stats = self.namespaces().map(|(name, namespace)| {
-            let stats = object::write(&[
-                ("#no-op stores", Field::Integer(0)),
-                ("#readytransactions", Field::Integer(0)),
-                ("#transactions", Field::Integer(0)),
-                ("#versionwaiters", count(namespace.waiting.len())),
-                ("store revision", Field::Integer(namespace.rootseq.into())),
-            ]);
-            (name, stats)
-        });
-        let pending = self.namespaces().map(|(_, ns)| ns.waiting.len()).sum();
-        let commits = self.commit_stats.to_json();
-        object::write(&[
-            ("cache", Field::Json(&cache_stats())),
-            ("namespace", Field::Json(&by_namespace(stats.collect()))),
-            ("pending_requests", count(pending)),
-            (
-                "transaction-opcount",
-                Field::Json(&object::write(&[("commit", Field::Json(&commits))])),
-            ),
-        ])
+    pub fn stats(&self) -> Value {
+        let namespaces: Map<String, Value> = self
+            .namespaces()
+            .map(|(name, namespace)| {
+                let stats = json!({
+                    "#no-op stores": 0,
+                    "#readytransactions": 0,
+                    "#transactions": 0,
+                    "#versionwaiters": namespace.waiting.len(),
+                    "store revision": namespace.rootseq,
+                });
+                (name.to_owned(), stats)
+            })
+            .collect();
+        let pending: usize = self.namespaces().map(|(_, ns)| ns.waiting.len()).sum();
+        json!({
+            "cache": cache_stats(),
+            "namespace": namespaces,
+            "pending_requests": pending,
+            "transaction-opcount": { "commit": self.commit_stats.to_json() },
+        })
     }
 
     /// The payload of `kvs-watch.stats-get`.
-    pub fn watch_stats(&self) -> String {
+    pub fn watch_stats(&self) -> Value {
         let counts = self.watches.counts();
-        let watchers = counts.iter().map(|(_, count)| count).sum();
-        let stats = counts.iter().map(|&(name, watchers)| {
-            let namespace = self.namespaces.0.get(name);
-            let owner = namespace.map_or(-1, |ns| ns.owner as i32);
-            let rootseq = namespace.map_or(-1, |ns| ns.rootseq);
-            let rootref = namespace.map_or("(null)", |ns| &ns.rootref);
-            let stats = object::write(&[
-                ("owner", Field::Integer(owner.into())),
-                ("rootref", Field::Text(rootref)),
-                ("rootseq", Field::Integer(rootseq.into())),
-                ("watchers", count(watchers)),
-            ]);
-            (name, stats)
-        });
-        object::write(&[
-            ("namespace-count", count(counts.len())),
-            ("namespaces", Field::Json(&by_namespace(stats.collect()))),
-            ("watchers", count(watchers)),
-        ])
+        let watchers: usize = counts.iter().map(|(_, count)| count).sum();
+        let namespaces: Map<String, Value> = counts
+            .iter()
+            .map(|&(name, watchers)| {
+                let namespace = self.namespaces.0.get(name);
+                let stats = json!({
+                    "owner": namespace.map_or(-1, |ns| ns.owner as i32),
+                    "rootref": namespace.map_or("(null)", |ns| &ns.rootref),
+                    "rootseq": namespace.map_or(-1, |ns| ns.rootseq),
+                    "watchers": watchers,
+                });
+                (name.to_owned(), stats)
+            })
+            .collect();
+        json!({
+            "namespace-count": counts.len(),
+            "namespaces": namespaces,
+            "watchers": watchers,
+        })
     }
 }
 
@@ -280,39 +281,23 @@ impl Namespace {
         self.waiting.retain(|(wanted, request)| {
             let waits = rootseq < *wanted;
             if !waits {
-                let payload = object::write(&[
-                    ("rootref", Field::Text(rootref)),
-                    ("rootseq", Field::Integer(rootseq.into())),
-                ]);
-                request.respond(0, Some(payload.as_bytes()));
+                let payload = json!({ "rootref": rootref, "rootseq": rootseq });
+                request.respond(0, Some(payload.to_string().as_bytes()));
             }
             waits
         });
     }
 }
 
-fn count(n: usize) -> Field<'static> {
-    Field::Integer(n as i64)
-}
-
-/// The statistics of a cache of blobs, which this KVS has no need of.
-fn cache_stats() -> String {
-    let sizes = Stats::default().to_json();
-    object::write(&[
-        ("#faults", Field::Integer(0)),
-        ("#obj dirty", Field::Integer(0)),
-        ("#obj incomplete", Field::Integer(0)),
-        ("obj size (KiB)", Field::Json(&sizes)),
-        ("obj size total (MiB)", Field::Json("0.0")),
-    ])
-}
-
-fn by_namespace(stats: Vec<(&str, String)>) -> String {
-    let fields = stats
-        .iter()
-        .map(|(name, stats)| (*name, Field::Json(stats)));
-    let fields: Vec<_> = fields.collect();
-    object::write(&fields)
+/// The statistics of a cache of blobs, which this KVS does not need.
+fn cache_stats() -> Value {
+    json!({
+        "#faults": 0,
+        "#obj dirty": 0,
+        "#obj incomplete": 0,
+        "obj size (KiB)": Stats::default().to_json(),
+        "obj size total (MiB)": 0.0,
+    })
 }
 
 fn no_namespace() -> Error {

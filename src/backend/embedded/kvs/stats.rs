@@ -1,6 +1,6 @@
 //! Count, extremes, mean and deviation of what a service has seen.
 
-use crate::backend::object::{self, Field};
+use serde_json::{Value, json};
 
 #[derive(Default)]
 pub(in super::super) struct Stats {
@@ -33,22 +33,17 @@ impl Stats {
         self.count
     }
 
-    pub fn to_json(&self) -> String {
+    pub fn to_json(&self) -> Value {
         let deviation = match self.count {
             0 | 1 => 0.0,
             count => (self.squares / (count - 1) as f64).sqrt(),
         };
-        object::write(&[
-            ("count", Field::Integer(self.count as i64)),
-            ("max", Field::Integer(self.max as i64)),
-            ("mean", Field::Json(&float(self.mean))),
-            ("min", Field::Integer(self.min as i64)),
-            ("stddev", Field::Json(&float(deviation))),
-        ])
+        json!({
+            "count": self.count,
+            "max": self.max as i64,
+            "mean": self.mean,
+            "min": self.min as i64,
+            "stddev": deviation,
+        })
     }
-}
-
-/// A finite number as JSON.
-fn float(x: f64) -> String {
-    serde_json::to_string(&x).unwrap_or_default()
 }

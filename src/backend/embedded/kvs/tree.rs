@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
-use super::super::sha1::{self, Digest};
+use super::digest::{Digest, sha1};
 use super::value::Entry;
 
 /// What the blob of an empty directory holds, so that its reference is the one
@@ -52,7 +52,7 @@ impl Dir {
 
     /// This directory with `name` standing for `entry`.
     pub fn with(&self, name: &str, entry: Entry) -> Dir {
-        let digest = sha1::digest(&[
+        let digest = sha1(&[
             &(name.len() as u64).to_be_bytes(),
             name.as_bytes(),
             &entry.digest(),
@@ -96,8 +96,8 @@ impl Dir {
 
     pub fn digest(&self) -> Digest {
         match self.is_empty() {
-            true => sha1::digest(&[EMPTY_OBJECT]),
-            false => sha1::digest(&[
+            true => sha1(&[EMPTY_OBJECT]),
+            false => sha1(&[
                 b"dir\0",
                 &self.sum.high.to_be_bytes(),
                 &self.sum.low.to_be_bytes(),

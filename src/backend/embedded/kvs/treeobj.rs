@@ -1,23 +1,44 @@
-//! Tree objects (RFC 11): KVS entries as JSON, written by hand because a
-//! directory's listing is long, and read from what a client committed.
+//! Tree objects (RFC 11): KVS entries as JSON, written for lookups and read from
+//! what a client committed.
 
+use std::borrow::Cow;
+use std::collections::btree_map;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::super::super::kvs_flags;
-use super::super::sha1::Digest;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::digest::Digest;
 use super::tree::Dir;
 use super::value::{Entry, Symlink, Value};
-use crate::backend::base64;
-use crate::backend::object::{self, Object, write_text};
+use crate::backend::object::{self, Members, present};
+use crate::backend::{base64, kvs_flags};
 
-const VAL_START: &str = r#"{"data":""#;
-const VAL_END: &str = r#"","type":"val","ver":1}"#;
+/// The version of tree objects.
+const VERSION: i64 = 1;
+
+/// A tree object that is written.
+#[derive(Serialize)]
+struct NewObject<T> {
+    data: T,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    ver: i64,
+}
+
+impl<T> NewObject<T> {
+    fn new(kind: &'static str, data: T) -> NewObject<T> {
+        let ver = VERSION;
+        NewObject { data, kind, ver }
+    }
+}
 
 /// A digest as a reference to a blob.
 pub(in super::super) fn blobref(digest: &Digest) -> String {
     let mut text = String::from("sha1-");
     for byte in digest {
+        // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
@@ -35,68 +56,84 @@ pub(in super::super) fn is_blobref(text: &str) -> bool {
 }
 
 /// The object that a lookup with these flags returns.
-pub(in super::super) fn of_lookup(entry: &Entry, flags: i32) -> String {
-    let mut text = String::new();
-    match entry {
-        Entry::Dir(dir) if flags & kvs_flags::TREEOBJ == 0 => write_listing(&mut text, dir),
-        Entry::Value(value) if flags & kvs_flags::TREEOBJ == 0 => {
-            return of_bytes(&value.bytes());
+pub(in super::super) struct Found<'e> {
+    pub entry: &'e Entry,
+    /// [`kvs_flags`].
+    pub flags: i32,
+}
+
+impl Serialize for Found<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.entry {
+            entry if self.flags & kvs_flags::TREEOBJ != 0 => entry.serialize(serializer),
+            Entry::Dir(dir) => NewObject::new("dir", Listing(dir)).serialize(serializer),
+            Entry::Value(value) => of_bytes(&value.bytes()).serialize(serializer),
+            Entry::Symlink(_) => self.entry.serialize(serializer),
         }
-        _ => write_entry(&mut text, entry),
     }
-    text
 }
 
 /// A `val` object.
-pub(in super::super) fn of_bytes(bytes: &[u8]) -> String {
-    let data = base64::encode(bytes);
-    [VAL_START, &data, VAL_END].concat()
+pub(in super::super) fn of_bytes(bytes: &[u8]) -> impl Serialize + use<> {
+    NewObject::new("val", base64::encode(bytes))
 }
 
-/// The bytes that a `val` object from [`of_bytes`] holds.
-pub(in super::super) fn bytes_of(object: &str) -> Option<Vec<u8>> {
-    let data = object.strip_prefix(VAL_START)?.strip_suffix(VAL_END)?;
-    base64::decode(data.as_bytes())
+/// The bytes that a `val` object holds.
+pub(in super::super) fn bytes_of(object: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Val<'t> {
+        #[serde(borrow)]
+        data: Cow<'t, str>,
+    }
+    let object: Val = object::read(object)?;
+    base64::decode(&object.data)
 }
 
 /// An entry as it stands in its directory: other directories and large values
 /// by reference.
-fn write_entry(text: &mut String, entry: &Entry) {
-    match entry {
-        Entry::Value(value) if value.is_inline() => *text += &of_bytes(&value.bytes()),
-        Entry::Value(value) => write_refs(text, "valref", &value.blob_digests()),
-        Entry::Dir(dir) => write_refs(text, "dirref", &[dir.digest()]),
-        Entry::Symlink(link) => {
-            *text += r#"{"data":{"#;
-            if let Some(namespace) = &link.namespace {
-                *text += r#""namespace":"#;
-                write_text(text, namespace);
-                text.push(',');
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Entry::Value(value) if value.is_inline() => {
+                of_bytes(&value.bytes()).serialize(serializer)
             }
-            *text += r#""target":"#;
-            write_text(text, &link.target);
-            *text += r#"},"type":"symlink","ver":1}"#;
+            Entry::Value(value) => {
+                let blobs: Vec<String> = value.blob_digests().iter().map(blobref).collect();
+                NewObject::new("valref", blobs).serialize(serializer)
+            }
+            Entry::Dir(dir) => {
+                NewObject::new("dirref", [blobref(&dir.digest())]).serialize(serializer)
+            }
+            Entry::Symlink(link) => NewObject::new("symlink", &**link).serialize(serializer),
         }
     }
 }
 
-fn write_listing(text: &mut String, dir: &Dir) {
-    *text += r#"{"data":{"#;
-    for (i, (name, entry)) in dir.iter().enumerate() {
-        if i > 0 {
-            text.push(',');
-        }
-        write_text(text, name);
-        text.push(':');
-        write_entry(text, entry);
+/// The entries of a directory, as its `dir` object has them.
+struct Listing<'e>(&'e Dir);
+
+impl Serialize for Listing<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter())
     }
-    *text += r#"},"type":"dir","ver":1}"#;
 }
 
-fn write_refs(text: &mut String, kind: &str, digests: &[Digest]) {
-    let refs: Vec<String> = digests.iter().map(blobref).collect();
-    let refs = refs.join("\",\"");
-    let _ = write!(text, r#"{{"data":["{refs}"],"type":"{kind}","ver":1}}"#);
+/// A tree object from a client.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientObject<'t> {
+    ver: i64,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow)]
+    data: &'t RawValue,
+}
+
+#[derive(Deserialize)]
+struct ClientLink {
+    #[serde(default, deserialize_with = "present")]
+    namespace: Option<String>,
+    target: String,
 }
 
 /// A directory object that is being read.
@@ -105,13 +142,13 @@ struct OpenDir<'t> {
     dir: Dir,
     /// The entry that is being read, and those after it.
     name: String,
-    rest: std::vec::IntoIter<(String, &'t str)>,
+    rest: btree_map::IntoIter<String, &'t RawValue>,
 }
 
 /// Returns the entry that a client's object stands for, or the errno that a
 /// commit of it fails with. Directories may be nested as deep as any JSON, so
 /// they are read without recursion.
-pub(in super::super) fn decode(object: &str) -> Result<Entry, i32> {
+pub(in super::super) fn decode(object: &RawValue) -> Result<Entry, i32> {
     let mut open = Vec::new();
     let mut finished = decode_object(object, &mut open)?;
     while let Some(OpenDir { dir, name, rest }) = open.last_mut() {
@@ -132,50 +169,44 @@ pub(in super::super) fn decode(object: &str) -> Result<Entry, i32> {
 /// Reads one object. Pushes a directory on `open` and returns None: its
 /// entries are the caller's to read. References are refused, because the blobs
 /// that they name are not kept.
-fn decode_object<'t>(object: &'t str, open: &mut Vec<OpenDir<'t>>) -> Result<Option<Entry>, i32> {
-    let fields = Object::parse(object.as_bytes()).filter(|fields| fields.fields().count() == 3);
-    let fields = fields.ok_or(libc::EINVAL)?;
-    if fields.integer("ver") != Some(1) {
+fn decode_object<'t>(
+    object: &'t RawValue,
+    open: &mut Vec<OpenDir<'t>>,
+) -> Result<Option<Entry>, i32> {
+    let object: Option<ClientObject> = object::read(object.get().as_bytes());
+    let object = object.ok_or(libc::EINVAL)?;
+    if object.ver != VERSION {
         return Err(libc::EINVAL);
     }
-    let kind = fields.text("type");
-    let data = fields.json("data").ok_or(libc::EINVAL)?;
-    match kind.as_deref() {
-        Some("val") => {
-            let data = object::text(data).ok_or(libc::EINVAL)?;
-            let bytes = base64::decode(data.as_bytes()).ok_or(libc::EPROTO)?;
+    let data = object.data.get();
+    match object.kind.as_str() {
+        "val" => {
+            let data: String = serde_json::from_str(data).map_err(|_| libc::EINVAL)?;
+            let bytes = base64::decode(&data).ok_or(libc::EPROTO)?;
             Ok(Some(Entry::Value(Value::new(bytes.into()))))
         }
-        Some("dir") => {
-            let data = Object::parse(data.as_bytes()).ok_or(libc::EINVAL)?;
+        "dir" => {
+            let data: Members = object::members(data.as_bytes()).ok_or(libc::EINVAL)?;
             open.push(OpenDir {
                 dir: Dir::default(),
                 name: String::new(),
-                rest: data.into_fields(),
+                rest: data.into_iter(),
             });
             Ok(None)
         }
-        Some("symlink") => decode_symlink(data).map(Some),
-        Some("valref" | "dirref") => {
-            let refs = object::items(data).filter(|refs| !refs.is_empty());
-            let is_ref = |json: &str| object::text(json).is_some_and(|text| is_blobref(&text));
-            match refs.is_some_and(|refs| refs.into_iter().all(is_ref)) {
+        "symlink" => {
+            let link: Option<ClientLink> = object::read(data.as_bytes());
+            let ClientLink { namespace, target } = link.ok_or(libc::EINVAL)?;
+            let link = Symlink { namespace, target };
+            Ok(Some(Entry::Symlink(Arc::new(link))))
+        }
+        "valref" | "dirref" => {
+            let refs: Vec<String> = serde_json::from_str(data).map_err(|_| libc::EINVAL)?;
+            match !refs.is_empty() && refs.iter().all(|text| is_blobref(text)) {
                 true => Err(libc::ENOTSUP),
                 false => Err(libc::EINVAL),
             }
         }
         _ => Err(libc::EINVAL),
     }
-}
-
-fn decode_symlink(data: &str) -> Result<Entry, i32> {
-    let data = Object::parse(data.as_bytes()).ok_or(libc::EINVAL)?;
-    let namespace = match data.json("namespace") {
-        Some(namespace) => Some(object::text(namespace).ok_or(libc::EINVAL)?),
-        None => None,
-    };
-    Ok(Entry::Symlink(Arc::new(Symlink {
-        namespace,
-        target: data.text("target").ok_or(libc::EINVAL)?,
-    })))
 }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::super::sha1::{self, Digest};
+use serde::Serialize;
+
+use super::digest::{Digest, sha1};
 use super::tree::Dir;
 use crate::backend::base64;
 
@@ -17,8 +19,10 @@ pub(in super::super) enum Entry {
     Symlink(Arc<Symlink>),
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Serialize)]
 pub(in super::super) struct Symlink {
+    /// The target's, or None for the link's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     pub target: String,
 }
@@ -49,7 +53,7 @@ impl Entry {
             Entry::Dir(dir) => dir.digest(),
             Entry::Symlink(link) => {
                 let namespace = link.namespace.as_deref();
-                sha1::digest(&[
+                sha1(&[
                     b"symlink\0",
                     namespace.map_or("", |_| "\0").as_bytes(),
                     namespace.unwrap_or("").as_bytes(),
@@ -118,7 +122,7 @@ impl Value {
 
     pub fn digest(&self) -> Digest {
         let kind: &[u8] = if self.inline { b"val\0" } else { b"valref\0" };
-        sha1::digest(&[kind, &self.last.chain_digest])
+        sha1(&[kind, &self.last.chain_digest])
     }
 
     /// Something of the newest `count` blobs, oldest first.
@@ -132,11 +136,11 @@ impl Value {
 
 impl Blob {
     fn new(data: Arc<[u8]>, previous: Option<Arc<Blob>>) -> Blob {
-        let digest = sha1::digest(&[&data]);
+        let digest = sha1(&[&data]);
         Blob {
             digest,
             chain_digest: match &previous {
-                Some(previous) => sha1::digest(&[&previous.chain_digest, &digest]),
+                Some(previous) => sha1(&[&previous.chain_digest, &digest]),
                 None => digest,
             },
             count: previous.as_ref().map_or(0, |blob| blob.count) + 1,

@@ -1,15 +1,17 @@
 //! Watches: lookups that are answered again with each commit that concerns
 //! their key, in commit order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::super::super::ids::{IdMap, Order, by_age};
-use super::super::super::{Error, Result, kvs_flags};
+use serde::Serialize;
+
 use super::super::message::{FLAG_STREAMING, Message};
 use super::Namespaces;
 use super::key::normalize;
 use super::treeobj;
 use super::value::{Entry, Value};
+use crate::backend::ids::{IdMap, Order, by_age};
+use crate::backend::{Error, Result, kvs_flags, object};
 
 /// Lookup flags beyond those in [`kvs_flags`].
 pub(in super::super) mod flags {
@@ -125,7 +127,7 @@ impl Watches {
     }
 
     /// A commit changed these keys.
-    pub fn notify(&mut self, namespaces: &Namespaces, namespace: &str, keys: &[String]) {
+    pub fn notify(&mut self, namespaces: &Namespaces, namespace: &str, keys: &BTreeSet<String>) {
         let Some(set) = self.sets.get_mut(namespace) else {
             return;
         };
@@ -278,7 +280,10 @@ impl Watcher {
             }
             self.previous = Some(entry.clone());
         }
-        self.send_val(&treeobj::of_lookup(&entry, self.flags));
+        self.send_val(treeobj::Found {
+            entry: &entry,
+            flags: self.flags,
+        });
         match self.has(WATCH) {
             true => Next::Continue,
             false => Next::Finished,
@@ -311,7 +316,7 @@ impl Watcher {
 
     fn send_from(&mut self, value: &Value, start: usize) {
         for blob in value.blobs_from(start) {
-            self.send_val(&treeobj::of_bytes(&blob));
+            self.send_val(treeobj::of_bytes(&blob));
         }
         self.blobs_sent = value.blob_count();
     }
@@ -324,8 +329,12 @@ impl Watcher {
         Error::with_detail(errnum, text)
     }
 
-    fn send_val(&mut self, object: &str) {
-        let payload = [r#"{"val":"#, object, "}"].concat();
+    fn send_val(&mut self, val: impl Serialize) {
+        #[derive(Serialize)]
+        struct Answer<T> {
+            val: T,
+        }
+        let payload = object::write(&Answer { val });
         self.request.respond(0, Some(payload.as_bytes()));
         self.responded = true;
     }

@@ -1,15 +1,18 @@
 //! `attr.*`: broker attributes. Those that a broker has from the start are
 //! computed when asked for; only what was set or removed is kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::super::super::ids::IdMap;
-use super::super::super::object::{self, Field};
-use super::super::super::{Error, Result};
+use serde::Deserialize;
+use serde_json::json;
+
 use super::super::broker::{self, State};
+use super::super::fields::{self, Text};
 use super::super::message::{Message, userid};
 use super::super::topology;
-use super::{Fields, Outcome, done, unknown_method};
+use super::{Outcome, done, unknown_method};
+use crate::backend::ids::IdMap;
+use crate::backend::{Error, Result};
 
 /// The flux-core release whose behaviour this broker has.
 const VERSION: &str = "0.88.0";
@@ -108,6 +111,19 @@ const MAX_LOG_LEVEL: i64 = 7;
 #[derive(Default)]
 pub(in super::super) struct Attributes(IdMap<HashMap<String, Option<String>>>);
 
+#[derive(Deserialize)]
+struct Name {
+    name: Text,
+}
+
+#[derive(Deserialize)]
+struct Setting {
+    name: Text,
+    value: Text,
+    #[serde(default)]
+    force: bool,
+}
+
 pub(super) fn call(
     state: &mut State,
     rank: u32,
@@ -116,38 +132,32 @@ pub(super) fn call(
 ) -> Result<Outcome> {
     match method {
         "get" => {
-            let fields = Fields::of(request)?;
-            let name = fields.text("name")?;
+            let Name { name } = fields::read(request)?;
             let value = state.attribute(rank, &name)?;
             let flags = flags(&name).unwrap_or(0) & IMMUTABLE;
-            done(&[
-                ("flags", Field::Integer(flags.into())),
-                ("value", Field::Text(&value)),
-            ])
+            done(&json!({ "flags": flags, "value": value }))
         }
-        "list" => {
-            let names = object::write_items(&state.attribute_names(rank));
-            done(&[("names", Field::Json(&names))])
+        "list" => done(&json!({ "names": state.attribute_names(rank) })),
+        "set" => set(state, rank, fields::read(request)?),
+        "rm" => {
+            let Name { name } = fields::read(request)?;
+            remove(state, rank, &name)
         }
-        "set" => set(state, rank, &Fields::of(request)?),
-        "rm" => remove(state, rank, &Fields::of(request)?.text("name")?),
         _ => Err(unknown_method(request)),
     }
 }
 
-fn set(state: &mut State, rank: u32, fields: &Fields) -> Result<Outcome> {
-    let name = &fields.text("name")?;
-    let value = fields.text("value")?;
-    let force = fields.optional_flag("force")?.unwrap_or(false);
-    let Some(flags) = flags(name) else {
+fn set(state: &mut State, rank: u32, setting: Setting) -> Result<Outcome> {
+    let Setting { name, value, force } = setting;
+    let Some(flags) = flags(&name) else {
         return Err(Error::with_detail(libc::ENOENT, "unknown attribute"));
     };
-    let exists = state.attribute(rank, name).is_ok();
+    let exists = state.attribute(rank, &name).is_ok();
     if exists && !force && flags & RUNTIME == 0 {
         let text = "attribute may not be updated";
         return Err(Error::with_detail(libc::EINVAL, text));
     }
-    if name == LOG_STDERR_LEVEL && !force {
+    if *name == *LOG_STDERR_LEVEL && !force {
         let level = value
             .parse()
             .ok()
@@ -157,7 +167,7 @@ fn set(state: &mut State, rank: u32, fields: &Fields) -> Result<Outcome> {
     if exists && flags & IMMUTABLE != 0 {
         return Err(Error::new(libc::EPERM));
     }
-    state.attributes.change(rank, name, Some(value));
+    state.attributes.change(rank, &name, Some(value.0));
     Ok(Outcome::Done(None))
 }
 
@@ -199,21 +209,14 @@ impl State {
         value.ok_or_else(|| Error::new(libc::ENOENT))
     }
 
-    /// The names of the attributes that have a value, as JSON, in their order.
-    fn attribute_names(&self, rank: u32) -> Vec<String> {
+    /// The names of the attributes that have a value.
+    fn attribute_names(&self, rank: u32) -> BTreeSet<&str> {
         let set = self.attributes.0.get(&rank.into()).into_iter().flatten();
+        let set = set.map(|(name, _)| name.as_str());
         let known = KNOWN.iter().map(|(name, _)| *name);
-        let mut names: Vec<String> = Vec::new();
-        for name in set.map(|(name, _)| name.as_str()).chain(known) {
-            if self.attribute(rank, name).is_ok() {
-                let mut json = String::new();
-                object::write_text(&mut json, name);
-                names.push(json);
-            }
-        }
-        let mut names = object::sorted(names.into_iter());
-        names.dedup();
-        names
+        set.chain(known)
+            .filter(|name| self.attribute(rank, name).is_ok())
+            .collect()
     }
 
     fn builtin_attribute(&self, rank: u32, name: &str) -> Option<String> {

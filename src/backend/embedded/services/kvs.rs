@@ -1,15 +1,81 @@
 //! `kvs.*` and `kvs-watch.*`: the requests of the key value store, and the
 //! events that its changes publish.
 
-use super::super::super::object::{self, Field, Object};
-use super::super::super::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
 use super::super::broker::State;
-use super::super::kvs::{self, Committed, Namespace, Op};
+use super::super::fields::{self, Int, Text};
+use super::super::kvs::{self, Committed, Entry, Op};
 use super::super::message::{Message, ROLE_OWNER, userid};
-use super::{Fields, Outcome, done, done_with, protocol_error, unknown_method};
+use super::{Outcome, done, protocol_error, unknown_method};
+use crate::backend::object::{self, present};
+use crate::backend::{Error, Result};
 
 /// A namespace created for whoever the broker runs as.
 const USERID_UNKNOWN: i32 = -1;
+
+#[derive(Deserialize)]
+struct Lookup<'t> {
+    key: Text,
+    flags: Int,
+    #[serde(default, deserialize_with = "present")]
+    namespace: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
+    rootseq: Option<Int>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    rootdir: Option<&'t RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RootDir {
+    #[serde(rename = "type")]
+    kind: String,
+    ver: i64,
+    data: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Commit<'t> {
+    #[serde(borrow)]
+    ops: &'t RawValue,
+    namespace: Text,
+    flags: Int,
+}
+
+#[derive(Deserialize)]
+struct NamespaceName {
+    namespace: Text,
+}
+
+#[derive(Deserialize)]
+struct NewNamespace {
+    namespace: Text,
+    rootref: Text,
+    owner: Int,
+    flags: Int,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    namespace: Text,
+    rootseq: Int,
+}
+
+#[derive(Deserialize)]
+struct WatchedLookup {
+    namespace: Text,
+    key: Text,
+    flags: Int,
+}
+
+#[derive(Deserialize)]
+struct Cancellation {
+    matchtag: Int,
+}
 
 pub(super) fn call(
     state: &mut State,
@@ -18,19 +84,18 @@ pub(super) fn call(
     request: &Message,
 ) -> Result<Outcome> {
     match method {
-        "stats-get" | "stats" => Ok(done_with(state.kvs.stats())),
+        "stats-get" | "stats" => done(&state.kvs.stats()),
         "namespace-list" => namespace_list(state),
         "disconnect" => Ok(Outcome::Later),
-        "lookup" => lookup(state, &Fields::of(request)?),
-        "lookup-plus" => lookup_plus(state, &Fields::of(request)?),
-        "commit" => commit_request(state, rank, &Fields::of(request)?),
-        "getroot" => getroot(state, &Fields::of(request)?),
-        "namespace-create" => create_namespace(state, &Fields::of(request)?),
-        "namespace-remove" => remove_namespace(state, &Fields::of(request)?),
+        "lookup" => lookup(state, &fields::read(request)?),
+        "lookup-plus" => lookup_plus(state, &fields::read(request)?),
+        "commit" => commit_request(state, rank, &fields::read(request)?),
+        "getroot" => getroot(state, &fields::read(request)?),
+        "namespace-create" => create_namespace(state, &fields::read(request)?),
+        "namespace-remove" => remove_namespace(state, &fields::read(request)?),
         "wait-version" => {
-            let fields = Fields::of(request)?;
-            let (rootseq, name) = (fields.int("rootseq")?, fields.text("namespace")?);
-            state.kvs.wait_version(&name, rootseq, request)?;
+            let Version { namespace, rootseq } = fields::read(request)?;
+            state.kvs.wait_version(&namespace, rootseq.0, request)?;
             Ok(Outcome::Later)
         }
         _ => Err(unknown_method(request)),
@@ -40,103 +105,115 @@ pub(super) fn call(
 pub(super) fn call_watch(state: &mut State, method: &str, request: &Message) -> Result<Outcome> {
     match method {
         "lookup" => {
-            let fields = Fields::of(request)?;
-            let (name, key) = (fields.text("namespace")?, fields.text("key")?);
-            let flags = fields.int("flags")?;
-            state.kvs.watch(&name, flags, &key, request)?;
+            let WatchedLookup {
+                namespace,
+                key,
+                flags,
+            } = fields::read(request)?;
+            state.kvs.watch(&namespace, flags.0, &key, request)?;
             Ok(Outcome::Later)
         }
         // Has no response, whatever it names.
         "cancel" => {
-            let matchtag = Fields::of(request).and_then(|fields| fields.int("matchtag"));
-            if let (Ok(matchtag), Some(sender)) = (matchtag, request.sender()) {
-                state.kvs.cancel_watch(sender, matchtag as u32);
+            if let (Ok(Cancellation { matchtag }), Some(sender)) =
+                (fields::read(request), request.sender())
+            {
+                state.kvs.cancel_watch(sender, matchtag.0 as u32);
             }
             Ok(Outcome::Later)
         }
         "disconnect" => Ok(Outcome::Later),
-        "stats-get" => Ok(done_with(state.kvs.watch_stats())),
+        "stats-get" => done(&state.kvs.watch_stats()),
         _ => Err(unknown_method(request)),
     }
 }
 
-fn lookup(state: &State, fields: &Fields<'_>) -> Result<Outcome> {
-    let found = find(state, fields)?;
-    let val = found.val.ok_or_else(|| Error::new(libc::ENOENT))?;
-    done(&[("val", Field::Json(&val))])
-}
-
-/// As `lookup`, with the root that was looked at; what is not there is no
-/// error.
-fn lookup_plus(state: &State, fields: &Fields<'_>) -> Result<Outcome> {
-    let Found {
-        val,
-        rootref,
-        rootseq,
-    } = find(state, fields)?;
-    let val = match &val {
-        Some(val) => ("val", Field::Json(val)),
-        None => ("errno", Field::Integer(libc::ENOENT.into())),
+fn lookup(state: &State, lookup: &Lookup<'_>) -> Result<Outcome> {
+    #[derive(Serialize)]
+    struct Answer<'e> {
+        val: kvs::Found<'e>,
+    }
+    let found = find(state, lookup)?;
+    let entry = found.entry.ok_or_else(|| Error::new(libc::ENOENT))?;
+    let val = kvs::Found {
+        entry: &entry,
+        flags: lookup.flags.0,
     };
-    done(&[
-        val,
-        ("rootseq", Field::Integer(rootseq.into())),
-        ("rootref", Field::Text(&rootref)),
-    ])
+    done(&Answer { val })
 }
 
+/// As `lookup`, with the root that was looked at. A key that does not exist is
+/// not an error.
+fn lookup_plus(state: &State, lookup: &Lookup<'_>) -> Result<Outcome> {
+    #[derive(Serialize)]
+    struct Answer<'e> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        val: Option<kvs::Found<'e>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        errno: Option<i32>,
+        rootseq: i32,
+        rootref: String,
+    }
+    let found = find(state, lookup)?;
+    let entry = found.entry.as_ref();
+    done(&Answer {
+        val: entry.map(|entry| kvs::Found {
+            entry,
+            flags: lookup.flags.0,
+        }),
+        errno: entry.is_none().then_some(libc::ENOENT),
+        rootseq: found.rootseq,
+        rootref: found.rootref,
+    })
+}
+
+/// What a lookup found, and the root that it looked at.
 struct Found {
-    val: Option<String>,
+    entry: Option<Entry>,
     rootref: String,
     rootseq: i32,
 }
 
-fn find(state: &State, fields: &Fields<'_>) -> Result<Found> {
-    let key = fields.text("key")?;
-    let flags = fields.int("flags")?;
-    let namespace = fields.optional_text("namespace")?;
-    let rootseq = fields.optional_int("rootseq")?;
-    let (entry, rootref, rootseq) = match (fields.json("rootdir"), namespace) {
+fn find(state: &State, lookup: &Lookup<'_>) -> Result<Found> {
+    let flags = lookup.flags.0;
+    match (lookup.rootdir, &lookup.namespace) {
         (Some(rootdir), _) => {
             let rootref = rootref(rootdir)?;
-            let entry = state.kvs.lookup_at(&rootref, flags, &key)?;
-            (entry, rootref, rootseq.unwrap_or(-1))
+            Ok(Found {
+                entry: state.kvs.lookup_at(&rootref, flags, &lookup.key)?,
+                rootref,
+                rootseq: lookup.rootseq.as_ref().map_or(-1, |rootseq| rootseq.0),
+            })
         }
         (None, Some(name)) => {
-            let namespace = state.kvs.namespace(&name)?;
-            let entry = state.kvs.lookup(&name, flags, &key)?;
-            (entry, namespace.rootref.clone(), namespace.rootseq)
+            let namespace = state.kvs.namespace(name)?;
+            Ok(Found {
+                entry: state.kvs.lookup(name, flags, &lookup.key)?,
+                rootref: namespace.rootref.clone(),
+                rootseq: namespace.rootseq,
+            })
         }
-        (None, None) => return Err(protocol_error()),
-    };
-    Ok(Found {
-        val: entry.map(|entry| kvs::of_lookup(&entry, flags)),
-        rootref,
-        rootseq,
-    })
+        (None, None) => Err(protocol_error()),
+    }
 }
 
 /// The blob that a `dirref` object refers to.
-fn rootref(rootdir: &str) -> Result<String> {
-    let first = || {
-        let rootdir = Object::parse(rootdir.as_bytes())?;
-        let is_dirref =
-            rootdir.integer("ver") == Some(1) && rootdir.text("type").as_deref() == Some("dirref");
-        let refs = object::items(rootdir.json("data")?)?;
-        object::text(refs.first()?).filter(|rootref| is_dirref && kvs::is_blobref(rootref))
-    };
-    first().ok_or_else(|| Error::new(libc::EINVAL))
+fn rootref(rootdir: &RawValue) -> Result<String> {
+    let rootdir: Option<RootDir> = object::read(rootdir.get().as_bytes());
+    let rootref = rootdir
+        .filter(|rootdir| rootdir.ver == 1 && rootdir.kind == "dirref")
+        .and_then(|rootdir| rootdir.data.into_iter().next())
+        .filter(|rootref| kvs::is_blobref(rootref));
+    rootref.ok_or_else(|| Error::new(libc::EINVAL))
 }
 
-fn commit_request(state: &mut State, rank: u32, fields: &Fields<'_>) -> Result<Outcome> {
-    let ops = fields.json("ops").ok_or_else(protocol_error)?;
-    let name = fields.text("namespace")?;
-    let flags = fields.int("flags")?;
-    let committed = commit(state, rank, &name, flags, &kvs::decode_ops(ops))?;
-    done(&[
-        ("rootref", Field::Text(&committed.rootref)),
-        ("rootseq", Field::Integer(committed.rootseq.into())),
-    ])
+fn commit_request(state: &mut State, rank: u32, request: &Commit<'_>) -> Result<Outcome> {
+    let ops = kvs::decode_ops(request.ops);
+    let Commit {
+        namespace, flags, ..
+    } = request;
+    let committed = commit(state, rank, namespace, flags.0, &ops)?;
+    done(&json!({ "rootref": committed.rootref, "rootseq": committed.rootseq }))
 }
 
 /// Commit, and publish what became of it.
@@ -150,97 +227,94 @@ pub(in super::super) fn commit(
     state.kvs.namespace(name)?;
     let result = state.kvs.commit(name, flags, ops);
     let number = state.kvs.commits() - 1;
-    let names = format!(r#"["transaction_req.{rank}.{number}"]"#);
+    let names = [format!("transaction_req.{rank}.{number}")];
     match &result {
         Ok(committed) => publish(state, name, "setroot", &|| setroot(name, &names, committed)),
         Err(error) => publish(state, name, "error", &|| {
-            object::write(&[
-                ("errnum", Field::Integer(error.errnum.into())),
-                ("names", Field::Json(&names)),
-                ("namespace", Field::Text(name)),
-            ])
+            object::write(&json!({ "errnum": error.errnum, "names": names, "namespace": name }))
         }),
     }
     result
 }
 
-fn setroot(name: &str, names: &str, committed: &Committed) -> String {
-    let keys = committed.keys.iter();
-    let keys: Vec<_> = keys.map(|key| (&**key, Field::Json("null"))).collect();
-    object::write(&[
-        ("keys", Field::Json(&object::write(&keys))),
-        ("names", Field::Json(names)),
-        ("namespace", Field::Text(name)),
-        ("owner", Field::Integer(committed.owner.into())),
-        ("rootref", Field::Text(&committed.rootref)),
-        ("rootseq", Field::Integer(committed.rootseq.into())),
-    ])
+/// The payload of the event that a commit publishes.
+fn setroot(name: &str, names: &[String], committed: &Committed) -> String {
+    #[derive(Serialize)]
+    struct SetRoot<'c> {
+        keys: BTreeMap<&'c str, ()>,
+        names: &'c [String],
+        namespace: &'c str,
+        owner: i32,
+        rootref: &'c str,
+        rootseq: i32,
+    }
+    object::write(&SetRoot {
+        keys: committed.keys.iter().map(|key| (&**key, ())).collect(),
+        names,
+        namespace: name,
+        owner: committed.owner as i32,
+        rootref: &committed.rootref,
+        rootseq: committed.rootseq,
+    })
 }
 
-fn getroot(state: &State, fields: &Fields<'_>) -> Result<Outcome> {
-    let name = fields.text("namespace")?;
-    let namespace = state.kvs.namespace(&name)?;
-    done(&[
-        ("flags", Field::Integer(namespace.flags.into())),
-        ("namespace", Field::Text(&name)),
-        ("owner", owner(namespace)),
-        ("rootref", Field::Text(&namespace.rootref)),
-        ("rootseq", Field::Integer(namespace.rootseq.into())),
-    ])
+fn getroot(state: &State, request: &NamespaceName) -> Result<Outcome> {
+    let name: &str = &request.namespace;
+    let namespace = state.kvs.namespace(name)?;
+    done(&json!({
+        "flags": namespace.flags,
+        "namespace": name,
+        "owner": namespace.owner as i32,
+        "rootref": namespace.rootref,
+        "rootseq": namespace.rootseq,
+    }))
 }
 
-/// A namespace's owner, as a C int.
-fn owner(namespace: &Namespace) -> Field<'static> {
-    Field::Integer((namespace.owner as i32).into())
-}
-
-fn create_namespace(state: &mut State, fields: &Fields<'_>) -> Result<Outcome> {
-    let name = fields.text("namespace")?;
-    let rootref = fields.text("rootref")?;
-    let created_by = match fields.int("owner")? {
+fn create_namespace(state: &mut State, request: &NewNamespace) -> Result<Outcome> {
+    let name: &str = &request.namespace;
+    let created_by = match request.owner.0 {
         USERID_UNKNOWN => userid(),
         owner => owner as u32,
     };
-    let flags = fields.int("flags")?;
+    let rootref = &request.rootref;
     let namespace = state
         .kvs
-        .create_namespace(&name, &rootref, created_by, flags)?;
-    let payload = object::write(&[
-        ("namespace", Field::Text(&name)),
-        ("owner", owner(namespace)),
-        ("rootref", Field::Text(&namespace.rootref)),
-        ("rootseq", Field::Integer(namespace.rootseq.into())),
-    ]);
-    publish(state, &name, "created", &|| payload.clone());
+        .create_namespace(name, rootref, created_by, request.flags.0)?;
+    let payload = json!({
+        "namespace": name,
+        "owner": namespace.owner as i32,
+        "rootref": namespace.rootref,
+        "rootseq": namespace.rootseq,
+    });
+    publish(state, name, "created", &|| payload.to_string());
     Ok(Outcome::Done(None))
 }
 
-fn remove_namespace(state: &mut State, fields: &Fields<'_>) -> Result<Outcome> {
-    let name = fields.text("namespace")?;
+fn remove_namespace(state: &mut State, request: &NamespaceName) -> Result<Outcome> {
+    let name: &str = &request.namespace;
     if name.eq_ignore_ascii_case(kvs::PRIMARY) {
         return Err(Error::new(libc::ENOTSUP));
     }
-    if state.kvs.remove_namespace(&name) {
-        publish(state, &name, "removed", &|| {
-            object::write(&[("namespace", Field::Text(&name))])
+    if state.kvs.remove_namespace(name) {
+        publish(state, name, "removed", &|| {
+            json!({ "namespace": name }).to_string()
         });
     }
     Ok(Outcome::Done(None))
 }
 
 fn namespace_list(state: &State) -> Result<Outcome> {
-    let names = state.kvs.namespaces().map(|(name, _)| name.to_owned());
-    let mut namespaces = Vec::new();
-    for name in &object::sorted(names) {
+    let names: BTreeSet<&str> = state.kvs.namespaces().map(|(name, _)| name).collect();
+    let mut namespaces: Vec<Value> = Vec::new();
+    for name in names {
         let namespace = state.kvs.namespace(name)?;
-        namespaces.push(object::write(&[
-            ("flags", Field::Integer(namespace.flags.into())),
-            ("namespace", Field::Text(name)),
-            ("owner", owner(namespace)),
-        ]));
+        namespaces.push(json!({
+            "flags": namespace.flags,
+            "namespace": name,
+            "owner": namespace.owner as i32,
+        }));
     }
-    let namespaces = object::write_items(&namespaces);
-    done(&[("namespaces", Field::Json(&namespaces))])
+    done(&json!({ "namespaces": namespaces }))
 }
 
 /// Publish an event on a namespace. Its payload is made only for someone.

@@ -2,15 +2,18 @@
 //! outside the process's memory.
 
 use std::collections::VecDeque;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use super::super::super::ids::IdMap;
-use super::super::super::object::Field;
-use super::super::super::{Error, Result};
+use serde::Deserialize;
+use serde_json::json;
+
 use super::super::broker::State;
+use super::super::fields::{self, Int};
 use super::super::message::{FLAG_STREAMING, Message};
 use super::super::topology;
-use super::{Fields, Outcome, done, protocol_error, unknown_method};
+use super::{Outcome, done, protocol_error, unknown_method};
+use crate::backend::ids::IdMap;
+use crate::backend::{Error, Result};
 
 /// How many lines a rank keeps.
 pub(super) const RING_SIZE: usize = 1024;
@@ -35,6 +38,18 @@ struct Log {
     remote: u64,
 }
 
+#[derive(Deserialize)]
+struct Dmesg {
+    follow: bool,
+    #[serde(default)]
+    nobacklog: bool,
+}
+
+#[derive(Deserialize)]
+struct Cancellation {
+    matchtag: Int,
+}
+
 pub(super) fn call(
     state: &mut State,
     rank: u32,
@@ -57,20 +72,21 @@ pub(super) fn call(
         }
         "dmesg" => state.logs.dmesg(rank, request),
         "cancel" => {
-            let matchtag = Fields::of(request).and_then(|fields| fields.int("matchtag"));
-            if let (Ok(matchtag), Some(sender)) = (matchtag, request.sender()) {
-                state.logs.cancel(sender, matchtag as u32);
+            if let (Ok(Cancellation { matchtag }), Some(sender)) =
+                (fields::read(request), request.sender())
+            {
+                state.logs.cancel(sender, matchtag.0 as u32);
             }
             Ok(Outcome::Later)
         }
         "stats-get" => {
             let log = state.logs.at(rank);
-            done(&[
-                ("count", Field::Integer(log.count as i64)),
-                ("local", Field::Integer(log.local as i64)),
-                ("remote", Field::Integer(log.remote as i64)),
-                ("ring-used", Field::Integer(log.ring.len() as i64)),
-            ])
+            done(&json!({
+                "count": log.count,
+                "local": log.local,
+                "remote": log.remote,
+                "ring-used": log.ring.len(),
+            }))
         }
         _ => Err(unknown_method(request)),
     }
@@ -108,9 +124,7 @@ impl Logs {
     }
 
     fn dmesg(&mut self, rank: u32, request: &Message) -> Result<Outcome> {
-        let fields = Fields::of(request)?;
-        let follow = fields.flag("follow")?;
-        let nobacklog = fields.optional_flag("nobacklog")?.unwrap_or(false);
+        let Dmesg { follow, nobacklog } = fields::read(request)?;
         if !request.has(FLAG_STREAMING) {
             return Err(protocol_error());
         }
@@ -197,31 +211,7 @@ fn format_line(rank: u32, level: i32, text: &str) -> String {
     let appname: String = program.chars().take(MAX_APPNAME).collect();
     let appname = if appname.is_empty() { "-" } else { &appname };
     let priority = i64::from(level) << 3;
-    let (time, process) = (timestamp(SystemTime::now()), std::process::id());
+    let time = humantime::format_rfc3339_micros(SystemTime::now());
+    let process = std::process::id();
     format!("<{priority}>1 {time} {rank} {appname} {process} - - {text}")
-}
-
-/// UTC with microseconds, as ISO 8601 writes it.
-fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs();
-    let (day, second) = (seconds / 86400, seconds % 86400);
-    // Civil date from a day count: years begin in March, so that the leap day
-    // is a year's last; eras are 400 years.
-    let shifted = day + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day_of_month:02}T{:02}:{:02}:{:02}.{:06}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_micros()
-    )
 }

@@ -1,10 +1,12 @@
 //! The services that every rank offers, and how their requests are read.
 //! Each answers as the broker's own does, down to the error texts.
 
-use super::super::object::{self, Field, Object};
-use super::super::{Error, Result};
+use serde::{Deserialize, Serialize};
+
 use super::broker::State;
+use super::fields::{self, Text};
 use super::message::Message;
+use crate::backend::{Error, Result, object};
 
 mod attr;
 mod event;
@@ -71,6 +73,11 @@ pub(super) fn call(
     }
 }
 
+#[derive(Deserialize)]
+struct ServiceName {
+    service: Text,
+}
+
 /// The methods that concern the sending handle's own connection, which take no
 /// notice of the nodeid. `None` for any other.
 pub(super) fn call_local(state: &mut State, sender: u64, request: &Message) -> Option<Result<()>> {
@@ -78,12 +85,12 @@ pub(super) fn call_local(state: &mut State, sender: u64, request: &Message) -> O
         b"event.subscribe" => Some(event::subscribe(state, sender, request)),
         b"event.unsubscribe" => Some(event::unsubscribe(state, sender, request)),
         b"service.add" => Some(
-            Fields::of(request)
-                .and_then(|fields| state.add_service(sender, &fields.text("service")?)),
+            fields::read(request)
+                .and_then(|ServiceName { service }| state.add_service(sender, &service)),
         ),
         b"service.remove" => Some(
-            Fields::of(request)
-                .and_then(|fields| state.remove_service(sender, &fields.text("service")?)),
+            fields::read(request)
+                .and_then(|ServiceName { service }| state.remove_service(sender, &service)),
         ),
         _ => None,
     }
@@ -108,71 +115,7 @@ fn protocol_error() -> Error {
     Error::new(libc::EPROTO)
 }
 
-/// A response with these fields as its payload.
-fn done(fields: &[(&str, Field<'_>)]) -> Result<Outcome> {
-    Ok(done_with(object::write(fields)))
-}
-
-fn done_with(payload: String) -> Outcome {
-    Outcome::Done(Some(payload.into_bytes()))
-}
-
-/// A request's payload, which must be a JSON object. What is missing or of
-/// another type is EPROTO.
-struct Fields<'t>(Object<'t>);
-
-impl<'t> Fields<'t> {
-    fn of(request: &'t Message) -> Result<Fields<'t>> {
-        let payload = request.payload.as_deref().ok_or_else(protocol_error)?;
-        Object::parse(payload)
-            .map(Fields)
-            .ok_or_else(protocol_error)
-    }
-
-    fn json(&self, name: &str) -> Option<&'t str> {
-        self.0.json(name)
-    }
-
-    fn text(&self, name: &str) -> Result<String> {
-        self.optional_text(name)?.ok_or_else(protocol_error)
-    }
-
-    fn optional_text(&self, name: &str) -> Result<Option<String>> {
-        self.optional(name, |fields| {
-            fields.text(name).map(|text| before_nul(&text).to_owned())
-        })
-    }
-
-    /// As a C int, so cut to 32 bits.
-    fn int(&self, name: &str) -> Result<i32> {
-        self.optional_int(name)?.ok_or_else(protocol_error)
-    }
-
-    fn optional_int(&self, name: &str) -> Result<Option<i32>> {
-        self.optional(name, |fields| fields.integer(name).map(|n| n as i32))
-    }
-
-    fn flag(&self, name: &str) -> Result<bool> {
-        self.optional_flag(name)?.ok_or_else(protocol_error)
-    }
-
-    fn optional_flag(&self, name: &str) -> Result<Option<bool>> {
-        self.optional(name, |fields| fields.boolean(name))
-    }
-
-    fn optional<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&Object<'t>) -> Option<T>,
-    ) -> Result<Option<T>> {
-        match self.0.json(name) {
-            Some(_) => read(&self.0).map(Some).ok_or_else(protocol_error),
-            None => Ok(None),
-        }
-    }
-}
-
-/// The part of a text that a C string would hold.
-pub(super) fn before_nul(text: &str) -> &str {
-    text.split('\0').next().unwrap_or(text)
+/// A response with this payload.
+fn done(payload: &impl Serialize) -> Result<Outcome> {
+    Ok(Outcome::Done(Some(object::write(payload).into_bytes())))
 }

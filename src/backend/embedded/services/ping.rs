@@ -1,11 +1,24 @@
 //! `*.ping`: the request's payload back, with what the service knows of the
 //! request.
 
-use super::super::super::object::{self, Field, Object};
-use super::super::super::{Error, Result};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
 use super::super::broker::State;
 use super::super::message::Message;
 use super::{Builtin, Outcome, done, protocol_error};
+use crate::backend::{Error, Result, object};
+
+/// A member of the response.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Member<'r> {
+    Echoed(&'r RawValue),
+    Added(Value),
+}
 
 pub(super) fn ping(
     state: &State,
@@ -14,28 +27,25 @@ pub(super) fn ping(
     request: &Message,
 ) -> Result<Outcome> {
     let payload = request.payload.as_deref().ok_or_else(protocol_error)?;
-    let Some(sent) = Object::parse(payload) else {
-        let text = std::str::from_utf8(payload).ok();
-        return Err(match text.and_then(object::items) {
+    let Some(sent) = object::members(payload) else {
+        return Err(match serde_json::from_slice::<Vec<&RawValue>>(payload) {
             // What a broker says of an array.
-            Some(_) => Error::new(libc::ENOMEM),
-            None => protocol_error(),
+            Ok(_) => Error::new(libc::ENOMEM),
+            Err(_) => protocol_error(),
         });
     };
     let route = route(state, rank, service, request);
-    let own = [
-        ("rank", Field::Integer(rank.into())),
-        ("rolemask", Field::Integer(request.rolemask.into())),
-        ("route", Field::Text(&route)),
-        ("userid", Field::Integer(request.userid.into())),
-    ];
-    let is_own = |name: &str| own.iter().any(|(own, _)| *own == name);
-    let others = sent.fields().filter(|(name, _)| !is_own(name));
-    let mut fields: Vec<_> = others
-        .map(|(name, json)| (name, Field::Json(json)))
+    let sent = sent.iter();
+    let mut answer: BTreeMap<&str, Member> = sent
+        .map(|(name, value)| (name.as_str(), Member::Echoed(value)))
         .collect();
-    fields.extend(own);
-    done(&fields)
+    answer.extend([
+        ("rank", Member::Added(rank.into())),
+        ("rolemask", Member::Added(request.rolemask.into())),
+        ("route", Member::Added(route.into())),
+        ("userid", Member::Added(request.userid.into())),
+    ]);
+    done(&answer)
 }
 
 /// The hops as short ids, from the sender to the module.

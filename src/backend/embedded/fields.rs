@@ -1,0 +1,49 @@
+//! Payloads of requests, read as the broker's C code reads them.
+
+use std::ops::Deref;
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use super::message::Message;
+use crate::backend::{Error, Result, object};
+
+/// Reads a request's payload, which must be a JSON object. EPROTO if it is not,
+/// or if a member that `T` needs is missing or of another type.
+pub(super) fn read<'m, T: Deserialize<'m>>(request: &'m Message) -> Result<T> {
+    let fields = request.payload.as_deref().and_then(object::read);
+    fields.ok_or_else(|| Error::new(libc::EPROTO))
+}
+
+/// A string as C reads it: it ends before the first NUL.
+pub(super) struct Text(pub String);
+
+/// An integer as C reads it into an `int`: its low 32 bits.
+pub(super) struct Int(pub i32);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'t> Deserialize<'t> for Text {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> std::result::Result<Text, D::Error> {
+        let mut text = String::deserialize(deserializer)?;
+        if let Some(end) = text.find('\0') {
+            text.truncate(end);
+        }
+        Ok(Text(text))
+    }
+}
+
+impl<'t> Deserialize<'t> for Int {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> std::result::Result<Int, D::Error> {
+        // By its text: serde_json takes -0 for a float.
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        let integer: i64 = text.parse().map_err(de::Error::custom)?;
+        Ok(Int(integer as i32))
+    }
+}
