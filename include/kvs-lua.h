@@ -4,7 +4,13 @@
 
 #include <lua.h>
 #include <lauxlib.h>
-#include <flux/core.h>
+
+#include "flux-lua.h"
+
+/* As in flux-lua.h. */
+#ifdef FLUX_LUA_WITHOUT_FLUX_CORE
+typedef struct flux_kvsdir flux_kvsdir_t;
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -85,7 +85,7 @@ const HEADERS: [(&str, bool, bool); 5] = [
     ("lutil.h", false, false),
     ("flux-lua.h", false, false),
     ("jansson-lua.h", false, true),
-    ("kvs-lua.h", true, false),
+    ("kvs-lua.h", false, false),
     ("zmsg-lua.h", true, true),
 ];
 
