@@ -21,6 +21,7 @@ static int handles (lua_State *L)
     CHECK (lua_push_flux_handle_external (L, h) == 1);
     CHECK (lua_push_flux_handle_external (L, h) == 1);
     CHECK (lua_rawequal (L, 1, 2));
+    CHECK (lua_get_flux_handle (L, 1) == h);
     CHECK (lua_push_flux_handle_external (L, NULL) == 2 && lua_isnil (L, 3));
     lua_pushboolean (L, 1);
     return 1;
@@ -34,11 +35,19 @@ static int respond (lua_State *L, struct zmsg_info *zi, const char *json_str, vo
     return 2;
 }
 
+static int respond_error (lua_State *L, struct zmsg_info *zi, int errnum, const char *errstr, void *arg)
+{
+    CHECK (*zmsg_info_zmsg (zi) != NULL && errnum == 71);
+    lua_pushfstring (L, "an error of %s, which no string is like yet: %s", (char *)arg, errstr);
+    return 1;
+}
+
 static int messages (lua_State *L)
 {
     struct zmsg_info *zi = zmsg_info_create (&msg, FLUX_MSGTYPE_REQUEST);
 
     CHECK (zmsg_info_register_resp_cb (zi, respond, (void *)"C's") == 0);
+    CHECK (zmsg_info_register_resp_error_cb (zi, respond_error, (void *)"C's") == 0);
     CHECK (lua_push_zmsg_info (L, zi) == 1);
     CHECK (lua_push_zmsg_info (L, zi) == 1 && !lua_rawequal (L, 1, 2));
     CHECK (lua_push_zmsg_info (L, NULL) == 2 && lua_isnil (L, 3));
@@ -54,6 +63,14 @@ static int messages (lua_State *L)
     lua_call (L, 2, 2);
     CHECK (strcmp (lua_tostring (L, -2), "{\"n\":[1,2]}") == 0);
     CHECK (strncmp (lua_tostring (L, -1), "an answer of C's", 16) == 0);
+    lua_settop (L, 2);
+
+    lua_getfield (L, 1, "respond_error");
+    lua_pushvalue (L, 2);
+    lua_pushinteger (L, 71);
+    lua_pushliteral (L, "two numbers");
+    lua_call (L, 3, 1);
+    CHECK (strncmp (lua_tostring (L, -1), "an error of C's", 15) == 0);
     lua_pushboolean (L, 1);
     return 1;
 }
