@@ -3,6 +3,7 @@
 //! become a script's.
 
 mod arguments;
+mod assert;
 mod barrier;
 mod event;
 mod exitstatus;
@@ -14,6 +15,7 @@ mod kvswatcher;
 mod kz;
 mod message;
 mod msghandler;
+mod names;
 mod payload;
 mod reactor;
 mod rpc;
@@ -134,12 +136,19 @@ fn open_classes(writer: &Writer<'_>) {
 impl Push for FluxModule {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         open_classes(writer);
-        writer.table(0, 16);
+        writer.table(0, 20);
         let table = writer.state().top();
         set_functions(writer, table, &[(c"version", Some(version))]);
-        set_functions(writer, table, handle::FUNCTIONS);
-        set_functions(writer, table, exitstatus::FUNCTIONS);
+        for functions in [
+            handle::FUNCTIONS,
+            exitstatus::FUNCTIONS,
+            assert::FUNCTIONS,
+            names::FUNCTIONS,
+        ] {
+            set_functions(writer, table, functions);
+        }
         set_constants(writer, table);
+        names::set_tables(writer, table);
         json::push_module(writer);
         writer.set_field(table, c"json");
         KvsModule.push(writer);

@@ -1,0 +1,88 @@
+//! The numbers of errors and signals, and their names: `flux.errno`,
+//! `flux.signal`, `flux.strerror`.
+
+use std::ffi::CStr;
+use std::os::raw::c_int;
+
+use super::arguments;
+use crate::backend;
+use crate::lua::{Kind, Result, State, Text, Writer, lua_CFunction};
+use crate::lua_functions;
+
+/// Constants of `libc`, with their names.
+macro_rules! named {
+    ($($name:ident)*) => {
+        &[$((stringify!($name), libc::$name)),*]
+    };
+}
+
+/// Where two names have one number, the first is the number's name.
+const ERRNOS: &[(&str, c_int)] = named! {
+    EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES
+    EFAULT ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY
+    ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG
+    ENOLCK ENOSYS ENOTEMPTY ELOOP ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG
+    EUNATCH ENOCSI EL2HLT EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT EBFONT ENOSTR
+    ENODATA ETIME ENOSR ENONET ENOPKG EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP
+    EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD EREMCHG ELIBACC ELIBBAD ELIBSCN ELIBMAX
+    ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK EDESTADDRREQ EMSGSIZE EPROTOTYPE
+    ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT
+    EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNRESET
+    ENOBUFS EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN
+    EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL EISNAM EREMOTEIO
+    EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED
+    EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON
+    EWOULDBLOCK EDEADLOCK ENOTSUP
+};
+
+/// As `ERRNOS`. The C library decides on `SIGRTMIN` and `SIGRTMAX` at run time.
+const SIGNALS: &[(&str, c_int)] = named! {
+    SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV
+    SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN
+    SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS
+    SIGPOLL
+};
+
+/// Push a table that leads from names to numbers, and from numbers to names.
+fn push_names(writer: &Writer<'_>, names: &[(&str, c_int)]) {
+    // Numbers begin at 1, and have few gaps.
+    writer.table(names.len(), names.len());
+    for &(name, number) in names {
+        set_name(writer, name, number);
+    }
+}
+
+/// Add a name to the table on top.
+fn set_name(writer: &Writer<'_>, name: &str, number: c_int) {
+    let state = writer.state();
+    let table = state.top();
+    writer.bytes(name.as_bytes());
+    state.push_value(-1);
+    writer.integer(number.into());
+    writer.raw_set(table);
+    if state.raw_get_index(table, number.into()) == Kind::Nil {
+        state.pop(1);
+        writer.raw_set_index(table, number);
+    }
+    state.set_top(table);
+}
+
+/// Set the fields `errno` and `signal` of the table at `module`.
+pub fn set_tables(writer: &Writer<'_>, module: c_int) {
+    push_names(writer, ERRNOS);
+    writer.set_field(module, c"errno");
+    push_names(writer, SIGNALS);
+    set_name(writer, "SIGRTMIN", libc::SIGRTMIN());
+    set_name(writer, "SIGRTMAX", libc::SIGRTMAX());
+    writer.set_field(module, c"signal");
+}
+
+/// `flux.strerror(errno)`
+fn strerror(state: State<'_>) -> Result<Text> {
+    let errnum = arguments::integer(state, 1, i32::MIN.into()..=i32::MAX.into())?;
+    Ok(Text(backend::strerror(errnum as i32).into_owned()))
+}
+
+lua_functions! { lua_strerror => strerror; }
+
+pub const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"strerror", Some(lua_strerror))];
