@@ -7,6 +7,7 @@ use std::os::raw::{c_int, c_void};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
+use super::pending::Pending;
 use super::watchers::Watchers;
 use super::{
     arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::backend::ids::TagMap;
 use crate::backend::reactor::RunMode;
-use crate::backend::{self, Transaction, Words};
+use crate::backend::{self, Words};
 use crate::lua::{
     self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Lack, Push, Raised, Result,
     State, Text, Writer, lua_CFunction,
@@ -36,7 +37,7 @@ struct Inner {
     /// None once closed.
     backend: RefCell<Option<Rc<dyn backend::Handle>>>,
     /// What was put since the last commit.
-    pending: RefCell<Option<Box<dyn Transaction>>>,
+    pending: RefCell<Option<Pending>>,
     /// When the requests that were sent with a timeout are given up, by matchtag.
     deadlines: RefCell<TagMap<Instant>>,
     /// The way back into Lua.
@@ -105,24 +106,33 @@ impl Handle {
     /// Work on the pending transaction, begun if there is none.
     pub fn with_pending<T>(
         &self,
-        work: impl FnOnce(&mut dyn Transaction) -> backend::Result<T>,
+        work: impl FnOnce(&mut Pending) -> backend::Result<T>,
     ) -> Result<T> {
         let backend = self.backend()?;
         let mut pending = self.0.pending.borrow_mut();
-        let transaction = match &mut *pending {
-            Some(transaction) => transaction,
+        let pending = match &mut *pending {
+            Some(pending) => pending,
             none => {
                 let begun = backend.transaction()?;
                 self.hold()?;
-                none.insert(begun)
+                none.insert(Pending::new(begun))
             }
         };
-        Ok(work(transaction.as_mut())?)
+        Ok(work(pending)?)
+    }
+
+    /// The error of a read of `key`, which may be pending here.
+    pub fn explain_read(&self, key: &str, error: backend::Error) -> Error {
+        let error = match &*self.0.pending.borrow() {
+            Some(pending) => pending.keys().explain_read(key, error),
+            None => error,
+        };
+        error.into()
     }
 
     /// Take the pending transaction: whatever becomes of it, what is put from
     /// now on belongs to the next.
-    pub fn take_pending(&self) -> Option<Box<dyn Transaction>> {
+    pub fn take_pending(&self) -> Option<Pending> {
         let pending = self.0.pending.borrow_mut().take();
         self.let_go();
         pending

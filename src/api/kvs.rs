@@ -8,7 +8,7 @@ use super::handle::Handle;
 use super::kvsdir::NewDir;
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, handle};
-use crate::backend::{Future, kvs_flags, treeobj};
+use crate::backend::{self, Future, kvs_flags, treeobj};
 use crate::json;
 use crate::lua::{Error, Kind, Push, Result, Room, State, Writer, lua_CFunction};
 use crate::lua_functions;
@@ -21,7 +21,7 @@ pub struct Value {
 
 impl Value {
     /// The lookup's error, if it failed.
-    pub fn of(future: Box<dyn Future>) -> Result<Value> {
+    pub fn of(future: Box<dyn Future>) -> backend::Result<Value> {
         future.payload()?;
         Ok(Value { future })
     }
@@ -50,7 +50,7 @@ pub fn put(state: State<'_>, handle: &Handle, key: &str, index: c_int) -> Result
     let mut room = Room::new();
     let mut value = json::Output::new(&mut room);
     json::encode(state, index, &mut value).map_err(|error| error.raised(Some(index)))?;
-    handle.with_pending(|pending| pending.put(0, key, &value))
+    handle.with_pending(|pending| pending.put(key, &value))
 }
 
 /// `f:kvs_put(key, value)`
@@ -77,7 +77,7 @@ fn kvs_symlink(state: State<'_>) -> Result<bool> {
     let handle = handle::check(state)?;
     let key = arguments::key(state, 2)?;
     let target = arguments::key(state, 3)?;
-    handle.with_pending(|pending| pending.symlink(&key, None, &target))?;
+    handle.with_pending(|pending| pending.symlink(&key, &target))?;
     Ok(true)
 }
 
@@ -90,13 +90,17 @@ fn kvs_commit(state: State<'_>) -> Result<Step<bool>> {
 /// committed is dropped whole.
 pub fn commit(handle: &Handle) -> Result<Step<bool>> {
     let backend = handle.backend()?;
-    let Some(mut pending) = handle.take_pending() else {
+    let Some(pending) = handle.take_pending() else {
         return Ok(Step::Done(true));
     };
-    let future = backend.commit(None, 0, pending.as_mut())?;
-    Step::wait(future, |_, committed| {
-        committed.payload()?;
-        Ok(Step::Done(true))
+    let (mut transaction, keys) = pending.into_parts();
+    let future = match backend.commit(None, 0, transaction.as_mut()) {
+        Ok(future) => future,
+        Err(error) => return Err(keys.explain_commit(error).into()),
+    };
+    Step::wait(future, move |_, committed| match committed.payload() {
+        Ok(_) => Ok(Step::Done(true)),
+        Err(error) => Err(keys.explain_commit(error).into()),
     })
 }
 
@@ -105,7 +109,10 @@ fn kvs_get(state: State<'_>) -> Result<Step<Value>> {
     let handle = handle::check(state)?;
     let key = arguments::key(state, 2)?;
     let future = handle.backend()?.lookup(None, 0, &key)?;
-    Step::wait(future, |_, future| Ok(Step::Done(Value::of(future)?)))
+    Step::wait(future, move |_, future| match Value::of(future) {
+        Ok(value) => Ok(Step::Done(value)),
+        Err(error) => Err(handle.explain_read(&key, error)),
+    })
 }
 
 /// What a key stands for, with its name.
@@ -162,7 +169,7 @@ fn type_followed(handle: Handle, key: String) -> Result<Step<Typed>> {
                 Ok(Step::Done(Typed::Dir(NewDir::of(handle, key, &*dir)?)))
             })
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(handle.explain_read(&key, error)),
     })
 }
 
@@ -180,8 +187,9 @@ fn kvsdir(state: State<'_>) -> Result<Step<NewDir>> {
 /// Look up a directory.
 pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
     let dir = handle.backend()?.lookup(None, kvs_flags::READDIR, &key)?;
-    Step::wait(dir, |_, dir| {
-        Ok(Step::Done(NewDir::of(handle, key, &*dir)?))
+    Step::wait(dir, move |_, dir| match dir.payload() {
+        Ok(_) => Ok(Step::Done(NewDir::of(handle, key, &*dir)?)),
+        Err(error) => Err(handle.explain_read(&key, error)),
     })
 }
 

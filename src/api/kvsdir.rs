@@ -153,7 +153,7 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
             Ok(kvs::open_dir(dir.handle().clone(), key)?.map(Indexed::Dir))
         }
         Err(_) if method(state) => Ok(Step::Done(Indexed::Top)),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(dir.handle().explain_read(&key, error)),
     })
 }
 

@@ -36,7 +36,9 @@ fn kvswatcher(state: State<'_>) -> Result<Step<Made>> {
     let now = handle.backend()?.lookup(None, readdir, &key)?;
     Step::wait(now, move |state, now| {
         match now.payload() {
-            Err(error) if error.errnum != libc::ENOENT => return Err(error.into()),
+            Err(error) if error.errnum != libc::ENOENT => {
+                return Err(handle.explain_read(&key, error));
+            }
             _ => {}
         }
         static TRAITS: Traits = Traits {

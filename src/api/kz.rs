@@ -11,6 +11,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::handle::Handle;
+use super::pending::not_committed;
 use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, handle};
 use crate::backend::{self, Future, base64, kvs_flags, object};
@@ -127,7 +128,9 @@ impl Kz {
         let backend = self.0.handle.backend()?;
         let mut transaction = backend.transaction()?;
         transaction.put(0, &self.next_key(), Block::to_json(data, eof).as_bytes())?;
-        let committed = backend.commit(None, 0, transaction.as_mut())?;
+        let committed = backend
+            .commit(None, 0, transaction.as_mut())
+            .map_err(|error| refused(&self.0.key, error))?;
         self.0.next.set(self.0.next.get() + 1);
         self.0.eof.set(eof);
         Ok(committed)
@@ -164,6 +167,11 @@ impl Drop for Inner {
     }
 }
 
+/// The error of a commit for the stream of this key.
+fn refused(key: &str, error: backend::Error) -> Error {
+    not_committed(std::iter::once(key), error).into()
+}
+
 /// A stream to be pushed as userdata.
 pub struct NewKz(pub Option<Kz>);
 
@@ -191,10 +199,12 @@ fn kz_open(state: State<'_>) -> Result<Step<NewKz>> {
     let mut transaction = backend.transaction()?;
     // Takes the place of a stream of that name.
     transaction.mkdir(&key)?;
-    let committed = backend.commit(None, 0, transaction.as_mut())?;
-    Step::wait(committed, move |_, committed| {
-        committed.payload()?;
-        Ok(Step::Done(NewKz(Some(Kz::new(handle, &key, mode)))))
+    let committed = backend
+        .commit(None, 0, transaction.as_mut())
+        .map_err(|error| refused(&key, error))?;
+    Step::wait(committed, move |_, committed| match committed.payload() {
+        Ok(_) => Ok(Step::Done(NewKz(Some(Kz::new(handle, &key, mode))))),
+        Err(error) => Err(refused(&key, error)),
     })
 }
 
@@ -210,8 +220,10 @@ fn write(state: State<'_>) -> Result<Step<Integer>> {
         return Ok(Step::Done(Integer(0)));
     }
     Step::wait(kz.put(data, false)?, move |_, committed| {
-        committed.payload()?;
-        Ok(Step::Done(Integer(len)))
+        match committed.payload() {
+            Ok(_) => Ok(Step::Done(Integer(len))),
+            Err(error) => Err(refused(&kz.0.key, error)),
+        }
     })
 }
 
@@ -258,9 +270,11 @@ fn close(state: State<'_>) -> Result<Step<()>> {
     if kz.0.mode == Mode::Read || kz.is_at_end() {
         return Ok(Step::Done(()));
     }
-    Step::wait(kz.put(b"", true)?, |_, committed| {
-        committed.payload()?;
-        Ok(Step::Done(()))
+    Step::wait(kz.put(b"", true)?, move |_, committed| {
+        match committed.payload() {
+            Ok(_) => Ok(Step::Done(())),
+            Err(error) => Err(refused(&kz.0.key, error)),
+        }
     })
 }
 

@@ -17,6 +17,7 @@ mod message;
 mod msghandler;
 mod names;
 mod payload;
+mod pending;
 mod reactor;
 mod rpc;
 mod wait;
@@ -49,6 +50,24 @@ impl From<backend::Error> for lua::Error {
         };
         failure.into()
     }
+}
+
+/// A text as an error shows it: in quotes, on one line, and cut where it is long.
+fn quoted(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut chars = text.chars();
+    let mut shown = String::from("'");
+    for c in chars.by_ref().take(MOST) {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown.push('\'');
+    shown
 }
 
 lua_functions! {

@@ -23,7 +23,7 @@ pub fn watch(state: State<'_>) -> Result<Step<Value>> {
     if state.is_none_or_nil(3) {
         return until_created(dir, key);
     }
-    until_differs(backend.lookup(None, WATCH, &key)?)
+    until_differs(dir, backend.lookup(None, WATCH, &key)?, key)
 }
 
 /// A watch that waits for a key's creation ends with the first commit after
@@ -33,16 +33,20 @@ fn until_created(dir: Dir, key: String) -> Result<Step<Value>> {
     let first = dir.handle().backend()?.lookup(None, flags, &key)?;
     Step::wait(first, move |_, first| match first.payload() {
         Err(error) if error.errnum == libc::ENOENT => until_created(dir, key),
-        _ => Ok(Step::Done(Value::of(first)?)),
+        Err(error) => Err(dir.handle().explain_read(&key, error)),
+        Ok(_) => Ok(Step::Done(Value::of(first)?)),
     })
 }
 
-fn until_differs(changes: Box<dyn Future>) -> Result<Step<Value>> {
+fn until_differs(dir: Dir, changes: Box<dyn Future>, key: String) -> Result<Step<Value>> {
     Step::wait(changes, |state, mut changes| {
-        let stored = changes.payload()?.unwrap_or_default();
+        let stored = match changes.payload() {
+            Ok(stored) => stored.unwrap_or_default(),
+            Err(error) => return Err(dir.handle().explain_read(&key, error)),
+        };
         if is_last(state, stored)? {
             changes.reset();
-            return until_differs(changes);
+            return until_differs(dir, changes, key);
         }
         Ok(Step::Done(Value::of(changes)?))
     })
@@ -105,8 +109,10 @@ pub fn watch_dir(state: State<'_>) -> Result<Step<Integer>> {
     let dir: Dir = state.check_object(1)?;
     let flags = WATCH | kvs_flags::READDIR;
     let changes = dir.handle().backend()?.lookup(None, flags, dir.key())?;
-    Step::wait(changes, |_, mut changes| {
-        changes.payload()?;
+    Step::wait(changes, move |_, mut changes| {
+        if let Err(error) = changes.payload() {
+            return Err(dir.handle().explain_read(dir.key(), error));
+        }
         changes.reset();
         Step::wait(changes, |_, changes| {
             changes.payload()?;

@@ -10,6 +10,7 @@ pub mod base64;
 pub mod embedded;
 mod error;
 pub mod ids;
+pub mod key;
 pub mod libflux;
 pub mod object;
 pub mod reactor;

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::super::reactor::{Callback, RunMode, Source, Watcher};
 use super::super::{
     self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, NODEID_ANY, NODEID_UPSTREAM,
-    Result, Transaction, kvs_flags, object, rpc_flags,
+    Result, Transaction, key, kvs_flags, object, rpc_flags,
 };
 use super::broker::Instance;
 use super::future::{Decode, Response, Tags};
@@ -157,11 +157,7 @@ pub(super) fn check_lookup(flags: i32, key: &str) -> Result<()> {
     if !known.contains(&kinds) || (flags & watching != 0 && flags & kvs_flags::WATCH == 0) {
         return Err(Error::with_detail(libc::EINVAL, "invalid lookup flags"));
     }
-    if key.is_empty() {
-        return Err(Error::with_detail(libc::EINVAL, "the key is empty"));
-    }
-    carried(key)?;
-    Ok(())
+    key::check(key)
 }
 
 /// Lookups with one of these are the watch service's.

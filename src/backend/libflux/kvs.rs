@@ -1,7 +1,7 @@
 //! The KVS through libflux: lookups, transactions and their commit.
 
 use std::any::Any;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::rc::Rc;
 
 use super::connection::Connection;
@@ -9,7 +9,7 @@ use super::future::{Course, FluxFuture, Value};
 use super::signals;
 use super::sys::{Api, flux_kvs_txn_t};
 use super::text::{self, terminated, terminated_if_any};
-use crate::backend::{Error, Result, Transaction, kvs_flags};
+use crate::backend::{Error, Result, Transaction, key, kvs_flags};
 
 pub fn lookup(
     connection: &Rc<Connection>,
@@ -18,7 +18,7 @@ pub fn lookup(
     key: &str,
 ) -> Result<FluxFuture> {
     let namespace = terminated_if_any(namespace)?;
-    let key = terminated(key)?;
+    let key = terminated_key(key)?;
     connection.sweep();
     signals::sending(|| {
         // SAFETY: a valid handle, and terminated strings that outlive the
@@ -33,6 +33,11 @@ pub fn lookup(
             FluxFuture::from_owned(connection, f, course(flags))
         }
     })
+}
+
+fn terminated_key(key: &str) -> Result<CString> {
+    key::check(key)?;
+    terminated(key)
 }
 
 fn course(flags: i32) -> Course {
@@ -112,7 +117,7 @@ impl Drop for FluxTransaction {
 
 impl Transaction for FluxTransaction {
     fn put(&mut self, flags: i32, key: &str, value: &[u8]) -> Result<()> {
-        let key = terminated(key)?;
+        let key = terminated_key(key)?;
         text::fits_an_int(value.len())?;
         let data = value.as_ptr().cast::<c_void>();
         // SAFETY: a valid transaction; key and value are copied.
@@ -122,19 +127,19 @@ impl Transaction for FluxTransaction {
     }
 
     fn mkdir(&mut self, key: &str) -> Result<()> {
-        let key = terminated(key)?;
+        let key = terminated_key(key)?;
         // SAFETY: a valid transaction; the key is copied.
         self.check(unsafe { (self.api.flux_kvs_txn_mkdir)(self.txn, 0, key.as_ptr()) })
     }
 
     fn unlink(&mut self, key: &str) -> Result<()> {
-        let key = terminated(key)?;
+        let key = terminated_key(key)?;
         // SAFETY: a valid transaction; the key is copied.
         self.check(unsafe { (self.api.flux_kvs_txn_unlink)(self.txn, 0, key.as_ptr()) })
     }
 
     fn symlink(&mut self, key: &str, namespace: Option<&str>, target: &str) -> Result<()> {
-        let key = terminated(key)?;
+        let key = terminated_key(key)?;
         let namespace = terminated_if_any(namespace)?;
         let target = terminated(target)?;
         // SAFETY: a valid transaction; the strings are copied.

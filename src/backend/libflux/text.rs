@@ -9,7 +9,8 @@ use crate::backend::{Error, Result};
 /// A copy with the NUL that C expects. EINVAL for text that holds one itself;
 /// EMSGSIZE for more than versions before 0.70 can count.
 pub fn terminated(text: impl Into<Vec<u8>>) -> Result<CString> {
-    let text = CString::new(text).map_err(|_| Error::new(libc::EINVAL))?;
+    let text =
+        CString::new(text).map_err(|_| Error::with_detail(libc::EINVAL, "the text holds a NUL"))?;
     fits_an_int(text.as_bytes_with_nul().len())?;
     Ok(text)
 }

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Namespace;
-use super::key::{ROOT, normalize};
 use super::tree::Dir;
 use super::treeobj;
 use super::value::{Entry, Value};
 use crate::backend::embedded::fields::{Int, Text};
+use crate::backend::key::{ROOT, normalize};
 use crate::backend::{kvs_flags, object};
 
 /// The flag of a commit that is to be on disk before it is answered.

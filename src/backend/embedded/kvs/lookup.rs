@@ -1,8 +1,8 @@
 //! Looking up a key: the walk down from a root, over symbolic links.
 
+use super::super::super::key::ROOT;
 use super::super::super::{Error, Result, kvs_flags};
 use super::Namespaces;
-use super::key::ROOT;
 use super::tree::Dir;
 use super::value::Entry;
 

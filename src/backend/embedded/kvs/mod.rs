@@ -7,11 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use serde_json::{Map, Value, json};
 
 use super::message::Message;
+use crate::backend::key::normalize;
 use crate::backend::{Error, Result};
 
 mod commit;
 mod digest;
-mod key;
 mod lookup;
 mod stats;
 mod transaction;
@@ -27,7 +27,6 @@ pub(super) use value::Entry;
 pub(super) use watch::flags as watch_flags;
 
 use commit::SYNC;
-use key::normalize;
 use stats::Stats;
 use tree::Dir;
 use watch::Watches;

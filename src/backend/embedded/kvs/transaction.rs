@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::super::super::{self as backend, Error, Result, kvs_flags};
+use super::super::super::{self as backend, Error, Result, key, kvs_flags};
 use super::commit::{Change, Op};
 use super::tree::Dir;
 use super::value::{Entry, Symlink, Value};
@@ -15,9 +15,7 @@ pub(in super::super) struct Transaction {
 
 impl Transaction {
     fn add(&mut self, key: &str, change: Change) -> Result<()> {
-        if key.is_empty() || key.contains('\0') {
-            return Err(Error::new(libc::EINVAL));
-        }
+        key::check(key)?;
         self.ops.push(Op {
             key: key.to_owned(),
             change,

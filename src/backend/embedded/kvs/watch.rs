@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::super::message::{FLAG_STREAMING, Message};
 use super::Namespaces;
-use super::key::normalize;
 use super::treeobj;
 use super::value::{Entry, Value};
 use crate::backend::ids::{IdMap, Order, by_age};
+use crate::backend::key::normalize;
 use crate::backend::{Error, Result, kvs_flags, object};
 
 /// Lookup flags beyond those in [`kvs_flags`].

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::{Error, Result};
+
 /// The root directory.
-pub(in super::super) const ROOT: &str = ".";
+pub const ROOT: &str = ".";
 
 /// A key as the KVS reads it: of dots in a row one remains, and none at either
 /// end, unless it is the root.
-pub(in super::super) fn normalize(key: &str) -> Cow<'_, str> {
+pub fn normalize(key: &str) -> Cow<'_, str> {
     let mut names = key.as_bytes().split(|&c| c == b'.');
     if names.all(|name| !name.is_empty()) || key.is_empty() {
         return Cow::Borrowed(key);
@@ -25,4 +27,16 @@ pub(in super::super) fn normalize(key: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(ROOT),
         false => Cow::Owned(normal),
     }
+}
+
+/// EINVAL, with the reason, for a key that no KVS can hold.
+pub fn check(key: &str) -> Result<()> {
+    let reason = if key.is_empty() {
+        "the key is empty"
+    } else if key.contains('\0') {
+        "the key holds a NUL"
+    } else {
+        return Ok(());
+    };
+    Err(Error::with_detail(libc::EINVAL, reason))
 }
