@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 
 use super::message::{self, LongReceived, Received};
-use super::{arguments, handle, payload};
-use crate::backend::{Match, msgtype};
+use super::{arguments, handle, payload, quoted};
+use crate::backend::{self, Match, msgtype};
 use crate::json::Output;
 use crate::lua::{Cause, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction};
 use crate::{lua_functions, lua_functions_with_room};
@@ -13,7 +13,7 @@ use crate::{lua_functions, lua_functions_with_room};
 /// `f:subscribe(fmt, ...)`
 fn subscribe(state: State<'_>) -> Result<Integer> {
     let handle = handle::check(state)?;
-    let topic = topic(state)?;
+    let topic = subscription(state)?;
     handle.backend()?.subscribe(topic)?;
     Ok(Integer(0))
 }
@@ -21,17 +21,36 @@ fn subscribe(state: State<'_>) -> Result<Integer> {
 /// `f:unsubscribe(fmt, ...)`
 fn unsubscribe(state: State<'_>) -> Result<Integer> {
     let handle = handle::check(state)?;
-    let topic = topic(state)?;
+    let topic = subscription(state)?;
     handle.backend()?.unsubscribe(topic)?;
     Ok(Integer(0))
 }
 
-/// The C bindings' word for a format that does not fit is kept.
-fn topic(state: State<'_>) -> Result<&str> {
-    arguments::formatted(state, 2).map_err(|error| match error.cause() {
+/// The beginning of the topics that a script subscribes to. A broker takes a
+/// glob as it stands, and no topic begins so: that is EINVAL here.
+fn subscription(state: State<'_>) -> Result<&str> {
+    // The C bindings' word for a format that does not fit is kept.
+    let topic = arguments::formatted(state, 2).map_err(|error| match error.cause() {
         Cause::Failure(_) => Error::failure("Invalid args"),
         cause => cause.into(),
-    })
+    })?;
+    match topic.find(['*', '?', '[']) {
+        None => Ok(topic),
+        Some(at) => Err(no_glob(&topic[..at])),
+    }
+}
+
+#[cold]
+fn no_glob(beginning: &str) -> Error {
+    let what = match beginning {
+        "" => "all topics".to_owned(),
+        _ => format!("all topics that begin with {}", quoted(beginning)),
+    };
+    let text = format!(
+        "a subscription is the beginning of a topic, not a pattern: {} stands for {what}",
+        quoted(beginning)
+    );
+    backend::Error::with_detail(libc::EINVAL, text).into()
 }
 
 /// `f:sendevent([table,] fmt, ...)`
@@ -44,9 +63,61 @@ fn sendevent(state: State<'_>) -> Result<Integer> {
         Kind::Table | Kind::Nil => (payload::read(state, first, &mut text)?, first + 1),
         _ => (None, first),
     };
+    no_table_after(state, format)?;
     let topic = arguments::formatted(state, format)?;
     handle.backend()?.send_event(topic, payload)?;
     Ok(Integer(0))
+}
+
+/// A table after the topic is a payload in the wrong place, which the C
+/// bindings drop: an error, unless the format turns it into text by its
+/// `__tostring`.
+fn no_table_after(state: State<'_>, format: c_int) -> Result<()> {
+    for index in format + 1..=state.top() {
+        if state.kind(index) == Kind::Table && !is_formatted(state, format, index)? {
+            return Err(Error::argument(
+                index,
+                "a table after the topic: the payload goes first, as in \
+                 f:sendevent({ n = 1 }, \"topic\")",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the format at `format` takes the table at `index`, which has a
+/// `__tostring`.
+#[cold]
+fn is_formatted(state: State<'_>, format: c_int, index: c_int) -> Result<bool> {
+    let last = format + conversions(state.bytes(format).unwrap_or_default());
+    if index > last {
+        return Ok(false);
+    }
+    let mut has_tostring = false;
+    state.push_value(index);
+    state.protect(1, |writer| {
+        let state = writer.state();
+        if state.push_metatable(1) {
+            writer.bytes(b"__tostring");
+            has_tostring = state.raw_get(2) != Kind::Nil;
+        }
+        0
+    })?;
+    Ok(has_tostring)
+}
+
+/// How many arguments a format takes.
+fn conversions(format: &[u8]) -> c_int {
+    let mut count = 0;
+    let mut rest = format;
+    while let Some(at) = rest.iter().position(|&c| c == b'%') {
+        let escaped = rest.get(at + 1) == Some(&b'%');
+        count += c_int::from(!escaped);
+        rest = rest
+            .get(at + 1 + usize::from(escaped)..)
+            .unwrap_or_default();
+    }
+    count
 }
 
 /// `f:recv_event()`

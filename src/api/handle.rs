@@ -10,8 +10,8 @@ use std::time::Instant;
 use super::pending::Pending;
 use super::watchers::Watchers;
 use super::{
-    arguments, event, iowatcher, kvs, kvswatcher, kz, msghandler, reactor, rpc, set_functions,
-    watcher,
+    arguments, event, fields, iowatcher, kvs, kvswatcher, kz, msghandler, quoted, reactor, rpc,
+    set_functions, watcher,
 };
 use crate::backend::ids::TagMap;
 use crate::backend::reactor::RunMode;
@@ -354,7 +354,11 @@ fn new(state: State<'_>) -> Result<NewHandle> {
     let environment = std::env::var("FLUX_URI").ok();
     let uri = given.or(environment.as_deref());
     let backend = open_backend(uri).map_err(|error| {
-        // The words matter here more than the errno: which socket, what to do.
+        // The detail matters here more than the errno: which socket, what to do.
+        let error = match uri {
+            Some(uri) => naming(uri, given.is_some(), error),
+            None => error,
+        };
         let text = error.to_string();
         let Words { errnum, detail } = error.into();
         Error::from(lua::Failure {
@@ -365,6 +369,25 @@ fn new(state: State<'_>) -> Result<NewHandle> {
     })?;
     let uri = uri.unwrap_or("default").to_owned();
     Ok(NewHandle(Some(Handle::new(state, uri, false, backend)?)))
+}
+
+/// The error of opening a URI, which the script gave or the environment. Its
+/// detail shows the URI.
+fn naming(uri: &str, is_given: bool, error: backend::Error) -> backend::Error {
+    let shown = match is_given {
+        true => quoted(uri),
+        false => format!("FLUX_URI={}", quoted(uri)),
+    };
+    let is_shown = |detail: &str| {
+        let is_whole = uri.contains("://") && detail.contains(uri);
+        is_whole || detail.contains(&quoted(uri))
+    };
+    let detail = match &error.detail {
+        Some(detail) if is_shown(detail) => return error,
+        Some(detail) => format!("{detail} (opening {shown})"),
+        None => format!("cannot open {shown}"),
+    };
+    backend::Error::with_detail(error.errnum, detail)
 }
 
 /// Push the userdata of a handle of C code's that is at `address`: the one
@@ -463,6 +486,11 @@ fn index(state: State<'_>) -> Result<Option<Indexed>> {
     })))
 }
 
+/// `f.name = value`
+fn newindex(state: State<'_>) -> Result<()> {
+    fields::refuse_assignment::<Handle, _>(state, FIELDS)
+}
+
 /// Brokers before 0.53 have it as an attribute; later ones name their tree's
 /// shape, which has an arity if it is k-ary.
 fn arity(backend: &dyn backend::Handle) -> Result<i64> {
@@ -518,6 +546,7 @@ lua_functions! {
     lua_close => close;
     lua_tostring => tostring;
     lua_index => index;
+    lua_newindex => newindex;
     lua_getattr => getattr;
     lua_log => log;
 }
@@ -526,6 +555,7 @@ pub const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"new", Some(lua_new))];
 
 const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"__index", Some(lua_index)),
+    (c"__newindex", Some(lua_newindex)),
     (c"__tostring", Some(lua_tostring)),
     (c"__close", Some(lua_close)),
     (c"close", Some(lua_close)),

@@ -175,13 +175,25 @@ fn newindex(state: State<'_>) -> Result<()> {
     // An assignment returns nothing, so that what fails must be raised.
     put.map_err(|error| match error.cause() {
         Cause::Failure(failure) => {
-            Error::raise(format!("kvsdir: cannot put {name:?}: {}", failure.text))
+            let mut text = format!("kvsdir: cannot put {name:?}: {}", failure.text);
+            if let Some(detail) = failure.detail {
+                text.push_str(&format!(": {detail}"));
+            }
+            Error::raise(text)
         }
         Cause::Argument { message, .. } => {
             Error::raise(format!("kvsdir: cannot put {name:?}: {message}"))
         }
         cause => cause.into(),
     })
+}
+
+/// `pairs(dir)`, in Lua 5.2 and later.
+fn pairs(state: State<'_>) -> Result<()> {
+    let _: Dir = state.check_object(1)?;
+    Err(Error::raise(
+        "a kvsdir is no table: write `for name in kvs.keys(dir) do`, and dir[name] for the value",
+    ))
 }
 
 fn tostring(state: State<'_>) -> Result<Text> {
@@ -256,6 +268,7 @@ fn next(state: State<'_>) -> Result<Option<Name>> {
 
 lua_functions! {
     lua_newindex => newindex;
+    lua_pairs => pairs;
     lua_tostring => tostring;
     lua_unlink => unlink;
     lua_keys => keys;
@@ -271,6 +284,7 @@ lua_waiting_functions! {
 const METAMETHODS: &[(&CStr, lua_CFunction)] = &[
     (c"__index", Some(lua_index)),
     (c"__newindex", Some(lua_newindex)),
+    (c"__pairs", Some(lua_pairs)),
     (c"__tostring", Some(lua_tostring)),
 ];
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::handle::Handle;
 use super::pending::not_committed;
 use super::wait::{Step, lua_waiting_functions};
-use super::{arguments, handle};
+use super::{arguments, fields, handle};
 use crate::backend::{self, Future, base64, kvs_flags, object};
 use crate::lua::{
     Class, ClassInfo, Error, Integer, Push, Result, State, Text, Writer, lua_CFunction,
@@ -286,11 +286,19 @@ fn tostring(state: State<'_>) -> Result<Text> {
     }
 }
 
+/// `kz.name = value`
+fn newindex(state: State<'_>) -> Result<()> {
+    fields::refuse_assignment::<Kz, ()>(state, &[])
+}
+
 /// Flags of a lookup that waits until there is a block, which may come to be
 /// through a symlink. It ends with ENOENT at a commit that does not bring it.
 pub const WAIT: i32 = kvs_flags::WAITCREATE | kvs_flags::WATCH | kvs_flags::WATCH_FULL;
 
-lua_functions! { lua_tostring => tostring; }
+lua_functions! {
+    lua_newindex => newindex;
+    lua_tostring => tostring;
+}
 lua_waiting_functions! {
     lua_kz_open => kz_open;
     lua_write => write;
@@ -302,6 +310,7 @@ lua_waiting_functions! {
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"kz_open", Some(lua_kz_open))];
 
 const KZ_METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"__newindex", Some(lua_newindex)),
     (c"__tostring", Some(lua_tostring)),
     (c"__close", Some(lua_close)),
     (c"write", Some(lua_write)),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{arguments, payload};
+use super::{arguments, fields, payload};
 use crate::backend::{self, msgtype};
 use crate::json::{self, Output};
 use crate::lua::{
@@ -193,6 +193,11 @@ fn method(state: State<'_>) -> Result<Part<'static>> {
     }
     state.find_object::<Message>(1)?;
     Ok(Part::Nil)
+}
+
+/// `msg.name = value`
+fn newindex(state: State<'_>) -> Result<()> {
+    fields::refuse_assignment::<Message, _>(state, FIELDS)
 }
 
 /// The part that is text: a copy of it, or what keeps it where it is long.
@@ -515,6 +520,7 @@ fn push_error(writer: &Writer<'_>, errnum: i32, text: Option<&[u8]>) -> c_int {
 lua_functions_with_room! { lua_index => index; }
 
 lua_functions! {
+    lua_newindex => newindex;
     lua_tostring => tostring;
     lua_respond => respond;
     lua_respond_error => respond_error;
@@ -522,6 +528,7 @@ lua_functions! {
 
 const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"__index", Some(lua_index)),
+    (c"__newindex", Some(lua_newindex)),
     (c"__tostring", Some(lua_tostring)),
     (c"respond", Some(lua_respond)),
     (c"respond_error", Some(lua_respond_error)),

@@ -7,6 +7,7 @@ mod assert;
 mod barrier;
 mod event;
 mod exitstatus;
+mod fields;
 mod handle;
 mod iowatcher;
 mod kvs;
@@ -59,7 +60,8 @@ fn quoted(text: &str) -> String {
     let mut shown = String::from("'");
     for c in chars.by_ref().take(MOST) {
         match c.is_control() {
-            true => shown.extend(c.escape_default()),
+            // As Lua writes it.
+            true => shown.push_str(&format!("\\{}", u32::from(c))),
             false => shown.push(c),
         }
     }

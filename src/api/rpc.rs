@@ -13,7 +13,9 @@ use super::wait::{Step, lua_waiting_functions};
 use super::{arguments, barrier, handle};
 use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, msgtype};
 use crate::json::Output;
-use crate::lua::{self, Either, Integer, Kind, Result, Room, State, lua_CFunction, lua_State};
+use crate::lua::{
+    self, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction, lua_State,
+};
 use crate::{lua_functions, lua_functions_with_room};
 
 /// `f:rpc(topic[, table[, nodeid | options]])`
@@ -35,7 +37,18 @@ fn rpc<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Response<'r>, 
     if response.is_err() {
         backend.give_up(wanted.matchtag);
     }
-    payload::response(response?, room)
+    let response = response?;
+    if topic.is_empty() && response.errnum()? != 0 {
+        return Err(no_topic(response.errnum()?));
+    }
+    payload::response(response, room)
+}
+
+/// A broker's own text says that no service matches, and shows no name.
+#[cold]
+fn no_topic(errnum: i32) -> Error {
+    let text = "the topic is empty: name a service and its method, as in f:rpc(\"broker.ping\")";
+    backend::Error::with_detail(errnum, text).into()
 }
 
 /// `f:send(topic[, table[, nodeid | options]])`

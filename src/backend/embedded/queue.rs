@@ -261,11 +261,13 @@ impl Senders {
         match self {
             Senders::Nobody => Err(Error::with_detail(
                 libc::EDEADLK,
-                "nothing is queued, and on a loopback only this handle could send",
+                "nothing is queued, and on a loopback only this handle could send; handlers run \
+                 only in the reactor of their own handle",
             )),
             Senders::Threads if is_only_thread() => Err(Error::with_detail(
                 libc::EDEADLK,
-                "nothing is queued, and the process has no other thread that could send",
+                "nothing is queued, and the process has no other thread that could send; \
+                 handlers run only in the reactor of their own handle",
             )),
             Senders::Threads => Ok(()),
         }
