@@ -3,20 +3,20 @@
 --   flux-lua --embedded examples/events.lua
 local flux = require "flux"
 
-local f, err = flux.new()
-if not f then error(err, 0) end
+-- flux.assert is Lua's assert, and its error has all that a call returned.
+local f = flux.assert(flux.new())
 
 -- A subscription is a prefix: it takes every topic that begins with it.
-assert(f:subscribe("countdown."))
+flux.assert(f:subscribe("countdown."))
 
 for seconds = 3, 1, -1 do
-  assert(f:sendevent({ seconds = seconds }, "countdown.%d", seconds))
+  flux.assert(f:sendevent({ seconds = seconds }, "countdown.%d", seconds))
 end
-assert(f:sendevent("countdown.liftoff")) -- an event needs no payload
+flux.assert(f:sendevent("countdown.liftoff")) -- an event needs no payload
 
 repeat
   local event, topic = f:recv_event()
   print(topic, event.seconds or "")
 until topic == "countdown.liftoff"
 
-assert(f:unsubscribe("countdown."))
+flux.assert(f:unsubscribe("countdown."))

@@ -1,35 +1,111 @@
--- Walk a job's tasks in the KVS and print how each of them ended.
+-- Read a job from the KVS and print what happened to it.
 --
---   flux-lua --embedded examples/kvs.lua [JOBID]
+--   flux-lua examples/kvs.lua JOBID       a job of the instance: ƒ2oLkTLb, f2oLkTLb, 12345 or 0x3039
+--   flux-lua --embedded examples/kvs.lua  without a JOBID: a small directory, made for the example
 local flux = require "flux"
 local kvs = require "kvs"
 
-local id = tonumber(arg[1]) or 1
+local F58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-local f, err = flux.new()
-if not f then error(err, 0) end
+-- The KVS directory of the job that has these digits as its id, or nil. An id has
+-- 64 bits, which not every Lua's numbers hold, so that it is made of four parts.
+local function directory(digits, alphabet)
+  local parts = { 0, 0, 0, 0 }
+  for digit in digits:gmatch "." do
+    local place = alphabet:find(digit, 1, true)
+    if not place then return nil end
+    local carry = place - 1
+    for n = 4, 1, -1 do
+      local value = parts[n] * #alphabet + carry
+      parts[n] = value % 65536
+      carry = math.floor(value / 65536)
+    end
+    if carry > 0 then return nil end
+  end
+  return string.format("job.%04x.%04x.%04x.%04x", parts[1], parts[2], parts[3], parts[4])
+end
 
--- Jobs are kept here as scripts of old kept them: lwj.ID.RANK.exit_status.
--- So that there is one to look at, make it where it is missing.
-if not f:kvsdir("lwj.%d", id) then
+-- The same of an id in any of the forms that people write.
+local function job_directory(id)
+  if id:match "^job%.[%x.]+$" then return id end
+  local f58 = id:match "^ƒ(.+)" or id:match "^f(.+)"
+  local hex = id:match "^0x(.+)"
+  if f58 then return directory(f58, F58) end
+  if hex then return directory(hex:lower(), "0123456789abcdef") end
+  return id ~= "" and directory(id, "0123456789") or nil
+end
+
+-- How a process ended, from its wait status.
+local function ending(status)
+  local how, number, core = flux.exitstatus(status)
+  local signal = how ~= "exited" and flux.signal[number]
+  return how .. " " .. (signal or number) .. (core and ", " .. core or "")
+end
+
+-- The events of an eventlog, which has one JSON object a line. One line alone is
+-- JSON, and the KVS gives it decoded.
+local function events(log)
+  if type(log) == "table" then return { log } end
+  local list = {}
+  for line in (log or ""):gmatch "[^\n]+" do list[#list + 1] = flux.assert(flux.json.decode(line)) end
+  return list
+end
+
+local function show_job(id)
+  local f = flux.assert(flux.new())
+  local key = job_directory(id)
+  if not key then
+    io.stderr:write("'", id, "' is no job id\n")
+    os.exit(1)
+  end
+  local job, err, errno = f:kvsdir(key)
+  if not job then
+    local what = errno == flux.errno.ENOENT and "there is no job " or "cannot read job "
+    io.stderr:write(what, id, ": ", key, ": ", err, "\n")
+    os.exit(1)
+  end
+
+  -- A directory is indexed like a table.
+  print("job " .. id .. ", in " .. key)
+  print("command: " .. table.concat(job.jobspec.tasks[1].command, " "))
+  local resources = job.R -- nil until they are allocated
+  if resources then print("nodes: " .. table.concat(resources.execution.nodelist, ",")) end
+
+  local start
+  for _, event in ipairs(events(job.eventlog)) do
+    start = start or event.timestamp
+    local context = event.context or {}
+    local more = ""
+    if event.name == "finish" then
+      more = ": " .. ending(context.status)
+    elseif event.name == "exception" then
+      more = ": " .. context.type .. ": " .. (context.note or "")
+    end
+    print(string.format("%9.3f s  %s%s", event.timestamp - start, event.name, more))
+  end
+end
+
+local function show_example()
+  print "no JOBID, so this is a directory made for the example, on an embedded broker"
+  local f = flux.assert(flux.new "embed://")
   for rank, status in ipairs { 0, 0, 256, 9 } do
-    f:kvs_put(string.format("lwj.%d.%d.exit_status", id, rank - 1), status)
+    flux.assert(f:kvs_put(string.format("example.%d.exit_status", rank - 1), status))
   end
-  f:kvs_put(string.format("lwj.%d.state", id), "complete")
-  assert(f:kvs_commit())
+  flux.assert(f:kvs_put("example.state", "complete"))
+  flux.assert(f:kvs_commit())
+
+  local example = flux.assert(f:kvsdir "example")
+  print("state: " .. example.state)
+  for name in kvs.keys(example) do
+    if tonumber(name) then -- other names are no tasks
+      local task = example[name] -- a name in a variable goes in brackets
+      print("task " .. name .. ": " .. ending(task.exit_status))
+    end
+  end
 end
 
--- A directory is indexed like a table.
-local lwj = assert(f:kvsdir("lwj.%d", id))
-if lwj.state ~= "complete" then
-  print("job " .. id .. " is " .. tostring(lwj.state))
-  os.exit(1)
-end
-
-for taskid in kvs.keys(lwj) do
-  if tonumber(taskid) then -- other names are no tasks
-    local task = lwj[taskid] -- a name in a variable goes in brackets
-    local how, code, core = flux.exitstatus(task.exit_status)
-    print(string.format("task %s %s %d%s", taskid, how, code, core and ", " .. core or ""))
-  end
+if arg[1] then
+  show_job(arg[1])
+else
+  show_example()
 end

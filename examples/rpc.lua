@@ -6,11 +6,8 @@ local flux = require "flux"
 local topic = arg[1] or "kvs.stats-get"
 local nodeid = tonumber(arg[2]) or flux.NODEID_ANY
 
-local f, err = flux.new()
-if not f then error(err, 0) end
-
-local answer, err = f:rpc(topic, nil, nodeid)
-if not answer then error(topic .. ": " .. err, 0) end
+local f = flux.assert(flux.new())
+local answer = flux.assert(f:rpc(topic, nil, nodeid))
 
 -- Print a table's fields in order, tables within it indented below their name.
 local function show(fields, indent)

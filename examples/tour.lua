@@ -8,24 +8,25 @@ local kvs = require "kvs"
 local function step(title) print("\n== " .. title) end
 
 step "A handle is the connection to a broker"
-local f, err = flux.new() -- the broker that FLUX_URI names
-if not f then error(err, 0) end
+local f = flux.assert(flux.new()) -- the broker that FLUX_URI names
 local version, libflux, lua = flux.version()
 print("flux-lua " .. version .. ", libflux-core " .. (libflux or "not needed") .. ", " .. lua)
 print("rank " .. f.rank .. " of " .. f.size .. ", broker version " .. f:getattr("version"))
 
 step "rpc: call a service, wait for its answer"
-local pong = assert(f:rpc("broker.ping", { seq = 1, pad = "hello" }))
+local pong = flux.assert(f:rpc("broker.ping", { seq = 1, pad = "hello" }))
 print("broker.ping answered: seq " .. pong.seq .. ", pad " .. pong.pad)
 
 step "What fails returns nil, the reason, and its errno"
 local answer, reason, errno = f:rpc("no.such.service", {})
 print(answer, reason, errno)
 print(f:rpc("broker.ping", {}, 99999)) -- a rank that is not there
+print(flux.errno[errno], flux.errno.ENOSYS, flux.strerror(errno))
+print(pcall(flux.assert, f:rpc("no.such.service", {}))) -- raises all of that as one text
 
 step "send and recv: many calls at once, answers by matchtag"
 local tags = {}
-for i = 1, 3 do tags[i] = assert(f:send("broker.ping", { seq = i })) end
+for i = 1, 3 do tags[i] = flux.assert(f:send("broker.ping", { seq = i })) end
 for i = 3, 1, -1 do
   local response, topic = f:recv(tags[i])
   print(topic .. " " .. response.seq)
@@ -37,7 +38,7 @@ local msg = f:recvmsg()
 print(msg.type, msg.tag, "errnum " .. msg.errnum, "seq " .. msg.data.seq)
 
 step "A loopback: play both sides"
-local loop = assert(flux.new("loop://"))
+local loop = flux.assert(flux.new("loop://"))
 loop:send("greet", { name = "flux" })
 local request = loop:recvmsg()
 request:respond { text = "hello, " .. request.data.name }
@@ -55,15 +56,15 @@ f:kvs_put("tour.title", "a tour")
 f:kvs_put("tour.steps", { "rpc", "events", "kvs" })
 f:kvs_put("tour.pi", 3.14159)
 f:kvs_symlink("tour.link", "tour.title")
-assert(f:kvs_commit())
+flux.assert(f:kvs_commit())
 print("tour.pi is " .. f:kvs_get("tour.pi"))
 print("tour.link is a", f:kvs_type("tour.link"))
 
 step "A directory of it reads like a table"
-local dir = assert(f:kvsdir("tour"))
+local dir = flux.assert(f:kvsdir("tour"))
 dir.count = #dir.steps
 dir:commit()
-for name in kvs.keys(assert(f:kvsdir("tour"))) do
+for name in kvs.keys(flux.assert(f:kvsdir("tour"))) do
   local value = dir[name]
   print(name, type(value) == "table" and table.concat(value, " ") or value)
 end

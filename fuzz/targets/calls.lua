@@ -538,10 +538,16 @@ local OTHERS = {
     end
   end,
   function()
-    local watcher = object(WATCHER)
-    if watcher ~= nil then
-      watcher[of(FIELDS)] = of { handler, odd }()
+    local it = object(of { WATCHER, WATCHER, HANDLE, MESSAGE, KZ })
+    if it ~= nil then
+      it[of(FIELDS)] = of { handler, odd }()
     end
+  end,
+  function()
+    keep(flux.assert(of { value, odd }(), odd(), odd(), odd()))
+  end,
+  function()
+    flux.strerror(of { below, odd }(134))
   end,
   function()
     local next = object "function"

@@ -13,6 +13,8 @@
 ---@field NULL lightuserdata JSON's null
 ---@field json flux.json
 ---@field kvs flux.kvs
+---@field errno table<string|integer, integer|string> Names of errors to numbers, and back
+---@field signal table<string|integer, integer|string> Names of signals to numbers, and back
 local flux = {}
 
 ---Open a handle. `uri`: `FLUX_URI` unless given; `embed://[NAME][?size=N&rank=R]`
@@ -30,6 +32,20 @@ function flux.new(uri) end
 ---@return integer|string value The exit code or the signal's number; else why there is none
 ---@return "core dumped"? dumped
 function flux.exitstatus(status) end
+
+---Return all arguments, or raise the second and the fourth as `err: detail` where
+---the first is nil or false.
+---@generic T
+---@param v? T
+---@param ... any err, errno, detail
+---@return T v
+---@return any ...
+function flux.assert(v, ...) end
+
+---The text of an errno.
+---@param errnum integer
+---@return string text
+function flux.strerror(errnum) end
 
 ---@return string module This module's version
 ---@return string? libflux libflux-core's, if it is found

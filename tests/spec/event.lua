@@ -201,3 +201,58 @@ test("flux.MSGTYPE_EVENT is what an event's message is", function()
   equal(msg.tag, topic)
   equal(flux.MSGTYPE_EVENT, 4)
 end)
+
+test("a table after the topic is raised, as the payload goes first", function()
+  local f, topic = subscribed()
+  for _, arguments in ipairs {
+    { topic, { n = 1 } },
+    { topic .. ".%s", "x", { n = 1 } },
+    -- Its address, or an error of string.format's, where it is the format's.
+    { topic .. ".%s", { n = 1 } },
+    { topic .. ".%d", { n = 1 } },
+    { topic .. "%%s", { n = 1 } },
+    { topic, nil, 5, { n = 1 } },
+    { { n = 1 }, topic, { n = 2 } },
+    { topic, flux.json.array { 1 } },
+  } do
+    local count = 0
+    for n in pairs(arguments) do
+      count = math.max(count, n)
+    end
+    spec.raises("bad argument.*the payload goes first", f.sendevent, f, support.unpack(arguments, 1, count))
+  end
+  spec.raises("^[^\n]*event.lua:%d+: bad argument #2 to 'sendevent'", function()
+    f:sendevent(topic, { n = 1 })
+  end)
+  f:sendevent({ n = 1 }, topic)
+  equal(f:recv_event().n, 1)
+end)
+
+test("a table that the format turns into text is no payload", function()
+  local text = setmetatable({}, {
+    __tostring = function()
+      return "text"
+    end,
+  })
+  local works, formatted = pcall(string.format, "%s", text)
+  if not works or formatted ~= "text" then
+    spec.skip "this Lua's string.format calls no __tostring"
+  end
+  local f, topic = subscribed()
+  spec.returns({ 0 }, f:sendevent("%s.%s%%", topic, text))
+  equal(select(2, f:recv_event()), topic .. ".text%")
+  spec.raises("the payload goes first", f.sendevent, f, "%s.%s", topic, text, text)
+  spec.raises("the payload goes first", f.sendevent, f, topic .. "%%s", text)
+end)
+
+test("a glob is no subscription, and the error says what is one", function()
+  local f = support.open()
+  for pattern, beginning in pairs { ["a.*"] = "a.", ["a.[bc]"] = "a.", ["ab?"] = "ab", ["a*.b*"] = "a", ["*"] = "" } do
+    for _, name in ipairs { "subscribe", "unsubscribe" } do
+      local _, detail = fails("Invalid argument", f[name](f, pattern))
+      spec.ok(detail:find("the beginning of a topic", 1, true), detail)
+      spec.ok(detail:find("'" .. beginning .. "' stands for", 1, true), detail)
+    end
+  end
+  fails("Invalid argument", f:subscribe("%s.%s", "a", "*"))
+end)

@@ -49,10 +49,23 @@ end)
 
 test("a handle cannot be assigned to", function()
   local f = support.open()
-  raises("", function()
+  raises("^[^\n]*handle.lua:%d+: cannot set field 'rank' of a flux handle: it can only be read$", function()
     f.rank = 7
   end)
   equal(f.rank, support.open().rank)
+  raises("cannot set field 'mine' of a flux handle: keep the value in a variable", function()
+    f.mine = 1
+  end)
+  equal(f.mine, nil)
+  raises("cannot set an index of a flux handle", function()
+    f[1] = 1
+  end)
+  local closed = spec.ok(flux.new())
+  closed:close()
+  raises("cannot set field 'mine' of a flux handle", function()
+    closed.mine = 1
+  end)
+  raises("flux handle expected", getmetatable(f).__newindex, {}, "mine", 1)
 end)
 
 test("getattr returns a string", function()

@@ -388,3 +388,114 @@ test("integers keep all their digits where Lua has integers", function()
     equal(math.type(got), "integer")
   end
 end)
+
+test("a read of what is put and not committed says so", function()
+  local f, key = support.kvs()
+  local function pending(name, ...)
+    local _, detail = fails("No such file or directory", ...)
+    equal(detail, ("'%s' is put on this handle, but not committed"):format(key .. name))
+  end
+  spec.ok(f:kvs_put(key .. ".a.b", 1))
+  pending(".a.b", f:kvs_get(key .. ".a.b"))
+  pending(".a.b", f:kvs_get("." .. key .. "..a.b."))
+  pending(".a.b", f:kvs_type(key .. ".a.b"))
+  -- It is in these directories then.
+  pending(".a.b", f:kvs_get(key .. ".a"))
+  pending(".a.b", f:kvsdir("%s.a", key))
+  pending(".a.b", f:kvsdir(key))
+  spec.ok(f:kvs_symlink(key .. ".link", key .. ".a"))
+  pending(".link", f:kvs_get(key .. ".link.b"))
+  spec.ok(f:kvs_commit())
+  equal(f:kvs_get(key .. ".link.b"), 1)
+end)
+
+test("a read says nothing of keys that a commit does not put there", function()
+  local f, key = support.kvs()
+  local other = support.open()
+  spec.ok(f:kvs_put(key .. ".a.b", 1))
+  for _, name in ipairs { ".a.b.c", ".a.bc", ".a.c", ".b" } do
+    local _, detail = fails("No such file or directory", f:kvs_get(key .. name))
+    equal(detail, nil)
+  end
+  local _, detail = fails("No such file or directory", other:kvs_get(key .. ".a.b"))
+  equal(detail, nil)
+  for _, unlinked in ipairs { ".a.b", ".a", "" } do
+    spec.ok(f:kvs_put(key .. ".a.b", 1))
+    spec.ok(f:kvs_unlink(key .. unlinked))
+    _, detail = fails("No such file or directory", f:kvs_get(key .. ".a.b"))
+    equal(detail, nil)
+  end
+  spec.ok(f:kvs_put(key .. ".a.b", 1))
+  spec.ok(f:kvs_put(".", 1))
+  fails("Invalid argument", f:kvs_commit())
+  _, detail = fails("No such file or directory", f:kvs_get(key .. ".a.b"))
+  equal(detail, nil)
+end)
+
+test("a read of a key that changes its kind with the commit says so", function()
+  local f, key = support.kvs()
+  support.put(f, key, { ["dir.a"] = 1, value = 1 })
+  spec.ok(f:kvs_put(key .. ".dir", 2))
+  spec.ok(f:kvs_put(key .. ".value.b", 2))
+  local _, detail = fails("Is a directory", f:kvs_get(key .. ".dir"))
+  equal(detail, ("'%s.dir' is put on this handle, but not committed"):format(key))
+  _, detail = fails("Not a directory", f:kvsdir(key .. ".value"))
+  equal(detail, ("'%s.value.b' is put on this handle, but not committed"):format(key))
+end)
+
+test("a commit of the root says that the root is no key", function()
+  local f, key = support.kvs()
+  for _, root in ipairs { ".", ".." } do
+    spec.ok(f:kvs_put(key, 1))
+    spec.ok(f:kvs_put(root, 1))
+    local _, detail = fails("Invalid argument", f:kvs_commit())
+    spec.matches(detail, "^'%.' is the root")
+  end
+end)
+
+-- Make a key that leads into another namespace, where a commit cannot go.
+local function link_out(f, key)
+  local dirent = { type = "symlink", ver = 1, data = { namespace = "spec-other", target = "x" } }
+  local op = { key = key, flags = 0, dirent = dirent }
+  spec.ok(f:rpc("kvs.commit", { namespace = "primary", flags = 0, ops = { op } }))
+end
+
+test("a commit that fails names its key, or some of its keys", function()
+  local f, key = support.kvs()
+  link_out(f, key .. ".out")
+  spec.ok(f:kvs_put(key .. ".out.a", 1))
+  local _, detail = fails("Invalid argument", f:kvs_commit())
+  equal(detail, ("not committed: '%s.out.a'"):format(key))
+  for n = 1, 7 do
+    spec.ok(f:kvs_put(key .. ".out." .. n, 1))
+  end
+  spec.ok(f:kvs_unlink(key .. ".z"))
+  _, detail = fails("Invalid argument", f:kvs_commit())
+  local shown = {}
+  for n = 1, 5 do
+    shown[n] = ("'%s.out.%d'"):format(key, n)
+  end
+  equal(detail, "not committed: " .. table.concat(shown, ", ") .. " and 3 more")
+  local dir = spec.ok(f:kvsdir())
+  dir[key .. ".out.b"] = 1
+  _, detail = fails("Invalid argument", dir:commit())
+  equal(detail, ("not committed: '%s.out.b'"):format(key))
+end)
+
+test("a key that no KVS can hold is an error that says why", function()
+  local f, key = support.kvs()
+  for text, wrong in pairs { ["the key is empty"] = "", ["the key holds a NUL"] = key .. "\0" } do
+    for _, call in ipairs {
+      { "kvs_put", wrong, 1 },
+      { "kvs_put", wrong, nil, n = 3 },
+      { "kvs_get", wrong },
+      { "kvs_unlink", wrong },
+      { "kvs_symlink", wrong, "target" },
+      { "kvs_type", wrong },
+      { "kz_open", wrong, "w" },
+    } do
+      local _, detail = fails("Invalid argument", f[call[1]](f, support.unpack(call, 2, call.n or #call)))
+      equal(detail, text)
+    end
+  end
+end)

@@ -194,6 +194,42 @@ test("an assignment that cannot be is an error that says which", function()
   equal(dir.f, nil)
 end)
 
+test("an assignment under a name that no KVS can hold says why", function()
+  local dir = spec.ok(support.open():kvsdir())
+  raises('cannot put "": Invalid argument: the key is empty', function()
+    dir[""] = 1
+  end)
+end)
+
+test("a read of what is assigned and not committed says so", function()
+  local dir, f, key = directory { a = 1 }
+  dir.b = { n = 1 }
+  dir["c.d"] = 2
+  local index = getmetatable(dir).__index
+  local _, detail = fails("No such file or directory", index(dir, "b"))
+  equal(detail, ("'%s.b' is put on this handle, but not committed"):format(key))
+  _, detail = fails("No such file or directory", index(dir, "c"))
+  equal(detail, ("'%s.c.d' is put on this handle, but not committed"):format(key))
+  _, detail = fails("No such file or directory", dir:watch("b", 0))
+  equal(detail, ("'%s.b' is put on this handle, but not committed"):format(key))
+  support.put(f, key, { ["gone.x"] = 1 })
+  local gone = spec.ok(f:kvsdir("%s.gone", key))
+  f:kvs_unlink(key .. ".gone")
+  spec.ok(f:kvs_commit())
+  gone.x = 2
+  _, detail = fails("No such file or directory", gone:watch_dir())
+  equal(detail, ("'%s.gone.x' is put on this handle, but not committed"):format(key))
+end)
+
+test("pairs of a directory says what to write instead", function()
+  local dir = directory { a = 1 }
+  if pcall(pairs, setmetatable({}, { __pairs = error })) then
+    raises("table expected", pairs, dir)
+    spec.skip "this Lua has no __pairs"
+  end
+  raises("kvs%.keys%(dir%)", pairs, dir)
+end)
+
 test("unlink removes with the commit, by method and by function", function()
   local dir = directory { a = 1, b = 2, ["d.e"] = 3, [7] = 4 }
   spec.returns({ true }, dir:unlink "a")

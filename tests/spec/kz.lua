@@ -547,3 +547,17 @@ test("a key of a wrong kind is an error that names it", function()
   end
   equal(f:reactor(), 0)
 end)
+
+test("a stream cannot be assigned to", function()
+  local f, key = support.kvs()
+  local kz = spec.ok(f:kz_open(key))
+  spec.raises("cannot set field 'mine' of a flux kz: keep the value", function()
+    kz.mine = 1
+  end)
+end)
+
+test("what cannot be committed of a stream names it", function()
+  local f = support.open()
+  local _, detail = spec.fails("Invalid argument", f:kz_open(".", "w"))
+  spec.equal(detail, "not committed: '.'")
+end)

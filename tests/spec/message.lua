@@ -95,11 +95,14 @@ end)
 
 test("a message cannot be assigned to", function()
   local msg = request_of { n = 1 }
-  raises("", function()
+  raises("^[^\n]*message.lua:%d+: cannot set field 'tag' of a flux message: it can only be read$", function()
     msg.tag = "x"
   end)
-  raises("", function()
+  raises("cannot set field 'data' of a flux message: it can only be read$", function()
     msg.data = {}
+  end)
+  raises("cannot set field 'mine' of a flux message: keep the value", function()
+    msg.mine = 1
   end)
   spec.same(msg.data, { n = 1 })
 end)

@@ -193,3 +193,129 @@ test("module kvs has the functions of a directory's methods", function()
     equal(type(kvs[name]), "function")
   end
 end)
+
+test("assert returns all its arguments where the first is true", function()
+  spec.returns({ n = 5, 1, nil, 3, nil, nil }, flux.assert(1, nil, 3, nil, nil))
+  spec.returns({ "x" }, flux.assert "x")
+end)
+
+-- The value that is raised, which need not be a text.
+local function raised(...)
+  local ok, value = pcall(flux.assert, ...)
+  equal(ok, false)
+  return value
+end
+
+test("assert raises the error's text and its detail, without a position", function()
+  equal(raised(nil, "No such thing", 2, "no thing is called x"), "No such thing: no thing is called x")
+  equal(raised(nil, "No such thing", 2), "No such thing")
+  equal(raised(false, "No such thing", nil, ""), "No such thing")
+  equal(raised(nil, "bytes \255", 2, "\0 and more"), "bytes \255: \0 and more")
+end)
+
+test("assert does not repeat a detail that the text ends with", function()
+  equal(raised(nil, "Invalid argument: x is odd", 22, "x is odd"), "Invalid argument: x is odd")
+end)
+
+test("assert raises a value that is no text as it is", function()
+  local value = {}
+  equal(raised(nil, value, 2, "detail"), value)
+  equal(raised(nil, 7, 2, "detail"), 7)
+  equal(raised(nil, "text", 2, value), "text")
+end)
+
+test("assert without a reason says that it failed", function()
+  for _, arguments in ipairs { {}, { n = 1 }, { false }, { n = 3, nil, nil, 2 } } do
+    equal(raised(support.unpack(arguments, 1, arguments.n or #arguments)), "assertion failed!")
+  end
+end)
+
+test("assert of a call that fails raises what the service said", function()
+  local f = support.open()
+  local _, err, _, detail = f:rpc "nosuchservice.method"
+  equal(raised(f:rpc "nosuchservice.method"), err .. ": " .. detail)
+  equal(raised(flux.new "embed://?size=0"), select(2, flux.new "embed://?size=0"))
+end)
+
+test("strerror is Flux's text of an errno", function()
+  equal(flux.strerror(2), "No such file or directory")
+  equal(flux.strerror(113), "No route to host")
+  equal(flux.strerror(0), "Success")
+  equal(flux.strerror(99999), "Unknown error 99999")
+  local _, err, errnum = support.open():rpc "nosuchservice.method"
+  equal(flux.strerror(errnum), err)
+end)
+
+test("strerror takes a whole number", function()
+  for _, wrong in ipairs { "x", true, {}, 1.5, 2 ^ 40 } do
+    raises("bad argument #1", flux.strerror, wrong)
+  end
+  raises("bad argument #1", flux.strerror)
+end)
+
+test("errno leads from names to numbers and back", function()
+  equal(flux.errno.ENOENT, 2)
+  equal(flux.errno[2], "ENOENT")
+  equal(flux.errno.EHOSTUNREACH, 113)
+  equal(flux.errno[113], "EHOSTUNREACH")
+  equal(flux.errno.ENOSUCH, nil)
+  equal(flux.errno[0], nil)
+  equal(flux.errno[99999], nil)
+  local _, _, errnum = support.open():rpc "nosuchservice.method"
+  equal(flux.errno[errnum], "ENOSYS")
+end)
+
+test("signal leads from names to numbers and back", function()
+  equal(flux.signal.SIGINT, 2)
+  equal(flux.signal[2], "SIGINT")
+  equal(flux.signal.SIGUSR1, 10)
+  equal(flux.signal.SIGNOSUCH, nil)
+  equal(flux.signal[0], nil)
+  local _, number = flux.exitstatus(9)
+  equal(flux.signal[number], "SIGKILL")
+  spec.ok(flux.signal.SIGRTMIN > flux.signal.SIGSYS and flux.signal.SIGRTMAX > flux.signal.SIGRTMIN)
+end)
+
+test("a number with two names has the usual one", function()
+  for other, usual in pairs { EWOULDBLOCK = "EAGAIN", ENOTSUP = "EOPNOTSUPP" } do
+    equal(flux.errno[other], flux.errno[usual])
+    equal(flux.errno[flux.errno[other]], usual)
+  end
+  equal(flux.signal[flux.signal.SIGPOLL], "SIGIO")
+end)
+
+test("each name is a number's, and each number has a name", function()
+  for _, names in ipairs { flux.errno, flux.signal } do
+    local count = 0
+    for key, value in pairs(names) do
+      count = count + 1
+      if type(key) == "number" then
+        equal(names[value], key)
+      else
+        equal(names[names[value]], value)
+      end
+    end
+    spec.ok(count > 60, "there are many")
+  end
+end)
+
+test("the text of a URI that cannot be opened shows it, and so does the detail", function()
+  for _, uri in ipairs { "embed://x?size=0", "embed://?rank=7", "nosuch://x", "x", "", "local://", "local:///nonexistent/y" } do
+    local _, err, errnum, detail = flux.new(uri)
+    spec.type(errnum, "number")
+    spec.ok(err:find(uri, 1, true), err)
+    spec.ok(detail:find(uri, 1, true), detail)
+    if not uri:find "://" then
+      spec.ok(err:find("'" .. uri .. "'", 1, true), err)
+    end
+  end
+  spec.matches(select(2, flux.new "embed://a\0b"), "'embed://a\\0b'")
+  spec.matches(select(2, flux.new("embed://?" .. ("x"):rep(100000))), "xxx…'%)$")
+end)
+
+test("the text of FLUX_URI that cannot be opened says that it is FLUX_URI", function()
+  local chunk = "print(select(2, require('flux').new()))"
+  local process = support.start_apart(chunk, nil, "FLUX_URI='embed://?size=0'")
+  spec.matches(process:read "*a", "FLUX_URI='embed://%?size=0'")
+  process:close()
+end)

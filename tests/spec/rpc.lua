@@ -373,10 +373,23 @@ test("nobody can answer a handle that waits for itself on an embedded broker", f
   end
   local f = support.open()
   local _, service = support.service()
-  fails("Resource deadlock avoided", f:rpc(service .. ".slow", {}))
-  fails("Resource deadlock avoided", f:recv())
-  fails("Resource deadlock avoided", f:recvmsg())
-  fails("Resource deadlock avoided", f:recv_event())
+  for _, results in ipairs {
+    { f:rpc(service .. ".slow", {}) },
+    { f:recv() },
+    { f:recvmsg() },
+    { f:recv_event() },
+  } do
+    local _, detail = fails("Resource deadlock avoided", support.unpack(results, 1, 4))
+    spec.matches(detail, "handlers run only in the reactor of their own handle$")
+  end
+end)
+
+test("an RPC without a topic says what a topic is", function()
+  local f = support.open()
+  for _, payload in ipairs { false, {} } do
+    local _, detail = fails("Function not implemented", f:rpc("", payload or nil))
+    spec.matches(detail, "^the topic is empty: .*broker%.ping")
+  end
 end)
 
 test("a service at another rank answers across the instance", function()

@@ -23,6 +23,7 @@ local CHAPTERS = {
   "kz.lua",
   "barrier.lua",
   "json.lua",
+  "examples.lua",
   "bad_input.lua",
   "growth.lua",
   "lifetime.lua",

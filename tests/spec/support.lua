@@ -344,7 +344,8 @@ end
 -- Start a process that runs this chunk, and return the pipe of its output.
 -- Reading it to its end waits for the process, which is ended after so many
 -- seconds (20, unless said; times the slowdown). On an embedded broker it has one of its own.
-function support.start_apart(chunk, seconds)
+-- `environment`: assignments of the shell's, for it alone.
+function support.start_apart(chunk, seconds, environment)
   needs_shell()
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
@@ -354,7 +355,8 @@ function support.start_apart(chunk, seconds)
     os.remove(path)
   end)
   local command = support.quote(interpreter()) .. " " .. support.quote(path)
-  return assert(io.popen(("timeout %g %s 2>&1"):format((seconds or 20) * support.slowdown, command)))
+  local limit = (seconds or 20) * support.slowdown
+  return assert(io.popen(("%s timeout %g %s 2>&1"):format(environment or "", limit, command)))
 end
 
 -- The same, with this one's broker.

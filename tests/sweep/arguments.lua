@@ -43,6 +43,17 @@ raises("a field has a name", function()
   w[nil] = 1
 end)
 raises("flux watcher expected", w.remove, f)
+raises("payload goes first", f.sendevent, f, "x", {})
+raises("payload goes first", f.sendevent, f, "x%s", setmetatable({}, { __tostring = print }), {})
+raises("field 'mine'", function()
+  f.mine = 1
+end)
+raises("field 'rank'", function()
+  f.rank = 1
+end)
+raises("number expected", flux.strerror, "x")
+raises("^a: b$", flux.assert, nil, "a", 2, "b")
+raises("^assertion failed!$", flux.assert, nil)
 raises("string expected", flux.json.decode, 1)
 raises("table expected", flux.json.decode, "1", 1)
 raises("value expected", flux.json.encode)

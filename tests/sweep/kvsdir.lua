@@ -33,6 +33,8 @@ assert(kvs.watch(dir, "new", { n = 2 }).n == 1)
 assert(not pcall(function()
   dir.new = print
 end))
+-- Not every Lua calls it.
+assert(not pcall(getmetatable(dir).__pairs, dir))
 assert(select(2, f:kvsdir "sweep.none") == "No such file or directory")
 -- There is no change to wait for where there is no directory.
 assert(f:kvs_unlink "sweep.b")
