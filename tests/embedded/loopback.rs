@@ -79,7 +79,8 @@ fn an_rpc_is_answered_by_its_own_handle() {
     assert_eq!(errnum, libc::EDEADLK);
     assert_eq!(
         detail.unwrap(),
-        "nothing is queued, and on a loopback only this handle could send"
+        "nothing is queued, and on a loopback only this handle could send; handlers run only in \
+         the reactor of their own handle"
     );
     let request = take_request(&*f).unwrap();
     assert_eq!(request.nodeid().unwrap(), 0);

@@ -422,7 +422,7 @@ test("a read says nothing of keys that a commit does not put there", function()
   for _, unlinked in ipairs { ".a.b", ".a", "" } do
     spec.ok(f:kvs_put(key .. ".a.b", 1))
     spec.ok(f:kvs_unlink(key .. unlinked))
-    _, detail = fails("No such file or directory", f:kvs_get(key .. ".a.b"))
+    local _, detail = fails("No such file or directory", f:kvs_get(key .. ".a.b"))
     equal(detail, nil)
   end
   spec.ok(f:kvs_put(key .. ".a.b", 1))
