@@ -1,4 +1,4 @@
-/* Lua values and JSON: as jansson's objects, and as text. */
+/* Conversion between Lua values and JSON, as jansson objects or as text. */
 #ifndef HAVE_JANSSON_LUA
 #define HAVE_JANSSON_LUA
 
@@ -9,31 +9,36 @@
 extern "C" {
 #endif
 
-/* JSON's null as a Lua value (flux.NULL), which nil can not stand for in a
- * table. A null that is decoded becomes nil.
+/* Push the Lua value for JSON's null (flux.NULL): a table cannot hold nil. The
+ * functions below decode null to nil.
  */
 void lua_push_json_null (lua_State *L);
+
+/* Return 1 if the value at `index` is flux.NULL, else 0. */
 int lua_is_json_null (lua_State *L, int index);
 
-/* Push the value of `o`, which stays the caller's (nil for NULL), and return 1.
- * The stack is as it was, and -1 is returned, where `o` is nested deeper than
- * 1000 (errno ELOOP), or no libjansson is in this process (ENOSYS). May raise
- * Lua's memory error; so may the next one.
+/* Push the value of `o`, or nil if `o` is NULL, and return 1. `o` stays the
+ * caller's. On failure, push nothing and return -1, with errno set: ELOOP if
+ * `o` is nested deeper than 1000 levels, ENOSYS if the process has no
+ * libjansson. May raise Lua's memory error.
  */
 int json_object_to_lua (lua_State *L, json_t *o);
 
-/* Push the value of a JSON text and return 1; -1, with nothing pushed, if it
- * is none (errno EINVAL).
+/* Push the value of a JSON text and return 1. If it is not JSON, push nothing
+ * and return -1, with errno set to EINVAL. May raise Lua's memory error.
  */
 int json_object_string_to_lua (lua_State *L, const char *json_str);
 
-/* Make `*v` a new reference on the value at `index` and return 0. It is left
- * as it was, and -1 is returned, for none, nil and what can not be JSON (errno
- * EINVAL), and where no libjansson is in this process (ENOSYS).
+/* Store a new reference on the JSON value of the Lua value at `index` in `*v`,
+ * and return 0. On failure, leave `*v` as it was and return -1, with errno set:
+ * EINVAL for nil, no value, and values that JSON cannot hold, ELOOP if it is
+ * nested deeper than 1000 levels, ENOSYS if the process has no libjansson.
  */
 int lua_value_to_json (lua_State *L, int index, json_t **v);
 
-/* The same as compact JSON text, for the caller to free(). */
+/* The same as compact JSON text, which the caller must free(). It needs no
+ * libjansson, and nesting that is too deep is EINVAL.
+ */
 int lua_value_to_json_string (lua_State *L, int index, char **json_str);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* KVS directories of C code in Lua. */
+/* KVS directories shared between C code and Lua scripts. */
 #ifndef HAVE_KVS_LUA_H
 #define HAVE_KVS_LUA_H
 
@@ -16,17 +16,19 @@ typedef struct flux_kvsdir flux_kvsdir_t;
 extern "C" {
 #endif
 
-/* What `require "kvs"` calls: pushes the module's table. */
+/* Push the table of the module `kvs` and return 1: the lua_CFunction that
+ * `require "kvs"` calls. See luaopen_flux().
+ */
 int luaopen_kvs (lua_State *L);
 
-/* Push a directory, which is Lua's from then on: it is destroyed when the
- * userdata is collected, or at once when it can not be pushed. Returns 1; for
- * a null `dir`, or one without a handle, 2, with nil and an error text pushed.
- * May raise Lua's memory error.
+/* Push the userdata of a directory and return 1. The directory belongs to Lua
+ * from then on: it is destroyed when the userdata is collected, and at once on
+ * failure. If `dir` is NULL or has no handle, push nil and an error text, and
+ * return 2. May raise Lua's memory error.
  */
 int lua_push_kvsdir (lua_State *L, flux_kvsdir_t *dir);
 
-/* The same, of a directory that stays the caller's: Lua takes a reference. */
+/* The same for a directory that stays the caller's. Lua takes a reference. */
 int lua_push_kvsdir_external (lua_State *L, flux_kvsdir_t *dir);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* What functions written in C return to Lua. Any of these may raise Lua's
+/* Helpers for the results of functions written in C. All may raise Lua's
  * memory error.
  */
 #ifndef HAVE_LUTIL_H
@@ -11,22 +11,25 @@
 extern "C" {
 #endif
 
-/* LuaJIT, which calls itself 5.1, has its own, and luaL_newlib by it. */
+/* Lua 5.1 lacks this function. LuaJIT has it, although its LUA_VERSION_NUM is
+ * 501; its headers define luaL_newlib, too.
+ */
 #if (!defined LUA_VERSION_NUM || LUA_VERSION_NUM == 501) && !defined luaL_newlib
 #define NEED_LUAL_SETFUNCS 1
 void luaL_setfuncs (lua_State *L, const luaL_Reg *l, int nup);
 #endif
 
-/* Push nil and the text that printf() makes of the arguments; returns 2. */
+/* Push nil and a text that is formatted as by printf(), and return 2. */
 int lua_pusherror (lua_State *L, char *fmt, ...);
 
-/* Push `rc` and return 1; when it is negative, push nil and errno's text, and
- * return 2.
+/* Push `rc` and return 1. If `rc` is negative, push nil and the text of errno,
+ * and return 2.
  */
 int l_pushresult (lua_State *L, int rc);
 
-/* Replace what the stack has from `index` on by what string.format makes of
- * it, and return 1; -1, with nil and an error text pushed, when it can not.
+/* Replace the values from `index` to the top of the stack by the string that
+ * string.format makes of them, and return 1. On failure, push nil and an error
+ * text, and return -1.
  */
 int l_format_args (lua_State *L, int index);
 

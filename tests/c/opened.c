@@ -26,6 +26,37 @@ static void ticked (flux_reactor_t *r, flux_watcher_t *w, int revents, void *arg
     ++*(int *)arg;
 }
 
+static void ponged (flux_future_t *f, void *arg)
+{
+    CHECK (flux_rpc_get_unpack (f, "{s:i}", "seq", (int *)arg) == 0);
+    flux_future_destroy (f);
+}
+
+/* A request of C code whose response comes while the script runs the reactor
+ * and handles messages of its own.
+ */
+static void call_in_reactor (lua_State *L, flux_t *h)
+{
+    flux_future_t *f = flux_rpc_pack (h, "broker.ping", FLUX_NODEID_ANY, 0, "{s:i}", "seq", 9);
+    int seq = -1;
+
+    CHECK (flux_future_then (f, -1., ponged, &seq) == 0);
+    CHECK (holds (L,
+                  "local seq\n"
+                  "f:msghandler {\n"
+                  "    pattern = 'broker.ping',\n"
+                  "    msgtypes = { flux.MSGTYPE_RESPONSE },\n"
+                  "    handler = function (f, msg, mh)\n"
+                  "        seq = msg.data.seq\n"
+                  "        mh:remove ()\n"
+                  "    end,\n"
+                  "}\n"
+                  "f:send ('broker.ping', { seq = 10 })\n"
+                  "f:reactor ()\n"
+                  "return seq == 10"));
+    CHECK (seq == 9);
+}
+
 int main (void)
 {
     lua_State *L = new_state ();
@@ -60,6 +91,7 @@ int main (void)
                   "return ticked"));
     CHECK (ticks == 1);
     flux_watcher_destroy (timer);
+    call_in_reactor (L, h);
 
     /* What C code has a reference on outlives the Lua handle. */
     flux_incref (h);
