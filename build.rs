@@ -226,7 +226,7 @@ fn pkg_config_include_dir(name: &str) -> Option<PathBuf> {
 
 fn check_version(lua: &Lua, dir: &Path) {
     match header_version(dir) {
-        Some(version) if version == lua.version_num => {}
+        Some(version) if version == lua.version_num => check_luajit(lua, dir),
         Some(version) => fail(&format!(
             "LUA_INCDIR={} is Lua {}.{}, and the feature chosen is {}",
             dir.display(),
@@ -235,6 +235,20 @@ fn check_version(lua: &Lua, dir: &Path) {
             lua.feature
         )),
         None => fail(&format!("LUA_INCDIR={} has no lua.h", dir.display())),
+    }
+}
+
+/// LuaJIT says that it is Lua 5.1, but each of the two has functions that the
+/// other lacks.
+fn check_luajit(lua: &Lua, dir: &Path) {
+    let is_luajit = dir.join("luajit.h").exists();
+    if is_luajit != matches!(lua.source, Source::LuaJit) {
+        fail(&format!(
+            "LUA_INCDIR={} is {}, and the feature chosen is {}",
+            dir.display(),
+            if is_luajit { "LuaJIT" } else { "Lua 5.1" },
+            lua.feature
+        ));
     }
 }
 
@@ -337,6 +351,8 @@ struct Library {
 
 #[cfg(feature = "interpreter")]
 mod vendored {
+    use std::env;
+
     use super::{Library, Lua, PucVersion, Source};
 
     pub fn build(lua: &Lua) -> Option<Library> {
@@ -347,6 +363,15 @@ mod vendored {
     }
 
     fn puc(version: PucVersion) -> Library {
+        // Distributions have Lua as its own makefile does, with what the version
+        // before had, and their modules use that.
+        define(match version {
+            PucVersion::V51 => None,
+            PucVersion::V52 => Some("LUA_COMPAT_ALL"),
+            PucVersion::V53 => Some("LUA_COMPAT_5_2"),
+            PucVersion::V54 => Some("LUA_COMPAT_5_3"),
+            PucVersion::V55 => Some("LUA_COMPAT_5_4"),
+        });
         let built = lua_src::Build::new().build(match version {
             PucVersion::V51 => lua_src::Lua51,
             PucVersion::V52 => lua_src::Lua52,
@@ -358,6 +383,24 @@ mod vendored {
             archive: built.lib_dir().join(format!("lib{}.a", built.libs()[0])),
             include: built.include_dir().to_owned(),
         }
+    }
+
+    /// Define a macro for all that is compiled from here on.
+    fn define(name: Option<&str>) {
+        let Some(name) = name else { return };
+        let target = env::var("TARGET").expect("cargo sets TARGET");
+        // cc reads the first of these that is set.
+        let variables = [
+            format!("CFLAGS_{target}"),
+            format!("CFLAGS_{}", target.replace('-', "_")),
+            "TARGET_CFLAGS".to_owned(),
+            "CFLAGS".to_owned(),
+        ];
+        let is_set = |variable: &&String| env::var_os(variable).is_some();
+        let variable = variables.iter().find(is_set).unwrap_or(&variables[3]);
+        let flags = env::var(variable).unwrap_or_default();
+        // SAFETY: this program has no other thread.
+        unsafe { env::set_var(variable, format!("{flags} -D{name}")) };
     }
 
     fn luajit() -> Library {

@@ -8,6 +8,22 @@ use std::process::ExitCode;
 use flux::lua::Host;
 
 const PROGRAM: &[u8] = include_bytes!("../../lua/flux-lua.lua");
+const PATHS: &[u8] = include_bytes!("../../lua/paths.lua");
+
+/// Debian's name of the folders that are for this kind of machine.
+const MULTIARCH: &str = if cfg!(target_arch = "x86_64") {
+    "x86_64-linux-gnu"
+} else if cfg!(target_arch = "aarch64") {
+    "aarch64-linux-gnu"
+} else if cfg!(all(target_arch = "powerpc64", target_endian = "little")) {
+    "powerpc64le-linux-gnu"
+} else if cfg!(target_arch = "riscv64") {
+    "riscv64-linux-gnu"
+} else if cfg!(target_arch = "arm") {
+    "arm-linux-gnueabihf"
+} else {
+    "unknown-linux-gnu"
+};
 
 fn main() -> ExitCode {
     let argv: Vec<Vec<u8>> = std::env::args_os().map(OsString::into_vec).collect();
@@ -45,7 +61,19 @@ fn run(argv: &[Vec<u8>]) -> Result<(), String> {
     let host = Host::new().ok_or("not enough memory")?;
     host.preload(c"flux", Some(flux::luaopen_flux))?;
     host.preload(c"kvs", Some(flux::luaopen_kvs))?;
+    set_paths(&host)?;
     host.set_arguments(argv)?;
     host.load(PROGRAM, "=flux-lua")?;
     host.call(0).map(|_| ())
+}
+
+/// Set the folders in which the script's `require` looks.
+fn set_paths(host: &Host) -> Result<(), String> {
+    host.load(PATHS, "=flux-lua")?;
+    let pushed = host.state().protect(0, |writer| {
+        writer.bytes(MULTIARCH.as_bytes());
+        1
+    });
+    pushed.map_err(|_| "not enough memory")?;
+    host.call(1).map(|_| ())
 }
