@@ -18,12 +18,20 @@ dependencies = {
 }
 build = {
   type = "command",
-  -- The feature is named after the Lua that LuaRocks serves.
+  -- The feature is named after the Lua that LuaRocks serves. That is LuaJIT
+  -- where its headers are set, and where its interpreter is, whose headers
+  -- build.rs finds by itself if LuaRocks has those of Lua 5.1 for it.
   build_command = [[
-LUA_INCDIR="$(LUA_INCDIR)" cargo build --release --lib --target-dir target \
-  --no-default-features \
-  --features `"$(LUA)" -e 'print(jit and "luajit" or (_VERSION:gsub("%D+(%d).(%d)", "lua%1%2")))'` &&
-  cp target/release/libflux.so target/release/flux.so]],
+lua=`"$(LUA)" -e 'print(jit and "luajit" or (_VERSION:gsub("%D+(%d).(%d)", "lua%1%2")))'` &&
+include="$(LUA_INCDIR)" &&
+if test -e "$include/luajit.h"; then
+  lua=luajit
+elif test "$lua" = luajit; then
+  include=
+fi &&
+LUA_INCDIR="$include" cargo build --release --lib --target-dir target \
+  --no-default-features --features "$lua" &&
+cp target/release/libflux.so target/release/flux.so]],
   install = {
     lib = { "target/release/flux.so" },
     lua = { kvs = "lua/kvs.lua" },
