@@ -33,7 +33,7 @@ static void no_flux_handle (void)
     int index;
 
     /* Before the module is open. */
-    lua_newuserdata (L, 64);
+    memset (lua_newuserdata (L, 64), 0, 64);
     CHECK (lua_get_flux_handle (L, 1) == NULL);
     lua_settop (L, 0);
 
