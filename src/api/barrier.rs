@@ -26,7 +26,9 @@ use serde_json::json;
 
 use crate::backend::object;
 use crate::backend::reactor::ROLE_OWNER;
-use crate::backend::{Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype};
+use crate::backend::{
+    Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype, userid,
+};
 
 /// Where instances keep what they rendezvous at.
 const NAMESPACE: Option<&str> = Some("primary");
@@ -371,13 +373,8 @@ impl Barrier {
 /// who takes it has to look.
 fn is_strangers(message: &dyn Message) -> bool {
     let is_owner = message.rolemask().unwrap_or(0) & ROLE_OWNER != 0;
-    let is_own = message.userid().is_ok_and(|userid| userid == own_userid());
+    let is_own = message.userid().is_ok_and(|sender| sender == userid());
     message.msgtype() & (msgtype::REQUEST | msgtype::EVENT) != 0 && !is_owner && !is_own
-}
-
-fn own_userid() -> u32 {
-    // SAFETY: getuid has no preconditions and cannot fail.
-    unsafe { libc::getuid() }
 }
 
 fn aborted() -> Error {
@@ -402,7 +399,7 @@ fn unique_id() -> String {
     // A clock before 1970 still differs from call to call.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |since| since.as_nanos());
-    let uid = own_userid();
+    let uid = userid();
     format!(
         "{uid}-flux-lua-barrier-{:x}-{call:x}-{nanos:x}",
         process::id()

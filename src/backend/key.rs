@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::{Error, Result};
+use crate::backend::{Error, Result};
 
-/// The root directory.
+/// The key of the root directory.
 pub const ROOT: &str = ".";
 
-/// A key as the KVS reads it: of dots in a row one remains, and none at either
-/// end, unless it is the root.
+/// A key as the KVS reads it: without dots at either end (unless it is the
+/// root), and with one in place of several.
 pub fn normalize(key: &str) -> Cow<'_, str> {
     let mut names = key.as_bytes().split(|&c| c == b'.');
     if names.all(|name| !name.is_empty()) || key.is_empty() {

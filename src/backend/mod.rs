@@ -20,6 +20,7 @@ pub mod treeobj;
 
 pub use error::{Error, Result, Words, last_errno, strerror};
 use reactor::{Callback, Continuation, RunMode, Source, Watcher};
+pub use system::userid;
 
 /// Message types, as bits so that a [`Match`] can name several.
 pub mod msgtype {

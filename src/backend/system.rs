@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::{Error, Result};
@@ -77,6 +78,13 @@ pub fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<()> {
         entry.revents = 0;
     }
     Ok(())
+}
+
+/// The user id of this process.
+pub fn userid() -> u32 {
+    static USERID: OnceLock<u32> = OnceLock::new();
+    // SAFETY: getuid has no preconditions, and cannot fail.
+    *USERID.get_or_init(|| unsafe { libc::getuid() })
 }
 
 /// `EBADF` for what is not an open descriptor.

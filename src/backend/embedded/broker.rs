@@ -1,54 +1,33 @@
-//! The instance that the handles of one name share: who is connected at which
-//! rank, which service is whose, and where a message goes. What the built-in
-//! services do is in `services`.
+//! The instance that the handles of one name share: the router and the
+//! services, under one lock. Where messages go is the router's business, what a
+//! request means that of its service.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::super::ids::IdMap;
-use super::super::{Error, NODEID_ANY, Result};
-use super::kvs::Kvs;
-use super::message::{FLAG_NORESPONSE, FLAG_UPSTREAM, Message, ROLE_LOCAL};
-use super::queue::{Queue, Senders};
-use super::services::{self, Attributes, Builtin, Logs, Outcome};
-use super::topology;
+use super::message::{Message, ROLE_LOCAL};
+use super::queue::Queue;
+use super::router::Router;
+use super::service::{Reply, Request, Routing, Service, no_service};
+use super::services;
+use crate::backend::{Error, Result};
 
+/// An instance, shared by its handles.
 pub(super) struct Instance {
-    pub name: String,
+    name: String,
+    /// How many ranks it has.
     pub size: u32,
-    state: Mutex<State>,
+    broker: Mutex<Broker>,
 }
 
-/// Everything that changes, under the instance's lock. A queue's own lock is
-/// taken while this one is held, never the other way round.
-pub(super) struct State {
-    pub name: String,
-    pub size: u32,
-    pub attributes: Attributes,
-    pub logs: Logs,
-    pub kvs: Kvs,
-    next_endpoint: u64,
-    endpoints: IdMap<Box<Endpoint>>,
-    /// Services that handles registered, at their ranks.
-    services: HashMap<(u32, String), u64>,
-    event_seq: i64,
-}
-
-/// The broker's side of a handle.
-struct Endpoint {
-    rank: u32,
-    queue: Arc<Queue>,
-    /// Topic prefixes, each as often as it was subscribed to.
-    subscriptions: HashMap<String, usize>,
-    /// What the handle's end will be told to, once each.
-    disconnects: HashMap<DisconnectKey, Message>,
-}
-
-#[derive(PartialEq, Eq, Hash)]
-struct DisconnectKey {
-    topic: Vec<u8>,
-    nodeid: u32,
-    upstream: bool,
+/// What the lock of an instance protects. A queue's own lock is taken while
+/// this one is held, never the other way round.
+pub(super) struct Broker {
+    router: Router,
+    services: Vec<Box<dyn Service>>,
+    /// The indices of services by their names.
+    by_name: HashMap<&'static str, usize>,
 }
 
 /// The instances of this process that a handle is open on.
@@ -61,8 +40,8 @@ fn instances() -> MutexGuard<'static, Instances> {
 }
 
 impl Instance {
-    /// The instance of this name, made if there is none. A size that is given
-    /// must be that of an existing one.
+    /// The instance of this name, made if there is none. EINVAL for a size
+    /// that an existing one does not have.
     pub fn open(name: &str, size: Option<u32>) -> Result<Arc<Instance>> {
         let instance = Instance::find_or_create(name, size.unwrap_or(1));
         match size {
@@ -77,7 +56,7 @@ impl Instance {
         }
     }
 
-    // Apart from `open`, so that no instance is dropped (which locks the
+    // Not part of `open`, so that no instance is dropped (which locks the
     // registry again) while the registry is locked.
     fn find_or_create(name: &str, size: u32) -> Arc<Instance> {
         let mut instances = instances();
@@ -87,39 +66,22 @@ impl Instance {
         let instance = Arc::new(Instance {
             name: name.to_owned(),
             size,
-            state: Mutex::new(State::new(name, size)),
+            broker: Mutex::new(Broker::new(name, size)),
         });
         instances.insert(name.to_owned(), Arc::downgrade(&instance));
         instance
     }
 
-    /// The state, also after a thread panicked with it.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn connect(&self, rank: u32) -> (u64, Arc<Queue>) {
-        let mut state = self.lock();
-        let id = state.next_endpoint;
-        state.next_endpoint += 1;
-        let queue = Arc::new(Queue::new(Senders::Threads));
-        state.endpoints.insert(
-            id,
-            Box::new(Endpoint {
-                rank,
-                queue: Arc::clone(&queue),
-                subscriptions: HashMap::new(),
-                disconnects: HashMap::new(),
-            }),
-        );
-        (id, queue)
+    /// Locks the broker, even after a thread panicked while it held the lock.
+    pub fn lock(&self) -> MutexGuard<'_, Broker> {
+        self.broker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
         let mut instances = instances();
-        // Another of the same name may have been opened since.
+        // Another instance of the same name may have been opened since.
         if instances
             .get(&self.name)
             .is_some_and(|i| i.strong_count() == 0)
@@ -129,223 +91,118 @@ impl Drop for Instance {
     }
 }
 
-/// The URI that opens a handle at `rank` of an instance.
-pub(super) fn uri(name: &str, size: u32, rank: u32) -> String {
-    format!("embed://{name}?size={size}&rank={rank}")
-}
-
-impl State {
-    fn new(name: &str, size: u32) -> State {
-        State {
-            name: name.to_owned(),
-            size,
-            attributes: Attributes::default(),
-            logs: Logs::default(),
-            kvs: Kvs::new(),
-            next_endpoint: 0,
-            endpoints: IdMap::default(),
-            services: HashMap::new(),
-            event_seq: 0,
+impl Broker {
+    fn new(name: &str, size: u32) -> Broker {
+        let services = services::all();
+        let names = services.iter().enumerate();
+        let by_name: HashMap<&str, usize> = names
+            .flat_map(|(index, service)| service.names().iter().map(move |name| (*name, index)))
+            .collect();
+        Broker {
+            router: Router::new(name, size, by_name.keys().copied().collect()),
+            services,
+            by_name,
         }
     }
 
-    /// Take a request from an endpoint: answer it, pass it on, or respond with
-    /// why not.
-    pub fn request(&mut self, sender: u64, message: Message) {
-        let Some(rank) = self.endpoints.get(&sender).map(|endpoint| endpoint.rank) else {
+    /// Adds a client at a rank. Returns its id, and the queue of its messages.
+    pub fn connect(&mut self, rank: u32) -> (u64, Arc<Queue>) {
+        self.router.connect(rank)
+    }
+
+    /// What a service may ask of the router; for handles, which do some of it
+    /// without sending a request.
+    pub fn router(&mut self) -> &mut dyn Routing {
+        &mut self.router
+    }
+
+    /// A service by its type, with the router, for handles that call it without
+    /// sending a request. ENOSYS if the broker has no such service.
+    pub fn service<S: Service>(&mut self) -> Result<(&mut S, &mut dyn Routing)> {
+        let found = self.services.iter_mut().find_map(|service| {
+            let service: &mut dyn Any = &mut **service;
+            service.downcast_mut::<S>()
+        });
+        match found {
+            Some(service) => Ok((service, &mut self.router)),
+            None => Err(Error::new(libc::ENOSYS)),
+        }
+    }
+
+    /// Takes a request from a client. It is handled, passed on, or responded
+    /// to with an error.
+    pub fn request(&mut self, sender: u64, request: Message) {
+        let Some(rank) = self.router.rank_of(sender) else {
             return;
         };
-        let result = match services::call_local(self, sender, &message) {
-            Some(result) => result.map(|()| message.respond(0, None)),
-            None => self
-                .route(rank, &message)
-                .map(|registrant| self.arm_disconnect(sender, registrant, &message)),
-        };
-        if let Err(error) = result {
-            message.respond_error(&error);
+        match self.dispatch(rank, &request) {
+            Ok(Handler::Client) => self.router.remember_disconnect(sender, &request),
+            Ok(Handler::Broker) => {}
+            Err(error) => request.respond_error(&error),
         }
     }
 
-    /// Deliver a request that was sent at rank `origin`, to a built-in service
-    /// or to the endpoint that registered the service, which is returned.
-    fn route(&mut self, origin: u32, message: &Message) -> Result<Option<u64>> {
-        let topic = String::from_utf8_lossy(&message.topic).into_owned();
+    /// Gives a request that was sent at rank `origin` to its service.
+    fn dispatch(&mut self, origin: u32, message: &Message) -> Result<Handler> {
+        let topic = String::from_utf8_lossy(&message.topic);
         let (service, method) = topic.split_once('.').unwrap_or((&topic, ""));
-        let rank = self.destination(origin, message, service, &topic)?;
+        let builtin = self.by_name.get(service).copied();
+        let builtin = builtin.and_then(|index| self.services.get_mut(index));
+        let rank = match &builtin {
+            Some(builtin) if builtin.concerns_connection(method) => origin,
+            _ => self.router.destination(origin, message, service, &topic)?,
+        };
         let mut message = message.clone();
         if rank != origin {
             message.rolemask &= !ROLE_LOCAL;
         }
-        if let Some(&registrant) = self.services.get(&(rank, service.to_owned())) {
+        let Some(builtin) = builtin else {
+            let registrant = self.router.registrant(rank, service);
+            let registrant = registrant.ok_or_else(|| no_service(&topic))?;
             if service.len() == topic.len() {
                 return Err(Error::new(libc::ENOSYS));
             }
-            if let Some(endpoint) = self.endpoints.get(&registrant) {
-                endpoint.queue.deliver(message);
-            }
-            return Ok(Some(registrant));
-        }
-        let builtin = Builtin::named(service).ok_or_else(|| no_service(&topic))?;
-        match services::call(self, rank, builtin, method, &message)? {
-            Outcome::Done(payload) => message.respond(0, payload.as_deref()),
-            Outcome::Later => {}
-        }
-        Ok(None)
-    }
-
-    /// The rank whose service is to take the request.
-    fn destination(
-        &self,
-        origin: u32,
-        message: &Message,
-        service: &str,
-        topic: &str,
-    ) -> Result<u32> {
-        let start = if message.has(FLAG_UPSTREAM) {
-            topology::parent(origin)
-        } else if message.nodeid == NODEID_ANY {
-            Some(origin)
-        } else if message.nodeid < self.size {
-            let rank = message.nodeid;
-            let offered = self.offers(rank, service);
-            return offered.then_some(rank).ok_or_else(|| no_service(topic));
-        } else {
-            None
+            self.router.deliver(registrant, message);
+            return Ok(Handler::Client);
         };
-        let start = start.ok_or_else(|| Error::new(libc::EHOSTUNREACH))?;
-        std::iter::successors(Some(start), |&rank| topology::parent(rank))
-            .find(|&rank| self.offers(rank, service))
-            .ok_or_else(|| no_service(topic))
-    }
-
-    fn offers(&self, rank: u32, service: &str) -> bool {
-        Builtin::named(service).is_some() || self.services.contains_key(&(rank, service.to_owned()))
-    }
-
-    /// Remember to tell a client's service when this sender is gone. Built-in
-    /// services need no telling.
-    fn arm_disconnect(&mut self, sender: u64, registrant: Option<u64>, message: &Message) {
-        if registrant.is_none() || message.has(FLAG_NORESPONSE) {
-            return;
-        }
-        let service = message.topic.iter().rposition(|&c| c == b'.').unwrap_or(0);
-        let topic = [&message.topic[..service], b".disconnect"].concat();
-        let key = DisconnectKey {
-            topic: topic.clone(),
-            nodeid: message.nodeid,
-            upstream: message.has(FLAG_UPSTREAM),
+        let request = Request {
+            message: &message,
+            rank,
+            service,
+            method,
         };
-        let Some(endpoint) = self.endpoints.get_mut(&sender) else {
+        match builtin.handle(&request, &mut self.router)? {
+            Reply::Now(payload) => message.respond(0, payload.as_deref()),
+            Reply::Later => {}
+        }
+        Ok(Handler::Broker)
+    }
+
+    /// Removes a client whose handle is gone, with all that it had here.
+    pub fn disconnect(&mut self, client: u64) {
+        let Some(departed) = self.router.disconnect(client) else {
             return;
         };
-        let disconnect = || Message {
-            topic: topic.as_slice().into(),
-            payload: None,
-            flags: message.flags | FLAG_NORESPONSE,
-            ..message.clone()
-        };
-        endpoint.disconnects.entry(key).or_insert_with(disconnect);
-    }
-
-    /// An endpoint's handle is gone: so is all that it had here.
-    pub fn disconnect(&mut self, id: u64) {
-        let Some(endpoint) = self.endpoints.remove(&id) else {
-            return;
-        };
-        endpoint.queue.close();
-        self.services.retain(|_, &mut registrant| registrant != id);
-        self.kvs.disconnect(id);
-        self.logs.disconnect(id);
-        for message in endpoint.disconnects.values() {
-            // A service that is gone needs no disconnect.
-            let _ = self.route(endpoint.rank, message);
+        for service in &mut self.services {
+            service.disconnect(client);
+        }
+        for message in &departed.disconnects {
+            // A service that is gone too need not be told.
+            let _ = self.dispatch(departed.rank, message);
         }
     }
 
-    /// End the stream that an endpoint asked for under this matchtag, if it is
-    /// one that a built-in service sends.
-    pub fn cancel_stream(&mut self, id: u64, matchtag: u32) {
-        self.kvs.cancel_watch(id, matchtag);
-        self.logs.cancel(id, matchtag);
-    }
-
-    /// Give an event its sequence number and deliver it to every subscriber.
-    pub fn publish(&mut self, origin: u32, event: &Message) -> i64 {
-        self.event_seq += 1;
-        for endpoint in self.endpoints.values() {
-            if !endpoint.is_subscribed(&event.topic) {
-                continue;
-            }
-            let mut event = event.clone();
-            if origin != 0 || endpoint.rank != 0 {
-                event.rolemask &= !ROLE_LOCAL;
-            }
-            endpoint.queue.deliver(event);
-        }
-        self.event_seq
-    }
-
-    pub fn rank_of(&self, endpoint: u64) -> Option<u32> {
-        self.endpoints.get(&endpoint).map(|endpoint| endpoint.rank)
-    }
-
-    pub fn has_subscriber(&self, topic: &str) -> bool {
-        let mut endpoints = self.endpoints.values();
-        endpoints.any(|endpoint| endpoint.is_subscribed(topic.as_bytes()))
-    }
-
-    pub fn subscribe(&mut self, id: u64, topic: &str) {
-        if let Some(endpoint) = self.endpoints.get_mut(&id) {
-            *endpoint.subscriptions.entry(topic.to_owned()).or_default() += 1;
-        }
-    }
-
-    pub fn unsubscribe(&mut self, id: u64, topic: &str) -> Result<()> {
-        let endpoint = self.endpoints.get_mut(&id);
-        let subscriptions = endpoint.map(|endpoint| &mut endpoint.subscriptions);
-        let Some(subscriptions) = subscriptions.filter(|s| s.contains_key(topic)) else {
-            return Err(Error::new(libc::ENOENT));
-        };
-        if let Some(count) = subscriptions.get_mut(topic) {
-            *count -= 1;
-        }
-        subscriptions.retain(|_, count| *count > 0);
-        Ok(())
-    }
-
-    pub fn add_service(&mut self, id: u64, name: &str) -> Result<()> {
-        if name.contains('.') {
-            return Err(Error::new(libc::EINVAL));
-        }
-        let Some(rank) = self.endpoints.get(&id).map(|endpoint| endpoint.rank) else {
-            return Err(Error::new(libc::EINVAL));
-        };
-        if self.offers(rank, name) {
-            return Err(Error::new(libc::EEXIST));
-        }
-        self.services.insert((rank, name.to_owned()), id);
-        Ok(())
-    }
-
-    pub fn remove_service(&mut self, id: u64, name: &str) -> Result<()> {
-        let before = self.services.len();
-        self.services
-            .retain(|(_, service), &mut registrant| registrant != id || service != name);
-        match self.services.len() == before {
-            true => Err(Error::new(libc::ENOENT)),
-            false => Ok(()),
+    /// Ends the stream that a client asked for under this matchtag, if it is
+    /// one of the broker's services.
+    pub fn cancel_stream(&mut self, client: u64, matchtag: u32) {
+        for service in &mut self.services {
+            service.cancel(client, matchtag);
         }
     }
 }
 
-impl Endpoint {
-    fn is_subscribed(&self, topic: &[u8]) -> bool {
-        let mut prefixes = self.subscriptions.keys();
-        prefixes.any(|prefix| topic.starts_with(prefix.as_bytes()))
-    }
-}
-
-fn no_service(topic: &str) -> Error {
-    let text = format!("No service matching {topic} is registered");
-    Error::with_detail(libc::ENOSYS, services::cut(text, 63))
+/// Who handles a request.
+enum Handler {
+    Broker,
+    Client,
 }

@@ -1,5 +1,5 @@
-//! Futures: a response that is waited for in a handle's queue, or an answer
-//! that is known already.
+//! Futures: a response that is waited for in a handle's queue, or a value that
+//! is already known.
 
 use std::cell::{Cell, OnceCell};
 use std::rc;
@@ -13,15 +13,16 @@ use super::broker::Instance;
 use super::kvs;
 use super::message::{Message, Payload};
 use super::queue::Queue;
-use super::reactor::Reactor;
+use super::reactor::{Reactor, ResponseFuture};
 use crate::backend::reactor::{Continuation, Watcher};
 use crate::backend::{self, Error, MATCHTAG_NONE, Match, Result, msgtype, object};
 
-type Answer = Option<Payload>;
+type Fulfilled = Result<Option<Payload>>;
 
-/// What of a response is the future's payload.
+/// Which part of a response is the future's payload.
 #[derive(Clone, Copy)]
 pub(super) enum Decode {
+    /// The response's payload.
     All,
     /// Of a KVS lookup: the tree object.
     Object,
@@ -29,57 +30,70 @@ pub(super) enum Decode {
     Bytes,
 }
 
-/// A request's response, or its responses one after the other, or an answer
+/// The response to a request, or its responses one after the other, or a value
 /// that was known when the future was made.
-pub(super) struct Response {
+pub(super) struct EmbeddedFuture {
     queue: Arc<Queue>,
     reactor: rc::Weak<Reactor>,
-    pub matchtag: u32,
+    matchtag: u32,
     decode: Decode,
-    /// Whom to tell when the future is given up: the instance, and who asked.
-    pub asked: Option<(Weak<Instance>, u64)>,
-    fulfilled: OnceCell<Result<Answer>>,
-    /// The last response was received.
+    /// Whom to tell when the future is given up: the instance, and the client
+    /// that sent the request.
+    origin: Option<(Weak<Instance>, u64)>,
+    fulfilled: OnceCell<Fulfilled>,
+    /// Whether the last response was received.
     ended: Cell<bool>,
 }
 
-impl Response {
-    pub fn new(reactor: &rc::Rc<Reactor>, matchtag: u32, decode: Decode) -> Response {
-        Response {
+impl EmbeddedFuture {
+    /// A future that the response with this matchtag fulfils.
+    pub fn new(reactor: &rc::Rc<Reactor>, matchtag: u32, decode: Decode) -> EmbeddedFuture {
+        EmbeddedFuture {
             queue: Arc::clone(reactor.queue()),
             reactor: rc::Rc::downgrade(reactor),
             matchtag,
             decode,
-            asked: None,
+            origin: None,
             fulfilled: OnceCell::new(),
             ended: Cell::new(false),
         }
     }
 
-    /// The answer is known.
-    pub fn ready(reactor: &rc::Rc<Reactor>, answer: Result<Answer>) -> Response {
-        let response = Response::new(reactor, MATCHTAG_NONE, Decode::All);
-        response.fulfilled.get_or_init(|| answer);
-        response.ended.set(true);
-        response
+    /// The same, which tells the instance when it is given up.
+    pub fn sent_by(mut self, instance: &Arc<Instance>, client: u64) -> EmbeddedFuture {
+        self.origin = Some((Arc::downgrade(instance), client));
+        self
     }
 
-    pub fn fulfil(&self, response: &Message) {
+    /// A future that is fulfilled already.
+    pub fn ready(reactor: &rc::Rc<Reactor>, value: Fulfilled) -> EmbeddedFuture {
+        let future = EmbeddedFuture::new(reactor, MATCHTAG_NONE, Decode::All);
+        future.fulfilled.get_or_init(|| value);
+        future.ended.set(true);
+        future
+    }
+}
+
+impl ResponseFuture for EmbeddedFuture {
+    fn matchtag(&self) -> u32 {
+        self.matchtag
+    }
+
+    fn fulfil(&self, response: &Message) {
         self.ended.set(response.is_last());
         self.fulfilled.get_or_init(|| decode(response, self.decode));
     }
 
-    pub fn is_fulfilled(&self) -> bool {
+    fn is_fulfilled(&self) -> bool {
         self.fulfilled.get().is_some()
     }
 
-    /// What it is fulfilled with is the last.
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.ended.get()
     }
 }
 
-impl backend::Future for Response {
+impl backend::Future for EmbeddedFuture {
     fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         if self.is_fulfilled() {
             return Ok(());
@@ -98,7 +112,7 @@ impl backend::Future for Response {
         self.fulfilled.get().map_or(Ok(None), borrow)
     }
 
-    // The last value stays: nothing comes after it.
+    // The last value stays, because none comes after it.
     fn reset(&mut self) {
         if !self.ended.get() {
             self.fulfilled.take();
@@ -113,27 +127,27 @@ impl backend::Future for Response {
     }
 }
 
-impl Drop for Response {
+impl Drop for EmbeddedFuture {
     fn drop(&mut self) {
         if self.ended.get() {
             return;
         }
         self.queue.give_up(self.matchtag);
-        let asked = self.asked.take();
-        if let Some((instance, id)) = asked.and_then(|(i, id)| Some((i.upgrade()?, id))) {
-            instance.lock().cancel_stream(id, self.matchtag);
+        let origin = self.origin.take();
+        if let Some((instance, client)) = origin.and_then(|(i, id)| Some((i.upgrade()?, id))) {
+            instance.lock().cancel_stream(client, self.matchtag);
         }
     }
 }
 
-fn borrow(result: &Result<Answer>) -> Result<Option<&[u8]>> {
+fn borrow(result: &Fulfilled) -> Result<Option<&[u8]>> {
     match result {
         Ok(payload) => Ok(payload.as_deref()),
         Err(error) => Err(error.clone()),
     }
 }
 
-fn decode(response: &Message, decode: Decode) -> Result<Answer> {
+fn decode(response: &Message, decode: Decode) -> Fulfilled {
     if response.errnum != 0 {
         let text = response.payload.as_deref();
         return Err(Error::answered(response.errnum, text));
@@ -155,33 +169,13 @@ fn decode(response: &Message, decode: Decode) -> Result<Answer> {
     }
 }
 
-/// The tree object in a lookup's response.
+/// The tree object in the response to a lookup.
 fn val(payload: &[u8]) -> Option<&[u8]> {
     #[derive(Deserialize)]
-    struct Answer<'t> {
+    struct Lookup<'t> {
         #[serde(borrow)]
         val: &'t RawValue,
     }
-    let answer: Answer = object::read(payload)?;
-    Some(answer.val.get().as_bytes())
-}
-
-/// Hands out a handle's matchtags, one after the other.
-pub(super) struct Tags(Cell<u32>);
-
-impl Tags {
-    pub fn new() -> Tags {
-        Tags(Cell::new(MATCHTAG_NONE))
-    }
-
-    /// A tag that no response given up could still come under.
-    pub fn next(&self, queue: &Queue) -> u32 {
-        loop {
-            let tag = self.0.get().wrapping_add(1);
-            self.0.set(tag);
-            if tag != MATCHTAG_NONE && !queue.is_given_up(tag) {
-                return tag;
-            }
-        }
-    }
+    let lookup: Lookup = object::read(payload)?;
+    Some(lookup.val.get().as_bytes())
 }

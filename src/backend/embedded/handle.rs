@@ -1,57 +1,66 @@
-//! A handle on an embedded instance. Attributes, events, the log and finished
-//! KVS operations go to the instance directly, and end as the same requests
-//! sent as messages would.
+//! A handle on an embedded instance. Attributes, events, the log and KVS
+//! operations that finish at once are done without sending a request, with the
+//! same results.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::reactor::{Callback, RunMode, Source, Watcher};
-use super::super::{
-    self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, NODEID_ANY, NODEID_UPSTREAM,
-    Result, Transaction, key, kvs_flags, object, rpc_flags,
-};
 use super::broker::Instance;
-use super::future::{Decode, Response, Tags};
-use super::kvs::{self, watch_flags};
+use super::future::{Decode, EmbeddedFuture};
+use super::kvs::flags::STREAM;
+use super::kvs::{self, EmbeddedTransaction, Kvs};
+use super::matchtag::MatchtagCounter;
 use super::message::{
-    self, Credentials, FLAG_NORESPONSE, FLAG_STREAMING, FLAG_UPSTREAM, Message, Payload, Route,
-    Topics, carried,
+    self, Credentials, FLAG_NORESPONSE, FLAG_UPSTREAM, Message, Payload, Route, TopicCache,
+    without_nul,
 };
 use super::queue::Queue;
 use super::reactor::Reactor;
-use super::services;
+use super::services::attr::Attributes;
+use super::services::kvs::commit;
+use super::services::log::Logs;
+use crate::backend::reactor::{Callback, RunMode, Source, Watcher};
+use crate::backend::{
+    self, Error, Future, Handle, MATCHTAG_NONE, Match, NODEID_ANY, Result, Transaction, kvs_flags,
+    object, rpc_flags,
+};
 
-/// The level of what goes wrong in a reactor.
-pub(super) const LOG_ERR: i32 = 3;
+/// Lookups with one of these flags are the watch service's.
+const WATCHED: i32 = kvs_flags::WATCH | kvs_flags::WAITCREATE | STREAM;
 
-pub(super) struct Embedded {
+/// A handle that is open at a rank of an instance.
+pub(super) struct EmbeddedHandle {
     instance: Arc<Instance>,
-    /// This handle's endpoint in the instance.
+    /// This handle's client id in the instance.
     id: u64,
     rank: u32,
     queue: Arc<Queue>,
-    tags: Tags,
-    topics: Topics,
+    matchtags: MatchtagCounter,
+    topics: TopicCache,
     reactor: Rc<Reactor>,
     credentials: Credentials,
 }
 
-impl Embedded {
-    pub fn connect(instance: Arc<Instance>, rank: u32) -> Embedded {
-        let (id, queue) = instance.connect(rank);
-        let log = Arc::clone(&instance);
-        let log = move |text: &str| log.lock().logs.log(rank, LOG_ERR, text);
-        Embedded {
+impl EmbeddedHandle {
+    /// Opens a handle at a rank, which must be less than the instance's size.
+    pub fn connect(instance: Arc<Instance>, rank: u32) -> EmbeddedHandle {
+        let (id, queue) = instance.lock().connect(rank);
+        let logged = Arc::clone(&instance);
+        let log = move |text: &str| {
+            // An instance without a log has nowhere to write to.
+            let _ = log(&logged, rank, libc::LOG_ERR, text);
+        };
+        EmbeddedHandle {
             reactor: Reactor::new(Arc::clone(&queue), log),
             instance,
             id,
             rank,
             queue,
-            tags: Tags::new(),
-            topics: Topics::default(),
+            matchtags: MatchtagCounter::default(),
+            topics: TopicCache::default(),
             credentials: Credentials::of_environment(),
         }
     }
@@ -63,23 +72,18 @@ impl Embedded {
         nodeid: u32,
         flags: i32,
     ) -> Result<u32> {
-        let mut request = new_request(
-            self.topics.get(topic)?,
-            payload,
-            nodeid,
-            flags,
-            self.credentials.rolemask,
-        )?;
-        request.userid = self.credentials.userid;
+        let topic = self.topics.get(topic)?;
+        let mut request = Message::request(topic, payload, nodeid, flags, self.credentials)?;
+        let receiver: Weak<Queue> = Arc::downgrade(&self.queue);
         request.route = Some(Route {
-            queue: Arc::downgrade(&self.queue),
+            receiver,
             sender: Some(self.id),
         });
         if request.has(FLAG_UPSTREAM) {
             request.nodeid = self.rank;
         }
         if !request.has(FLAG_NORESPONSE) {
-            request.matchtag = self.tags.next(&self.queue);
+            request.matchtag = self.matchtags.next(&self.queue);
         }
         let matchtag = request.matchtag;
         self.instance.lock().request(self.id, request);
@@ -96,77 +100,62 @@ impl Embedded {
     ) -> Result<Box<dyn Future>> {
         let matchtag = self.send_request(topic, payload, nodeid, flags)?;
         if matchtag == MATCHTAG_NONE {
-            return Ok(Box::new(Response::ready(&self.reactor, Ok(None))));
+            return Ok(Box::new(EmbeddedFuture::ready(&self.reactor, Ok(None))));
         }
-        let mut response = Response::new(&self.reactor, matchtag, decode);
-        response.asked = Some((Arc::downgrade(&self.instance), self.id));
-        Ok(Box::new(response))
+        let future = EmbeddedFuture::new(&self.reactor, matchtag, decode);
+        Ok(Box::new(future.sent_by(&self.instance, self.id)))
+    }
+
+    /// A lookup that the watch service responds to.
+    fn watched_lookup(&self, namespace: &str, flags: i32, key: &str) -> Result<Box<dyn Future>> {
+        let streams = flags & (kvs_flags::WATCH | STREAM) != 0;
+        let rpc_flags = if streams { rpc_flags::STREAMING } else { 0 };
+        let decode = match returns_object(flags) {
+            true => Decode::Object,
+            false => Decode::Bytes,
+        };
+        let request = json!({ "flags": flags, "key": key, "namespace": namespace });
+        let request = request.to_string();
+        self.call(
+            "kvs-watch.lookup",
+            Some(request.as_bytes()),
+            NODEID_ANY,
+            rpc_flags,
+            decode,
+        )
     }
 }
 
-/// A request without its way back. `flags`: [`rpc_flags`].
-pub(super) fn new_request(
-    topic: Arc<[u8]>,
-    payload: Option<&[u8]>,
-    nodeid: u32,
-    flags: i32,
-    rolemask: u32,
-) -> Result<Message> {
-    if flags & !(rpc_flags::NORESPONSE | rpc_flags::STREAMING) != 0 {
-        return Err(Error::with_detail(libc::EINVAL, "unknown RPC flags"));
-    }
-    let mut request = Message::request(topic, payload, rolemask);
-    request.nodeid = nodeid;
-    for (wanted, flag) in [
-        (flags & rpc_flags::NORESPONSE != 0, FLAG_NORESPONSE),
-        (flags & rpc_flags::STREAMING != 0, FLAG_STREAMING),
-        (nodeid == NODEID_UPSTREAM, FLAG_UPSTREAM),
-    ] {
-        if wanted {
-            request.flags |= flag;
-        }
-    }
-    Ok(request)
+/// Whether a lookup with these flags returns a tree object, not a value's bytes.
+fn returns_object(flags: i32) -> bool {
+    flags & (kvs_flags::READDIR | kvs_flags::READLINK | kvs_flags::TREEOBJ) != 0
 }
 
-pub(super) fn namespace_or_default(namespace: Option<&str>) -> Result<String> {
+/// The namespace that was named, else the process's own.
+fn namespace_or_default(namespace: Option<&str>) -> Result<String> {
     let namespace = match namespace {
         Some(namespace) => namespace.to_owned(),
         None => std::env::var_os("FLUX_KVS_NAMESPACE").map_or(kvs::PRIMARY.into(), |name| {
             name.to_string_lossy().into_owned()
         }),
     };
-    carried(&namespace)?;
+    without_nul(&namespace)?;
     Ok(namespace)
 }
 
-/// EINVAL for a lookup that no KVS takes.
-pub(super) fn check_lookup(flags: i32, key: &str) -> Result<()> {
-    let watching = kvs_flags::WATCH_FULL
-        | kvs_flags::WATCH_UNIQ
-        | kvs_flags::WATCH_APPEND
-        | watch_flags::WATCH_INITIAL_SENTINEL;
-    let kinds = flags & !(watching | WATCHED);
-    let known = [
-        0,
-        kvs_flags::TREEOBJ,
-        kvs_flags::READDIR,
-        kvs_flags::READDIR | kvs_flags::TREEOBJ,
-        kvs_flags::READLINK,
-    ];
-    if !known.contains(&kinds) || (flags & watching != 0 && flags & kvs_flags::WATCH == 0) {
-        return Err(Error::with_detail(libc::EINVAL, "invalid lookup flags"));
-    }
-    key::check(key)
+fn log(instance: &Instance, rank: u32, level: i32, text: &str) -> Result<()> {
+    let mut broker = instance.lock();
+    let (logs, _) = broker.service::<Logs>()?;
+    logs.log(rank, level, text);
+    Ok(())
 }
 
-/// Lookups with one of these are the watch service's.
-const WATCHED: i32 = kvs_flags::WATCH | kvs_flags::WAITCREATE | watch_flags::STREAM;
-
-impl Handle for Embedded {
+impl Handle for EmbeddedHandle {
     fn attr_get(&self, name: &str) -> Result<String> {
-        carried(name)?;
-        self.instance.lock().attribute(self.rank, name)
+        without_nul(name)?;
+        let mut broker = self.instance.lock();
+        let (attributes, router) = broker.service::<Attributes>()?;
+        attributes.get(router, self.rank, name)
     }
 
     fn rank(&self) -> Result<u32> {
@@ -187,9 +176,8 @@ impl Handle for Embedded {
 
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()> {
         let topic = self.topics.get(topic)?;
-        let mut event = Message::event(topic, payload, self.credentials.rolemask);
-        event.userid = self.credentials.userid;
-        self.instance.lock().publish(self.rank, &event);
+        let event = Message::event(topic, payload, self.credentials);
+        self.instance.lock().router().publish(self.rank, &event);
         Ok(())
     }
 
@@ -222,42 +210,28 @@ impl Handle for Embedded {
     }
 
     fn subscribe(&self, topic: &str) -> Result<()> {
-        carried(topic)?;
-        self.instance.lock().subscribe(self.id, topic);
+        without_nul(topic)?;
+        self.instance.lock().router().subscribe(self.id, topic);
         Ok(())
     }
 
     fn unsubscribe(&self, topic: &str) -> Result<()> {
-        carried(topic)?;
-        self.instance.lock().unsubscribe(self.id, topic)
+        without_nul(topic)?;
+        self.instance.lock().router().unsubscribe(self.id, topic)
     }
 
     fn lookup(&self, namespace: Option<&str>, flags: i32, key: &str) -> Result<Box<dyn Future>> {
-        check_lookup(flags, key)?;
+        kvs::check_lookup(flags, key)?;
         let namespace = namespace_or_default(namespace)?;
-        let objects = kvs_flags::READDIR | kvs_flags::READLINK | kvs_flags::TREEOBJ;
-        let as_object = flags & objects != 0;
         if flags & WATCHED != 0 {
-            let streams = flags & (kvs_flags::WATCH | watch_flags::STREAM) != 0;
-            let rpc_flags = if streams { rpc_flags::STREAMING } else { 0 };
-            let decode = if as_object {
-                Decode::Object
-            } else {
-                Decode::Bytes
-            };
-            let request = json!({ "flags": flags, "key": key, "namespace": namespace });
-            return self.call(
-                "kvs-watch.lookup",
-                Some(request.to_string().as_bytes()),
-                NODEID_ANY,
-                rpc_flags,
-                decode,
-            );
+            return self.watched_lookup(&namespace, flags, key);
         }
-        let found = self.instance.lock().kvs.lookup(&namespace, flags, key);
+        let mut broker = self.instance.lock();
+        let (kvs, _) = broker.service::<Kvs>()?;
+        let found = kvs.lookup(&namespace, flags, key);
         let entry = found.and_then(|entry| entry.ok_or_else(|| Error::new(libc::ENOENT)));
         let payload = entry.map(|entry| match entry {
-            kvs::Entry::Value(value) if !as_object => Payload::Long(value.bytes()),
+            kvs::Entry::Value(value) if !returns_object(flags) => Payload::Long(value.bytes()),
             entry => {
                 let entry = &entry;
                 object::write(&kvs::Found { entry, flags })
@@ -265,12 +239,12 @@ impl Handle for Embedded {
                     .into()
             }
         });
-        let payload = payload.map(Some);
-        Ok(Box::new(Response::ready(&self.reactor, payload)))
+        let future = EmbeddedFuture::ready(&self.reactor, payload.map(Some));
+        Ok(Box::new(future))
     }
 
     fn transaction(&self) -> Result<Box<dyn Transaction>> {
-        Ok(Box::new(kvs::Transaction::default()))
+        Ok(Box::new(EmbeddedTransaction::default()))
     }
 
     fn commit(
@@ -279,7 +253,7 @@ impl Handle for Embedded {
         flags: i32,
         transaction: &mut dyn Transaction,
     ) -> Result<Box<dyn Future>> {
-        let transaction = transaction.as_any().downcast_ref::<kvs::Transaction>();
+        let transaction = transaction.as_any().downcast_ref::<EmbeddedTransaction>();
         let Some(transaction) = transaction else {
             return Err(Error::with_detail(
                 libc::EINVAL,
@@ -287,17 +261,17 @@ impl Handle for Embedded {
             ));
         };
         let namespace = namespace_or_default(namespace)?;
-        let mut state = self.instance.lock();
+        let mut broker = self.instance.lock();
+        let (kvs, router) = broker.service::<Kvs>()?;
         let ops = &transaction.ops;
-        let committed = services::kvs_commit(&mut state, self.rank, &namespace, flags, ops);
-        let answer = committed.map(|_| None);
-        Ok(Box::new(Response::ready(&self.reactor, answer)))
+        let committed = commit(kvs, router, self.rank, &namespace, flags, ops);
+        let value = committed.map(|_| None);
+        Ok(Box::new(EmbeddedFuture::ready(&self.reactor, value)))
     }
 
     fn log(&self, level: i32, text: &str) -> Result<()> {
-        carried(text)?;
-        self.instance.lock().logs.log(self.rank, level, text);
-        Ok(())
+        without_nul(text)?;
+        log(&self.instance, self.rank, level, text)
     }
 
     fn reactor_run(&self, mode: RunMode) -> Result<u32> {
@@ -318,11 +292,11 @@ impl Handle for Embedded {
 
     fn reopen(&self) -> Result<Box<dyn Handle>> {
         let instance = Arc::clone(&self.instance);
-        Ok(Box::new(Embedded::connect(instance, self.rank)))
+        Ok(Box::new(EmbeddedHandle::connect(instance, self.rank)))
     }
 }
 
-impl Drop for Embedded {
+impl Drop for EmbeddedHandle {
     fn drop(&mut self) {
         self.instance.lock().disconnect(self.id);
     }

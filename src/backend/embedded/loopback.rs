@@ -1,43 +1,48 @@
-//! `loop://`: what is sent comes back to the same handle. There is no broker
-//! behind it, so what one would be asked for can only fail.
+//! `loop://`: every message comes back to the handle that sent it. There is no
+//! broker, so calls that need one fail.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::super::reactor::{Callback, RunMode, Source, Watcher};
-use super::super::{
-    self as backend, Error, Future, Handle, MATCHTAG_NONE, Match, Result, Transaction,
-};
-use super::future::{Decode, Response, Tags};
-use super::handle::{LOG_ERR, new_request};
-use super::kvs;
+use super::future::{Decode, EmbeddedFuture};
+use super::kvs::EmbeddedTransaction;
+use super::matchtag::MatchtagCounter;
 use super::message::{
-    self, FLAG_NORESPONSE, FLAG_UPSTREAM, Message, ROLE_OWNER, Route, Topics, carried,
+    self, Credentials, FLAG_NORESPONSE, FLAG_UPSTREAM, Message, Receiver, Route, TopicCache,
+    without_nul,
 };
 use super::queue::{Queue, Senders};
 use super::reactor::Reactor;
-use super::services;
+use super::services::log::lines;
+use crate::backend::reactor::{Callback, RunMode, Source, Watcher};
+use crate::backend::{
+    self, Error, Future, Handle, MATCHTAG_NONE, Match, NODEID_ANY, Result, Transaction,
+};
 
 const RANK: u32 = 0;
 const SIZE: u32 = 1;
 
+/// A handle on itself.
 pub(super) struct Loopback {
     queue: Arc<Queue>,
-    tags: Tags,
-    topics: Topics,
+    matchtags: MatchtagCounter,
+    topics: TopicCache,
     reactor: Rc<Reactor>,
 }
 
 impl Loopback {
+    /// Opens a loopback.
     pub fn new() -> Loopback {
         let queue = Arc::new(Queue::new(Senders::Nobody));
         let own = Arc::clone(&queue);
         Loopback {
-            reactor: Reactor::new(Arc::clone(&queue), move |text| log(&own, LOG_ERR, text)),
+            reactor: Reactor::new(Arc::clone(&queue), move |text| {
+                log(&own, libc::LOG_ERR, text)
+            }),
             queue,
-            tags: Tags::new(),
-            topics: Topics::default(),
+            matchtags: MatchtagCounter::default(),
+            topics: TopicCache::default(),
         }
     }
 
@@ -48,16 +53,19 @@ impl Loopback {
         nodeid: u32,
         flags: i32,
     ) -> Result<u32> {
-        let mut request = new_request(self.topics.get(topic)?, payload, nodeid, flags, ROLE_OWNER)?;
+        let topic = self.topics.get(topic)?;
+        let from = Credentials::of_owner();
+        let mut request = Message::request(topic, payload, nodeid, flags, from)?;
+        let receiver: Weak<Queue> = Arc::downgrade(&self.queue);
         request.route = Some(Route {
-            queue: Arc::downgrade(&self.queue),
+            receiver,
             sender: None,
         });
         if request.has(FLAG_UPSTREAM) {
             request.nodeid = RANK;
         }
         if !request.has(FLAG_NORESPONSE) {
-            request.matchtag = self.tags.next(&self.queue);
+            request.matchtag = self.matchtags.next(&self.queue);
         }
         let matchtag = request.matchtag;
         self.queue.deliver(request);
@@ -65,18 +73,23 @@ impl Loopback {
     }
 }
 
-/// Where the request for it would wait for ever in the handle's own queue.
+/// The error of a call that would wait for ever for a request in the handle's
+/// own queue.
 fn unanswered(topic: &str) -> Error {
     let text = format!("{topic}: a loopback has no broker that would answer");
     Error::with_detail(libc::EDEADLK, text)
 }
 
-/// To a broker, a log line is a request that wants no answer.
+/// Sends a text as a client sends it to a broker's log: each line is a request
+/// that wants no response.
 fn log(queue: &Queue, level: i32, text: &str) {
     let topic: Arc<[u8]> = Arc::from(&b"log.append"[..]);
-    for line in services::log_lines(RANK, level, text) {
+    for line in lines(RANK, level, text) {
         let line = Some(line.as_bytes());
-        queue.deliver(Message::request(topic.clone(), line, ROLE_OWNER));
+        let from = Credentials::of_owner();
+        if let Ok(request) = Message::request(topic.clone(), line, NODEID_ANY, 0, from) {
+            queue.deliver(request);
+        }
     }
 }
 
@@ -106,8 +119,9 @@ impl Handle for Loopback {
     }
 
     fn send_event(&self, topic: &str, payload: Option<&[u8]>) -> Result<()> {
-        self.queue
-            .deliver(Message::event(self.topics.get(topic)?, payload, ROLE_OWNER));
+        let topic = self.topics.get(topic)?;
+        let event = Message::event(topic, payload, Credentials::of_owner());
+        self.queue.deliver(event);
         Ok(())
     }
 
@@ -138,9 +152,9 @@ impl Handle for Loopback {
     ) -> Result<Box<dyn Future>> {
         let matchtag = self.send_request(topic, payload, nodeid, flags)?;
         if matchtag == MATCHTAG_NONE {
-            return Ok(Box::new(Response::ready(&self.reactor, Ok(None))));
+            return Ok(Box::new(EmbeddedFuture::ready(&self.reactor, Ok(None))));
         }
-        Ok(Box::new(Response::new(
+        Ok(Box::new(EmbeddedFuture::new(
             &self.reactor,
             matchtag,
             Decode::All,
@@ -148,12 +162,12 @@ impl Handle for Loopback {
     }
 
     fn subscribe(&self, topic: &str) -> Result<()> {
-        carried(topic)?;
+        without_nul(topic)?;
         Err(unanswered("event.subscribe"))
     }
 
     fn unsubscribe(&self, topic: &str) -> Result<()> {
-        carried(topic)?;
+        without_nul(topic)?;
         Err(unanswered("event.unsubscribe"))
     }
 
@@ -162,7 +176,7 @@ impl Handle for Loopback {
     }
 
     fn transaction(&self) -> Result<Box<dyn Transaction>> {
-        Ok(Box::new(kvs::Transaction::default()))
+        Ok(Box::new(EmbeddedTransaction::default()))
     }
 
     fn commit(
@@ -175,7 +189,7 @@ impl Handle for Loopback {
     }
 
     fn log(&self, level: i32, text: &str) -> Result<()> {
-        carried(text)?;
+        without_nul(text)?;
         log(&self.queue, level, text);
         Ok(())
     }

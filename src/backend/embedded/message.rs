@@ -1,110 +1,64 @@
-//! The message that travels: a plain value whose topic and payload are shared,
-//! with the way back to its sender. Knows no service.
+//! The message of the embedded back end: a plain value that any thread may
+//! hold, with the way back to its sender. How messages are queued and routed is
+//! left to `queue` and `router`.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
-use super::super::{self as backend, Error, Result, msgtype};
-use super::queue::Queue;
+use crate::backend::reactor::ROLE_OWNER;
+use crate::backend::system::userid;
+use crate::backend::{self, Error, NODEID_UPSTREAM, Result, msgtype, rpc_flags};
 
-/// What a message's sender may do (RFC 12): the instance owner.
-pub(super) const ROLE_OWNER: u32 = 1;
-/// Sent from a handle of the receiver's own broker rank.
+/// A role (RFC 12): sent from a handle of the receiver's own broker rank.
 pub(super) const ROLE_LOCAL: u32 = 4;
 
+/// The request wants no response.
 pub(super) const FLAG_NORESPONSE: u8 = 0x04;
+/// The request is for the service upstream of the sender.
 pub(super) const FLAG_UPSTREAM: u8 = 0x10;
+/// The request asks for many responses, or the response is one of them.
 pub(super) const FLAG_STREAMING: u8 = 0x40;
 
-/// A handle's topics, of which the last is kept: the next message's is often
-/// the same, and messages share it.
-#[derive(Default)]
-pub(super) struct Topics(RefCell<Arc<[u8]>>);
-
-impl Topics {
-    /// EINVAL for a text that holds a NUL.
-    pub fn get(&self, topic: &str) -> Result<Arc<[u8]>> {
-        let mut last = self.0.borrow_mut();
-        if **last != *topic.as_bytes() {
-            *last = carried(topic)?.into();
-        }
-        Ok(Arc::clone(&last))
-    }
-}
-
-/// A text as a message can carry it: without a NUL.
-pub(super) fn carried(text: &str) -> Result<&[u8]> {
-    match text.contains('\0') {
-        true => Err(Error::with_detail(libc::EINVAL, "the text holds a NUL")),
-        false => Ok(text.as_bytes()),
-    }
+/// A request, response or event.
+#[derive(Clone)]
+pub(super) struct Message {
+    /// One [`msgtype`] bit.
+    pub msgtype: i32,
+    pub topic: Arc<[u8]>,
+    pub payload: Option<Payload>,
+    /// 0 unless it is an error response.
+    pub errnum: i32,
+    pub matchtag: u32,
+    /// For upstream requests, the sender's rank.
+    pub nodeid: u32,
+    pub userid: u32,
+    pub rolemask: u32,
+    /// `FLAG_*` bits.
+    pub flags: u8,
+    /// None for messages that cannot be responded to.
+    pub route: Option<Route>,
 }
 
 /// The way back to a request's sender.
 #[derive(Clone)]
 pub(super) struct Route {
-    /// Dead once the sender's handle is gone: its responses are then dropped.
-    pub queue: Weak<Queue>,
-    /// The sending endpoint; `None` on a loopback, where a request is its own
-    /// sender's and so its matchtag can be matched.
+    /// Dead once the sender's handle is gone: responses are then dropped.
+    pub receiver: Weak<dyn Receiver>,
+    /// The sender's client id. None on a loopback, where a request comes back
+    /// to its sender, who may ask for it by its matchtag.
     pub sender: Option<u64>,
 }
 
-/// A payload: within the message where it is short, and shared by messages else.
-#[derive(Clone)]
-pub(super) enum Payload {
-    Short { len: u8, bytes: [u8; SHORT] },
-    Long(Arc<[u8]>),
-}
-
-/// The longest payload that takes no allocation of its own.
-const SHORT: usize = 62;
-
-impl From<&[u8]> for Payload {
-    #[inline]
-    fn from(payload: &[u8]) -> Payload {
-        if payload.len() > SHORT {
-            return Payload::Long(payload.into());
-        }
-        let mut bytes = [0; SHORT];
-        bytes[..payload.len()].copy_from_slice(payload);
-        Payload::Short {
-            len: payload.len() as u8,
-            bytes,
-        }
-    }
-}
-
-impl Deref for Payload {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Payload::Short { len, bytes } => &bytes[..usize::from(*len)],
-            Payload::Long(bytes) => bytes,
-        }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Message {
-    pub msgtype: i32,
-    pub topic: Arc<[u8]>,
-    pub payload: Option<Payload>,
-    pub errnum: i32,
-    pub matchtag: u32,
-    pub nodeid: u32,
-    pub userid: u32,
-    pub rolemask: u32,
-    pub flags: u8,
-    pub route: Option<Route>,
+/// Takes the messages that are sent to a handle, on any thread.
+pub(super) trait Receiver: Send + Sync {
+    /// Delivers a message. A receiver that is closed drops it.
+    fn deliver(&self, message: Message);
 }
 
 impl Message {
-    fn new(msgtype: i32, topic: Arc<[u8]>, payload: Option<&[u8]>, rolemask: u32) -> Message {
+    fn new(msgtype: i32, topic: Arc<[u8]>, payload: Option<&[u8]>, from: Credentials) -> Message {
         Message {
             msgtype,
             topic,
@@ -112,66 +66,90 @@ impl Message {
             errnum: 0,
             matchtag: backend::MATCHTAG_NONE,
             nodeid: backend::NODEID_ANY,
-            userid: userid(),
-            rolemask,
+            userid: from.userid,
+            rolemask: from.rolemask,
             flags: 0,
             route: None,
         }
     }
 
-    pub fn request(topic: Arc<[u8]>, payload: Option<&[u8]>, rolemask: u32) -> Message {
-        Message::new(msgtype::REQUEST, topic, payload, rolemask)
+    /// A request without matchtag and route. `flags`: [`rpc_flags`], EINVAL
+    /// for any others.
+    pub fn request(
+        topic: Arc<[u8]>,
+        payload: Option<&[u8]>,
+        nodeid: u32,
+        flags: i32,
+        from: Credentials,
+    ) -> Result<Message> {
+        if flags & !(rpc_flags::NORESPONSE | rpc_flags::STREAMING) != 0 {
+            return Err(Error::with_detail(libc::EINVAL, "unknown RPC flags"));
+        }
+        let mut request = Message::new(msgtype::REQUEST, topic, payload, from);
+        request.nodeid = nodeid;
+        for (is_wanted, flag) in [
+            (flags & rpc_flags::NORESPONSE != 0, FLAG_NORESPONSE),
+            (flags & rpc_flags::STREAMING != 0, FLAG_STREAMING),
+            (nodeid == NODEID_UPSTREAM, FLAG_UPSTREAM),
+        ] {
+            if is_wanted {
+                request.flags |= flag;
+            }
+        }
+        Ok(request)
     }
 
-    pub fn event(topic: Arc<[u8]>, payload: Option<&[u8]>, rolemask: u32) -> Message {
-        Message::new(msgtype::EVENT, topic, payload, rolemask)
+    /// An event.
+    pub fn event(topic: Arc<[u8]>, payload: Option<&[u8]>, from: Credentials) -> Message {
+        Message::new(msgtype::EVENT, topic, payload, from)
     }
 
-    pub fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
+    /// Whether one of these flags is set.
+    pub fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
     }
 
-    /// The endpoint that sent this request.
+    /// The id of the client that sent this request.
     pub fn sender(&self) -> Option<u64> {
         self.route.as_ref().and_then(|route| route.sender)
     }
 
-    /// Whether nothing follows this response under its matchtag.
+    /// Whether this response is the last with its matchtag.
     pub fn is_last(&self) -> bool {
         self.errnum != 0 || !self.has(FLAG_STREAMING)
     }
 
+    /// Whether the receiver may ask for this message by this matchtag.
     pub fn matches_tag(&self, matchtag: u32) -> bool {
-        let own = match self.msgtype {
+        let has_tag = match self.msgtype {
             msgtype::RESPONSE => true,
             msgtype::REQUEST => self.route.as_ref().is_some_and(|r| r.sender.is_none()),
             _ => false,
         };
-        own && self.matchtag == matchtag
+        has_tag && self.matchtag == matchtag
     }
 
-    /// Send a response to this request, if it wants one and its sender is
-    /// still there.
+    /// Sends a response to this request, if it wants one and its sender still
+    /// exists.
     pub fn respond(&self, errnum: i32, payload: Option<&[u8]>) {
-        let queue = self.route.as_ref().and_then(|route| route.queue.upgrade());
-        let Some(queue) = queue.filter(|_| !self.has(FLAG_NORESPONSE)) else {
+        let receiver = self.route.as_ref().and_then(|r| r.receiver.upgrade());
+        let Some(receiver) = receiver.filter(|_| !self.has(FLAG_NORESPONSE)) else {
             return;
         };
-        queue.deliver(Message {
+        let from = Credentials {
+            userid: userid(),
+            rolemask: self.rolemask,
+        };
+        receiver.deliver(Message {
             errnum,
             matchtag: self.matchtag,
             nodeid: self.nodeid,
             flags: self.flags,
-            ..Message::new(
-                msgtype::RESPONSE,
-                self.topic.clone(),
-                payload,
-                self.rolemask,
-            )
+            ..Message::new(msgtype::RESPONSE, self.topic.clone(), payload, from)
         });
     }
 
-    /// Send an error response, with the error text where there is one.
+    /// Sends an error response, with the error text if there is one.
     pub fn respond_error(&self, error: &Error) {
         self.respond(error.errnum, error.detail.as_deref().map(str::as_bytes));
     }
@@ -231,7 +209,7 @@ impl backend::Message for Message {
         let other = other.as_any().downcast_ref::<Message>();
         let other = other.and_then(|other| other.route.as_ref());
         match (&self.route, other) {
-            (Some(route), Some(other)) => route.queue.ptr_eq(&other.queue),
+            (Some(route), Some(other)) => route.receiver.ptr_eq(&other.receiver),
             _ => false,
         }
     }
@@ -241,7 +219,7 @@ impl backend::Message for Message {
     }
 }
 
-/// What `Handle::respond` and `respond_error` do, on every kind of handle.
+/// [`backend::Handle::respond`] of every kind of embedded handle.
 pub(super) fn respond(
     request: &dyn backend::Message,
     errnum: i32,
@@ -263,7 +241,7 @@ pub(super) fn respond(
     Ok(())
 }
 
-/// As [`respond`], with an error and its text.
+/// [`backend::Handle::respond_error`] of every kind of embedded handle.
 pub(super) fn respond_error(
     request: &dyn backend::Message,
     errnum: i32,
@@ -276,7 +254,68 @@ pub(super) fn respond_error(
     respond(request, errnum, text.map(str::as_bytes))
 }
 
-/// Whom a handle's messages are from.
+/// A payload: stored in the message if it is short, else shared by messages.
+#[derive(Clone)]
+pub(super) enum Payload {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Arc<[u8]>),
+}
+
+/// The longest payload that needs no allocation of its own.
+const SHORT: usize = 62;
+
+impl From<&[u8]> for Payload {
+    #[inline]
+    fn from(payload: &[u8]) -> Payload {
+        if payload.len() > SHORT {
+            return Payload::Long(payload.into());
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..payload.len()].copy_from_slice(payload);
+        Payload::Short {
+            len: payload.len() as u8,
+            bytes,
+        }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Payload::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Payload::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// The last topic that a handle sent. The next message often has the same
+/// topic, and shares it.
+#[derive(Default)]
+pub(super) struct TopicCache(RefCell<Arc<[u8]>>);
+
+impl TopicCache {
+    /// The topic as messages carry it. EINVAL for a text that holds a NUL.
+    pub fn get(&self, topic: &str) -> Result<Arc<[u8]>> {
+        let mut last = self.0.borrow_mut();
+        if **last != *topic.as_bytes() {
+            *last = without_nul(topic)?.into();
+        }
+        Ok(Arc::clone(&last))
+    }
+}
+
+/// The bytes of a text. EINVAL if it holds a NUL, which no message can carry.
+pub(super) fn without_nul(text: &str) -> Result<&[u8]> {
+    match text.contains('\0') {
+        true => Err(Error::with_detail(libc::EINVAL, "the text holds a NUL")),
+        false => Ok(text.as_bytes()),
+    }
+}
+
+/// The user and the roles that messages are sent with.
 #[derive(Clone, Copy)]
 pub(super) struct Credentials {
     pub userid: u32,
@@ -284,8 +323,16 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// The owner's, or those that the environment names to a test of access
-    /// control, as libflux's handles have them.
+    /// The instance owner's.
+    pub fn of_owner() -> Credentials {
+        Credentials {
+            userid: userid(),
+            rolemask: ROLE_OWNER,
+        }
+    }
+
+    /// Those of a handle: the local owner's, unless the environment names
+    /// others to test access control, as for libflux's handles.
     pub fn of_environment() -> Credentials {
         let named = |name: &str| number(&std::env::var(name).ok()?);
         Credentials {
@@ -302,15 +349,4 @@ fn number(text: &str) -> Option<u32> {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
     }
-}
-
-/// The real user id, as the kernel tells it.
-pub(super) fn userid() -> u32 {
-    static USERID: OnceLock<u32> = OnceLock::new();
-    *USERID.get_or_init(|| {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-        uids.and_then(|uids| uids.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0)
-    })
 }

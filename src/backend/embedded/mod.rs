@@ -1,35 +1,46 @@
 //! The embedded back end: a Flux instance inside this process, for trying,
-//! teaching and testing. No thread, no socket, no file; services run in their
-//! caller. Here is only what opens a handle on it.
+//! teaching and testing. It has no thread, socket or file; services run in their
+//! caller. This file only opens handles.
 //!
-//! `handle` and `loopback` are the two kinds of handle, `broker` is the shared
-//! instance, `services` what it offers, `kvs` its key value store, `reactor`
-//! what runs a handle's callbacks.
+//! Each module uses only those above it:
+//!
+//! - `message`, `topology`: what travels, and the tree of ranks
+//! - `queue`: the messages that wait for a handle
+//! - `service`, `request`: what a service is, and how it reads requests
+//! - `kvs`: the key value store
+//! - `services`: the broker's services, each in a file
+//! - `router`: which client gets which message
+//! - `broker`: an instance, with its router and its services
+//! - `reactor`: runs a handle's callbacks
+//! - `future`, `matchtag`, `handle`, `loopback`: the two kinds of handle
 
-use super::{Error, Handle, Result};
+use crate::backend::{Error, Handle, Result};
 
 mod broker;
-mod fields;
 mod future;
 mod handle;
 mod kvs;
-mod lane;
 mod loopback;
+mod matchtag;
 mod message;
 mod queue;
 mod reactor;
+mod request;
+mod router;
+mod service;
 mod services;
 mod topology;
 
 use broker::Instance;
-use handle::Embedded;
+use handle::EmbeddedHandle;
 use loopback::Loopback;
 
+/// The largest number of ranks.
 const MAX_SIZE: u32 = 16384;
 
-/// Open a handle: `embed://[NAME][?size=N&rank=R]` on the instance of that
-/// name, made with the first handle and gone with the last, or `loop://`.
-/// `EINVAL`, with what is wrong, for any other URI.
+/// Opens a handle: `embed://[NAME][?size=N&rank=R]` on the instance of that
+/// name, which exists from its first handle to its last, or `loop://`.
+/// `EINVAL`, with the reason, for any other URI.
 pub fn open(uri: &str) -> Result<Box<dyn Handle>> {
     if uri.starts_with("loop://") {
         return Ok(Box::new(Loopback::new()));
@@ -50,7 +61,7 @@ pub fn open(uri: &str) -> Result<Box<dyn Handle>> {
             "rank={rank} is outside the instance '{name}' of size {size}"
         )));
     }
-    Ok(Box::new(Embedded::connect(instance, rank)))
+    Ok(Box::new(EmbeddedHandle::connect(instance, rank)))
 }
 
 #[derive(Default)]

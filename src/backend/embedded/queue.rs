@@ -1,65 +1,72 @@
-//! A handle's queue of received messages, filled from any thread and emptied
-//! by the one that owns the handle. Decides nothing about routing.
+//! A handle's queue of received messages, filled from any thread and emptied by
+//! the thread that owns the handle. It decides nothing about routing.
 
 use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::ids::TagSet;
-use super::super::system::EventFd;
-use super::super::{Error, MATCHTAG_NONE, Match, Result, msgtype};
-use super::lane::{Lane, Queued};
-use super::message::Message;
+use super::message::{Message, Receiver};
+use crate::backend::ids::TagSet;
+use crate::backend::system::EventFd;
+use crate::backend::{Error, MATCHTAG_NONE, Match, Result, msgtype};
+use fifo::{Fifo, Queued};
 
-/// Message types, each with a lane of its own, so that a response is found
+mod fifo;
+
+/// Message types. Each has a FIFO of its own, so that a response is found
 /// without walking over the events that pile up before it.
-const LANES: [i32; 4] = [
+const TYPES: [i32; 4] = [
     msgtype::REQUEST,
     msgtype::RESPONSE,
     msgtype::EVENT,
     msgtype::CONTROL,
 ];
 
-/// The place of responses among them.
+/// The index of responses in [`TYPES`].
 const RESPONSES: usize = 1;
 
-/// Who could still send to a queue whose owner is about to wait for ever.
+/// Who could send to a queue while its owner waits.
 #[derive(Clone, Copy)]
 pub(super) enum Senders {
-    /// The owner alone, which is waiting: a loopback.
+    /// Only the owner: a loopback.
     Nobody,
     /// Any other thread of the process.
     Threads,
 }
 
+/// The queue of one handle.
 pub(super) struct Queue {
     senders: Senders,
     inner: Mutex<Inner>,
     arrived: Condvar,
-    /// Wakes the owner's reactor. Made when it first sleeps.
+    /// Wakes the owner's reactor. Made when the reactor sleeps first.
     alarm: OnceLock<EventFd>,
 }
 
 #[derive(Default)]
 struct Inner {
-    lanes: [Lane; LANES.len()],
+    /// One for each of [`TYPES`].
+    fifos: [Fifo; TYPES.len()],
     arrivals: u64,
-    /// Matchtags whose last response is still to come, and to be discarded.
+    /// Matchtags of requests given up whose last response is still to come.
+    /// Their responses are discarded.
     given_up: TagSet,
     closed: bool,
     /// The owner's reactor waits for the alarm.
     asleep: bool,
-    /// The owner waits for `arrived`: waking takes a system call.
+    /// The owner waits for `arrived`. Kept because notifying takes a system call.
     waiting: bool,
 }
 
-/// The owner sleeps while this lives: the next message sets off the alarm.
+/// While this lives, the owner's reactor sleeps, and the next message sets off
+/// the alarm.
 pub(super) struct Asleep<'a> {
     queue: &'a Queue,
     alarm: &'a EventFd,
 }
 
 impl Queue {
+    /// An empty queue.
     pub fn new(senders: Senders) -> Queue {
         Queue {
             senders,
@@ -69,33 +76,9 @@ impl Queue {
         }
     }
 
-    /// Append a message and wake the owner.
-    pub fn deliver(&self, message: Message) {
-        let mut inner = self.lock();
-        if inner.closed || inner.discards(&message) {
-            return;
-        }
-        let Some(lane) = LANES.iter().position(|&kind| kind == message.msgtype) else {
-            return;
-        };
-        let arrival = inner.arrivals;
-        inner.arrivals += 1;
-        let message = Arc::new(message);
-        inner.lanes[lane].push(Queued { arrival, message });
-        let alarm = self.alarm.get();
-        if let Some(alarm) = alarm.filter(|_| std::mem::take(&mut inner.asleep)) {
-            alarm.signal();
-        }
-        let waiting = inner.waiting;
-        drop(inner);
-        if waiting {
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Take the first message that matches; the others keep their order.
+    /// Takes the first message that matches; the others keep their order.
     /// `ETIMEDOUT` when `timeout` passes first, `EDEADLK` instead of a wait
-    /// that nobody could end.
+    /// that nobody could end, `EPIPE` once the queue is closed and empty.
     pub fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<Arc<Message>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut inner = self.lock();
@@ -136,16 +119,16 @@ impl Queue {
         Ok(inner)
     }
 
-    /// The first message, if there is one.
+    /// Takes the first message, if there is one.
     pub fn take(&self) -> Option<Arc<Message>> {
         self.lock().take(&Match::any())
     }
 
-    /// Go to sleep, to be woken through a descriptor. `None` where a message is
-    /// there already.
+    /// Lets the owner's reactor sleep, to be woken through a descriptor. None
+    /// if a message is already queued.
     pub fn sleep(&self) -> Result<Option<Asleep<'_>>> {
         let mut inner = self.lock();
-        if inner.lanes.iter().any(|lane| !lane.is_empty()) {
+        if inner.fifos.iter().any(|fifo| !fifo.is_empty()) {
             return Ok(None);
         }
         let alarm = match self.alarm.get() {
@@ -164,28 +147,30 @@ impl Queue {
         self.senders.check()
     }
 
-    /// Discard the responses under a matchtag, those here and those to come.
+    /// Discards the responses with a matchtag: those in the queue, and those
+    /// to come.
     pub fn give_up(&self, matchtag: u32) {
         if matchtag == MATCHTAG_NONE {
             return;
         }
         let mut inner = self.lock();
         let mut ended = inner.closed;
-        let responses = &mut inner.lanes[RESPONSES];
-        while let Some((place, _)) = responses.find(matchtag) {
-            ended |= responses.take(place).is_none_or(|last| last.is_last());
+        let responses = &mut inner.fifos[RESPONSES];
+        while let Some((position, _)) = responses.find(matchtag) {
+            let taken = responses.take(position);
+            ended |= taken.is_none_or(|response| response.is_last());
         }
         if !ended {
             inner.given_up.insert(matchtag);
         }
     }
 
-    /// Whether a late response could still come under this matchtag.
+    /// Whether a late response with this matchtag could still come.
     pub fn is_given_up(&self, matchtag: u32) -> bool {
         self.lock().given_up.contains(&matchtag)
     }
 
-    /// Take no more messages. Those that are here can still be received.
+    /// Accepts no more messages. Those in the queue can still be received.
     pub fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
@@ -197,6 +182,32 @@ impl Queue {
     #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Receiver for Queue {
+    /// Appends a message, and wakes the owner.
+    fn deliver(&self, message: Message) {
+        let mut inner = self.lock();
+        if inner.closed || inner.discards(&message) {
+            return;
+        }
+        let Some(fifo) = TYPES.iter().position(|&kind| kind == message.msgtype) else {
+            return;
+        };
+        let arrival = inner.arrivals;
+        inner.arrivals += 1;
+        let message = Arc::new(message);
+        inner.fifos[fifo].push(Queued { arrival, message });
+        let alarm = self.alarm.get();
+        if let Some(alarm) = alarm.filter(|_| std::mem::take(&mut inner.asleep)) {
+            alarm.signal();
+        }
+        let waiting = inner.waiting;
+        drop(inner);
+        if waiting {
+            self.arrived.notify_one();
+        }
     }
 }
 
@@ -217,6 +228,7 @@ impl Drop for Asleep<'_> {
 }
 
 impl Inner {
+    /// Whether a message is a response to a request that was given up.
     fn discards(&mut self, message: &Message) -> bool {
         if message.msgtype != msgtype::RESPONSE || !self.given_up.contains(&message.matchtag) {
             return false;
@@ -231,27 +243,25 @@ impl Inner {
         if wanted.matchtag == MATCHTAG_NONE {
             return self.take_first(wanted.typemask);
         }
-        let lanes = self.lanes.iter_mut().zip(LANES);
-        let found = lanes
+        let fifos = self.fifos.iter_mut().zip(TYPES);
+        let found = fifos
             .filter(|(_, kind)| wanted.typemask & kind != 0)
-            .filter_map(|(lane, _)| {
-                let (place, arrival) = lane.find(wanted.matchtag)?;
-                Some((arrival, place, lane))
+            .filter_map(|(fifo, _)| {
+                let (position, arrival) = fifo.find(wanted.matchtag)?;
+                Some((arrival, position, fifo))
             });
-        let (_, place, lane) = found.min_by_key(|(arrival, ..)| *arrival)?;
-        lane.take(place)
+        let (_, position, fifo) = found.min_by_key(|(arrival, ..)| *arrival)?;
+        fifo.take(position)
     }
-}
 
-impl Inner {
-    /// The message of these types that arrived first.
+    /// Takes the message of these types that arrived first.
     fn take_first(&mut self, typemask: i32) -> Option<Arc<Message>> {
-        let lanes = self.lanes.iter_mut().zip(LANES);
-        let heads = lanes
+        let fifos = self.fifos.iter_mut().zip(TYPES);
+        let fronts = fifos
             .filter(|(_, kind)| typemask & kind != 0)
-            .filter_map(|(lane, _)| Some((lane.arrival()?, lane)));
-        let (_, lane) = heads.min_by_key(|(arrival, _)| *arrival)?;
-        lane.pop()
+            .filter_map(|(fifo, _)| Some((fifo.arrival()?, fifo)));
+        let (_, fifo) = fronts.min_by_key(|(arrival, _)| *arrival)?;
+        fifo.pop()
     }
 }
 
@@ -274,7 +284,7 @@ impl Senders {
     }
 }
 
-/// Where the system does not tell, there may be others.
+/// Whether this is the process's only thread. False if the system does not tell.
 fn is_only_thread() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.take(2).count() == 1)
 }

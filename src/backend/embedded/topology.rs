@@ -1,5 +1,4 @@
-//! The tree that the ranks form (kary:2). It exists as arithmetic alone, so
-//! that a rank costs nothing.
+//! The tree of ranks (kary:2). It is only computed, so a rank costs nothing.
 
 const FANOUT: u32 = 2;
 

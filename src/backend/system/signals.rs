@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::super::{Error, Result};
 use super::EventFd;
+use crate::backend::{Error, Result};
 use held::Held;
 
 mod held;

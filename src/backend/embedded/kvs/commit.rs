@@ -1,5 +1,5 @@
-//! Commits: a transaction's operations, applied to a root directory one after
-//! the other. Errors are errnos; a commit carries no error text.
+//! Commits: the operations of a transaction, applied to a root directory one
+//! after the other. Errors are errnos, because a commit has no error texts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,37 +7,39 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Namespace;
-use super::tree::Dir;
+use super::namespace::Namespace;
+use super::tree::{Dir, Entry};
 use super::treeobj;
-use super::value::{Entry, Value};
-use crate::backend::embedded::fields::{Int, Text};
+use super::value::Value;
+use crate::backend::embedded::request::{Int, Text};
 use crate::backend::key::{ROOT, normalize};
 use crate::backend::{kvs_flags, object};
 
-/// The flag of a commit that is to be on disk before it is answered.
-pub(super) const SYNC: i32 = 4;
+/// The flag of a commit that must be on disk before it is responded to.
+pub const SYNC: i32 = 4;
 
-/// How many links a key may lead over. A broker has no limit, and ends there.
+/// How many links a key may follow. A broker has no limit, and crashes.
 const MAX_LINKS: usize = 100;
 
+/// An operation of a transaction.
 #[derive(Clone)]
-pub(in super::super) struct Op {
+pub struct Op {
     pub key: String,
     pub change: Change,
 }
 
+/// What an operation does to its key.
 #[derive(Clone)]
-pub(in super::super) enum Change {
+pub enum Change {
     Put(Entry),
     Append(Arc<[u8]>),
     Unlink,
-    /// What cannot be applied; the transaction fails with this errno.
+    /// Nothing: the operation was malformed, and the commit fails with this errno.
     Invalid(i32),
 }
 
-/// A commit that landed.
-pub(in super::super) struct Committed {
+/// The result of a commit.
+pub struct Committed {
     pub rootref: String,
     pub rootseq: i32,
     pub owner: u32,
@@ -46,7 +48,8 @@ pub(in super::super) struct Committed {
 }
 
 impl Committed {
-    pub(super) fn new(namespace: &Namespace, ops: &[Op]) -> Committed {
+    /// The result of a commit that made `namespace` what it is now.
+    pub fn new(namespace: &Namespace, ops: &[Op]) -> Committed {
         let keys = ops.iter().map(|op| normalize(&op.key).into_owned());
         Committed {
             rootref: namespace.rootref.clone(),
@@ -69,7 +72,7 @@ struct RequestedOp<'t> {
 
 /// Reads the operations of a `kvs.commit` request. One that is malformed makes
 /// the commit fail.
-pub(in super::super) fn decode_ops(ops: &RawValue) -> Vec<Op> {
+pub fn decode_ops(ops: &RawValue) -> Vec<Op> {
     let ops: Vec<&RawValue> = serde_json::from_str(ops.get()).unwrap_or_default();
     let ops = ops.into_iter().map(|op| {
         decode_op(op).unwrap_or(Op {
@@ -94,8 +97,9 @@ fn decode_op(op: &RawValue) -> Option<Op> {
     Some(Op { key, change })
 }
 
-/// The root that the operations make of `root`, in the namespace of this name.
-pub(super) fn apply(root: &Dir, namespace: &str, ops: &[Op]) -> Result<Dir, i32> {
+/// The root that results from applying operations to `root`, in the namespace of
+/// this name.
+pub fn apply(root: &Dir, namespace: &str, ops: &[Op]) -> Result<Dir, i32> {
     ops.iter()
         .try_fold(root.clone(), |root, op| apply_op(&root, namespace, op))
 }
@@ -108,7 +112,7 @@ fn apply_op(root: &Dir, namespace: &str, op: &Op) -> Result<Dir, i32> {
             Descent::Elsewhere(target) => key = normalize(&target).into_owned(),
             Descent::Arrived { path, dir, name } => {
                 let changed = change(&dir, name, &op.change)?;
-                // Then each directory on the way up holds the new one below it.
+                // Each directory on the way up then contains the new one below it.
                 return Ok(path.into_iter().rev().fold(changed, |below, (dir, name)| {
                     dir.with(name, Entry::Dir(below))
                 }));
@@ -118,16 +122,16 @@ fn apply_op(root: &Dir, namespace: &str, op: &Op) -> Result<Dir, i32> {
     Err(libc::ELOOP)
 }
 
-/// Where the way to a key's directory leads.
+/// The result of walking down to a key's directory.
 enum Descent<'a> {
     Arrived {
         path: Vec<(Dir, &'a str)>,
         dir: Dir,
         name: &'a str,
     },
-    /// Over a link: the key as the link has it.
+    /// A link is on the way: this is the key behind it.
     Elsewhere(String),
-    /// To what is not there, and need not be.
+    /// The directory does not exist, and need not.
     Unchanged,
 }
 

@@ -4,10 +4,10 @@
 use sha1_smol::Sha1;
 
 /// A SHA-1 digest.
-pub(super) type Digest = [u8; 20];
+pub type Digest = [u8; 20];
 
 /// The digest of the parts, one after the other.
-pub(super) fn sha1(parts: &[&[u8]]) -> Digest {
+pub fn sha1(parts: &[&[u8]]) -> Digest {
     let mut state = Sha1::new();
     for part in parts {
         state.update(part);

@@ -1,20 +1,40 @@
 //! Looking up a key: the walk down from a root, over symbolic links.
 
-use super::super::super::key::ROOT;
-use super::super::super::{Error, Result, kvs_flags};
-use super::Namespaces;
-use super::tree::Dir;
-use super::value::Entry;
+use super::flags::{STREAM, WATCH_INITIAL_SENTINEL};
+use super::namespace::Namespaces;
+use super::tree::{Dir, Entry};
+use crate::backend::key::{self, ROOT};
+use crate::backend::{Error, Result, kvs_flags};
 
-/// How deep links may lead to links.
+/// How many links may lead to one another.
 const MAX_LINK_DEPTH: usize = 10;
-/// How many links a lookup may lead over in all: targets that name several
-/// links each would otherwise multiply at each depth. A broker has no limit.
+/// How many links a lookup may follow in all. Without this limit, targets that
+/// name several links each would multiply at each depth. A broker has none.
 const MAX_LINKS: usize = 10_000;
 
+/// EINVAL for a lookup that no KVS accepts. `flags`: [`kvs_flags`].
+pub fn check_lookup(flags: i32, key: &str) -> Result<()> {
+    let watching = kvs_flags::WATCH_FULL
+        | kvs_flags::WATCH_UNIQ
+        | kvs_flags::WATCH_APPEND
+        | WATCH_INITIAL_SENTINEL;
+    let kind = flags & !(watching | kvs_flags::WATCH | kvs_flags::WAITCREATE | STREAM);
+    let known = [
+        0,
+        kvs_flags::TREEOBJ,
+        kvs_flags::READDIR,
+        kvs_flags::READDIR | kvs_flags::TREEOBJ,
+        kvs_flags::READLINK,
+    ];
+    if !known.contains(&kind) || (flags & watching != 0 && flags & kvs_flags::WATCH == 0) {
+        return Err(Error::with_detail(libc::EINVAL, "invalid lookup flags"));
+    }
+    key::check(key)
+}
+
 impl Namespaces {
-    /// What a normalized key stands for, as the flags ask for it. `None` for
-    /// what is not there.
+    /// The entry of a normalized key, as the flags ask for it. None if it does
+    /// not exist.
     pub fn lookup(&self, root: &Dir, flags: i32, key: &str) -> Result<Option<Entry>> {
         if key == ROOT {
             return match flags & (kvs_flags::TREEOBJ | kvs_flags::READDIR) {
@@ -28,7 +48,8 @@ impl Namespaces {
         }
     }
 
-    /// `links`: how many the lookup has led over by now.
+    /// Walks down a path of names. `links`: how many links the lookup has
+    /// followed so far.
     fn walk(
         &self,
         root: &Dir,
@@ -44,8 +65,8 @@ impl Namespaces {
             let dir = match &here {
                 Entry::Dir(dir) => dir,
                 Entry::Value(_) => return Ok(None),
-                // A link that a link's target ends with is not followed when
-                // links are asked for, even on the way.
+                // Where the flags ask for links, the last name of a target is not
+                // followed, even if names come after it.
                 Entry::Symlink(_) => return Err(Error::new(libc::ENOTRECOVERABLE)),
             };
             let Some(entry) = dir.get(name).cloned() else {
@@ -77,7 +98,7 @@ impl Namespaces {
     }
 }
 
-/// Whether an entry is of the kind that the flags ask for.
+/// An error if an entry is not of the kind that the flags ask for.
 fn check(entry: &Entry, flags: i32) -> Result<()> {
     let asks_for = |flag: i32| flags & flag != 0;
     let errnum = match entry {

@@ -1,8 +1,5 @@
-//! The key value store: namespaces, each a root directory that commits replace.
-//! What a request says is read in `services`; only watchers and those that
-//! wait for a version are answered from here.
-
-use std::collections::{HashMap, VecDeque};
+//! The key value store. Its requests are read in `services::kvs`. Responded to
+//! from here are only watches, and requests that wait for a version.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +9,9 @@ use crate::backend::{Error, Result};
 
 mod commit;
 mod digest;
+pub mod flags;
 mod lookup;
+mod namespace;
 mod stats;
 mod transaction;
 mod tree;
@@ -20,67 +19,39 @@ mod treeobj;
 mod value;
 mod watch;
 
-pub(super) use commit::{Committed, Op, decode_ops};
-pub(super) use transaction::Transaction;
-pub(super) use treeobj::{Found, bytes_of, is_blobref};
-pub(super) use value::Entry;
-pub(super) use watch::flags as watch_flags;
+pub use commit::{Committed, Op, decode_ops};
+pub use lookup::check_lookup;
+pub use namespace::PRIMARY;
+pub use transaction::EmbeddedTransaction;
+pub use tree::Entry;
+pub use treeobj::{Found, bytes_of, is_blobref};
 
 use commit::SYNC;
+use namespace::{Namespace, Namespaces, no_namespace};
 use stats::Stats;
-use tree::Dir;
 use watch::Watches;
 
-pub(super) const PRIMARY: &str = "primary";
-
-/// How many earlier roots a namespace keeps, for those who still look there.
-const KEPT_ROOTS: usize = 16;
-
-pub(super) struct Kvs {
+/// The store of an instance.
+#[derive(Default)]
+pub struct Kvs {
     namespaces: Namespaces,
     watches: Watches,
     /// Operations per commit.
     commit_stats: Stats,
 }
 
-#[derive(Default)]
-struct Namespaces(HashMap<String, Box<Namespace>>);
-
-/// A namespace as others see it.
-pub(super) struct Namespace {
-    root: Dir,
-    pub rootref: String,
-    pub rootseq: i32,
-    pub owner: u32,
-    pub flags: i32,
-    earlier: VecDeque<(String, Dir)>,
-    /// Requests for a version that is still to come.
-    waiting: Vec<(i32, Message)>,
-}
-
 impl Kvs {
-    pub fn new() -> Kvs {
-        let mut namespaces = Namespaces::default();
-        let primary = Namespace::new(Dir::default(), super::message::userid(), 0);
-        namespaces.0.insert(PRIMARY.into(), Box::new(primary));
-        Kvs {
-            namespaces,
-            watches: Watches::default(),
-            commit_stats: Stats::default(),
-        }
-    }
-
-    /// A namespace that exists: ENOTSUP otherwise.
+    /// A namespace by its name. ENOTSUP if it does not exist.
     pub fn namespace(&self, name: &str) -> Result<&Namespace> {
         self.namespaces.get(name)
     }
 
+    /// All namespaces with their names.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Namespace)> {
-        let namespaces = self.namespaces.0.iter();
-        namespaces.map(|(name, namespace)| (name.as_str(), &**namespace))
+        self.namespaces.iter()
     }
 
-    /// Create a namespace whose root is one that this KVS has or had.
+    /// Creates a namespace whose root is one that this KVS has or had.
     pub fn create_namespace(
         &mut self,
         name: &str,
@@ -88,38 +59,31 @@ impl Kvs {
         owner: u32,
         flags: i32,
     ) -> Result<&Namespace> {
-        if self.namespaces.0.contains_key(name) {
+        if self.namespaces.get(name).is_ok() {
             return Err(Error::new(libc::EEXIST));
         }
         let Some(root) = self.namespaces.known_root(rootref) else {
             let text = format!("no root with reference '{rootref}' is kept");
             return Err(Error::with_detail(libc::EINVAL, text));
         };
-        let namespace = Namespace::new(root, owner, flags);
-        self.namespaces
-            .0
-            .insert(name.to_owned(), Box::new(namespace));
+        self.namespaces.insert(name, root, owner, flags);
         self.watches.start(&self.namespaces, name);
         self.namespaces.get(name)
     }
 
-    /// Remove a namespace, and end what waits for it. Whether there was one.
+    /// Removes a namespace, and ends what waits for it. Returns whether it
+    /// existed.
     pub fn remove_namespace(&mut self, name: &str) -> bool {
-        let Some(namespace) = self.namespaces.0.remove(name) else {
+        if !self.namespaces.remove(name) {
             return false;
-        };
-        for (_, request) in namespace.waiting {
-            request.respond_error(&no_namespace());
         }
         self.watches.end(name, &no_namespace());
         true
     }
 
-    /// Apply the operations in their order, all or none.
+    /// Applies operations in their order, all or none.
     pub fn commit(&mut self, name: &str, flags: i32, ops: &[Op]) -> Result<Committed> {
-        let Some(namespace) = self.namespaces.0.get_mut(name) else {
-            return Err(no_namespace());
-        };
+        let namespace = self.namespaces.get_mut(name)?;
         self.commit_stats.push(ops.len() as f64);
         if flags & SYNC != 0 && name != PRIMARY {
             return Err(Error::new(libc::EINVAL));
@@ -131,52 +95,46 @@ impl Kvs {
         Ok(committed)
     }
 
-    /// Answer the request once the namespace has reached `rootseq`.
+    /// Responds to a request once the namespace has reached `rootseq`.
     pub fn wait_version(&mut self, name: &str, rootseq: i32, request: &Message) -> Result<()> {
-        let Some(namespace) = self.namespaces.0.get_mut(name) else {
-            return Err(no_namespace());
-        };
-        namespace.waiting.push((rootseq, request.clone()));
-        namespace.answer_waiting();
+        self.namespaces
+            .get_mut(name)?
+            .wait_version(rootseq, request);
         Ok(())
     }
 
-    /// Look up a key in a namespace. `None` for what is not there.
+    /// Looks up a key in a namespace. None if it does not exist.
     pub fn lookup(&self, name: &str, flags: i32, key: &str) -> Result<Option<Entry>> {
         let root = &self.namespaces.get(name)?.root;
         self.namespaces.lookup(root, flags, &normalize(key))
     }
 
-    /// Look up a key below a root that is, or lately was, some namespace's;
-    /// ENOENT for any other.
+    /// Looks up a key below a root that is, or lately was, a namespace's.
+    /// ENOENT for any other root.
     pub fn lookup_at(&self, rootref: &str, flags: i32, key: &str) -> Result<Option<Entry>> {
         let root = self.namespaces.known_root(rootref);
         let root = root.ok_or_else(|| Error::new(libc::ENOENT))?;
         self.namespaces.lookup(&root, flags, &normalize(key))
     }
 
-    /// Start a watch. Its request is answered from then on.
+    /// Starts a watch. Its request is responded to from then on.
     pub fn watch(&mut self, name: &str, flags: i32, key: &str, request: &Message) -> Result<()> {
         self.watches
             .add(&self.namespaces, name, flags, key, request)
     }
 
-    /// End the watch that the sender made under this matchtag.
-    pub fn cancel_watch(&mut self, sender: u64, matchtag: u32) {
-        self.watches.cancel(sender, matchtag);
+    /// Ends the watch that a client made under this matchtag.
+    pub fn cancel_watch(&mut self, client: u64, matchtag: u32) {
+        self.watches.cancel(client, matchtag);
     }
 
-    /// The endpoint `id` is gone: so are its watches and its waiting.
-    pub fn disconnect(&mut self, id: u64) {
-        self.watches.disconnect(id);
-        for namespace in self.namespaces.0.values_mut() {
-            namespace
-                .waiting
-                .retain(|(_, request)| request.sender() != Some(id));
-        }
+    /// Forgets the watches and the waiting requests of a client that is gone.
+    pub fn forget_client(&mut self, client: u64) {
+        self.watches.forget_client(client);
+        self.namespaces.forget_client(client);
     }
 
-    /// How many commits there were, those that failed included.
+    /// How many commits there were, including those that failed.
     pub fn commits(&self) -> u64 {
         self.commit_stats.count()
     }
@@ -184,19 +142,20 @@ impl Kvs {
     /// The payload of `kvs.stats-get`.
     pub fn stats(&self) -> Value {
         let namespaces: Map<String, Value> = self
-            .namespaces()
+            .namespaces
+            .iter()
             .map(|(name, namespace)| {
                 let stats = json!({
                     "#no-op stores": 0,
                     "#readytransactions": 0,
                     "#transactions": 0,
-                    "#versionwaiters": namespace.waiting.len(),
+                    "#versionwaiters": namespace.waiting(),
                     "store revision": namespace.rootseq,
                 });
                 (name.to_owned(), stats)
             })
             .collect();
-        let pending: usize = self.namespaces().map(|(_, ns)| ns.waiting.len()).sum();
+        let pending: usize = self.namespaces.iter().map(|(_, ns)| ns.waiting()).sum();
         json!({
             "cache": cache_stats(),
             "namespace": namespaces,
@@ -212,7 +171,7 @@ impl Kvs {
         let namespaces: Map<String, Value> = counts
             .iter()
             .map(|&(name, watchers)| {
-                let namespace = self.namespaces.0.get(name);
+                let namespace = self.namespaces.get(name).ok();
                 let stats = json!({
                     "owner": namespace.map_or(-1, |ns| ns.owner as i32),
                     "rootref": namespace.map_or("(null)", |ns| &ns.rootref),
@@ -230,64 +189,6 @@ impl Kvs {
     }
 }
 
-impl Namespaces {
-    fn get(&self, name: &str) -> Result<&Namespace> {
-        self.0.get(name).map(Box::as_ref).ok_or_else(no_namespace)
-    }
-
-    fn known_root(&self, rootref: &str) -> Option<Dir> {
-        let empty = Dir::default();
-        if rootref == treeobj::blobref(&empty.digest()) {
-            return Some(empty);
-        }
-        self.0.values().find_map(|namespace| {
-            let earlier = namespace.earlier.iter().map(|(r, root)| (r, root));
-            let mut roots = earlier.chain([(&namespace.rootref, &namespace.root)]);
-            roots
-                .find(|(r, _)| *r == rootref)
-                .map(|(_, root)| root.clone())
-        })
-    }
-}
-
-impl Namespace {
-    fn new(root: Dir, owner: u32, flags: i32) -> Namespace {
-        Namespace {
-            rootref: treeobj::blobref(&root.digest()),
-            root,
-            rootseq: 0,
-            owner,
-            flags,
-            earlier: VecDeque::new(),
-            waiting: Vec::new(),
-        }
-    }
-
-    fn advance(&mut self, root: Dir) {
-        let rootref = treeobj::blobref(&root.digest());
-        let earlier = std::mem::replace(&mut self.root, root);
-        let earlier_ref = std::mem::replace(&mut self.rootref, rootref);
-        self.earlier.push_back((earlier_ref, earlier));
-        if self.earlier.len() > KEPT_ROOTS {
-            self.earlier.pop_front();
-        }
-        self.rootseq = self.rootseq.wrapping_add(1);
-        self.answer_waiting();
-    }
-
-    fn answer_waiting(&mut self) {
-        let (rootseq, rootref) = (self.rootseq, &self.rootref);
-        self.waiting.retain(|(wanted, request)| {
-            let waits = rootseq < *wanted;
-            if !waits {
-                let payload = json!({ "rootref": rootref, "rootseq": rootseq });
-                request.respond(0, Some(payload.to_string().as_bytes()));
-            }
-            waits
-        });
-    }
-}
-
 /// The statistics of a cache of blobs, which this KVS does not need.
 fn cache_stats() -> Value {
     json!({
@@ -297,8 +198,4 @@ fn cache_stats() -> Value {
         "obj size (KiB)": Stats::default().to_json(),
         "obj size total (MiB)": 0.0,
     })
-}
-
-fn no_namespace() -> Error {
-    Error::new(libc::ENOTSUP)
 }

@@ -1,17 +1,20 @@
-//! Count, extremes, mean and deviation of what a service has seen.
+//! Statistics of a series of numbers, as a service reports them.
 
 use serde_json::{Value, json};
 
+/// Count, extremes, mean and deviation of a series.
 #[derive(Default)]
-pub(in super::super) struct Stats {
+pub struct Stats {
     count: u64,
     min: f64,
     max: f64,
     mean: f64,
+    /// The sum of the squared differences from the mean.
     squares: f64,
 }
 
 impl Stats {
+    /// Adds a number.
     pub fn push(&mut self, value: f64) {
         self.count += 1;
         self.min = if self.count == 1 {
@@ -29,10 +32,12 @@ impl Stats {
         self.squares += from_mean * (value - self.mean);
     }
 
+    /// How many numbers there were.
     pub fn count(&self) -> u64 {
         self.count
     }
 
+    /// As a service reports them.
     pub fn to_json(&self) -> Value {
         let deviation = match self.count {
             0 | 1 => 0.0,

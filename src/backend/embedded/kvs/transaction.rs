@@ -1,19 +1,21 @@
-//! The transaction that a handle's user fills before it is committed.
+//! Transactions, as a handle's user fills them before a commit.
 
 use std::any::Any;
 use std::sync::Arc;
 
-use super::super::super::{self as backend, Error, Result, key, kvs_flags};
 use super::commit::{Change, Op};
-use super::tree::Dir;
-use super::value::{Entry, Symlink, Value};
+use super::tree::{Dir, Entry, Symlink};
+use super::value::Value;
+use crate::backend::{self, Error, Result, key, kvs_flags};
 
+/// The operations of a transaction that is not committed yet.
 #[derive(Default)]
-pub(in super::super) struct Transaction {
+pub struct EmbeddedTransaction {
+    /// The operations, in their order.
     pub ops: Vec<Op>,
 }
 
-impl Transaction {
+impl EmbeddedTransaction {
     fn add(&mut self, key: &str, change: Change) -> Result<()> {
         key::check(key)?;
         self.ops.push(Op {
@@ -24,7 +26,7 @@ impl Transaction {
     }
 }
 
-impl backend::Transaction for Transaction {
+impl backend::Transaction for EmbeddedTransaction {
     fn put(&mut self, flags: i32, key: &str, value: &[u8]) -> Result<()> {
         let change = match flags {
             0 => Change::Put(Entry::Value(Value::new(value.into()))),

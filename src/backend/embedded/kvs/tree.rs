@@ -1,20 +1,43 @@
-//! KVS directories: persistent trees. A change makes a new directory that
-//! shares all it can with the old one, so that a snapshot costs nothing and a
-//! change to a directory of n names touches O(log n) of them.
+//! KVS directories and their entries. A directory is a persistent tree: a change
+//! makes a new directory that shares as much as possible with the old one. So a
+//! snapshot costs nothing, and a change to a directory of n names touches
+//! O(log n) of them. Every content has a digest that it alone determines, as in
+//! a content-addressed store.
 
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
-use super::digest::{Digest, sha1};
-use super::value::Entry;
+use serde::Serialize;
 
-/// What the blob of an empty directory holds, so that its reference is the one
-/// that every Flux instance has.
+use super::digest::{Digest, sha1};
+use super::value::Value;
+
+/// The blob of an empty directory. Its reference is the same in every Flux
+/// instance.
 const EMPTY_OBJECT: &[u8] = br#"{"data":{},"type":"dir","ver":1}"#;
 
+/// What a name in a directory stands for.
+#[derive(Clone)]
+pub enum Entry {
+    Value(Value),
+    Dir(Dir),
+    Symlink(Arc<Symlink>),
+}
+
+/// A symbolic link.
+#[derive(PartialEq, Eq, Serialize)]
+pub struct Symlink {
+    /// The target's namespace, or None for the link's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The target's key.
+    pub target: String,
+}
+
+/// A directory.
 #[derive(Clone, Default)]
-pub(in super::super) struct Dir {
+pub struct Dir {
     root: Link,
     sum: Sum,
 }
@@ -33,19 +56,41 @@ struct Node {
     right: Link,
 }
 
-/// The entries' digests added up: independent of their order, and changed
-/// without looking at the entries that stay.
+/// The sum of the entries' digests. It does not depend on their order, and is
+/// updated without looking at the entries that stay.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
     high: u128,
     low: u32,
 }
 
+impl Entry {
+    /// The digest of the entry's content.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Entry::Value(value) => value.digest(),
+            Entry::Dir(dir) => dir.digest(),
+            Entry::Symlink(link) => {
+                let namespace = link.namespace.as_deref();
+                sha1(&[
+                    b"symlink\0",
+                    namespace.map_or("", |_| "\0").as_bytes(),
+                    namespace.unwrap_or("").as_bytes(),
+                    b"\0",
+                    link.target.as_bytes(),
+                ])
+            }
+        }
+    }
+}
+
 impl Dir {
+    /// Whether it has no entries.
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
     }
 
+    /// The entry of a name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.node(name).map(|node| &node.entry)
     }
@@ -94,6 +139,7 @@ impl Dir {
         })
     }
 
+    /// The digest of the directory's content.
     pub fn digest(&self) -> Digest {
         match self.is_empty() {
             true => sha1(&[EMPTY_OBJECT]),
@@ -119,7 +165,7 @@ impl Dir {
 }
 
 impl Drop for Dir {
-    // Deep trees must not be dropped by recursion.
+    // Without recursion, because a tree may be deep.
     fn drop(&mut self) {
         let mut pending: Vec<Arc<Node>> = self.root.take().into_iter().collect();
         while let Some(node) = pending.pop() {
@@ -165,8 +211,8 @@ fn split(digest: Option<&Digest>) -> (u128, u32) {
     (high, low)
 }
 
-/// By a key that is the process's own: who knew it could choose names that
-/// make the tree as deep as they are many.
+/// The priority of a name: a hash with a key that is random in each process.
+/// With a known key, a client could choose names that make the tree a list.
 fn priority(name: &str) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new).hash_one(name)
@@ -220,8 +266,8 @@ fn remove(link: &Link, name: &str) -> Link {
     Some(Arc::new(top))
 }
 
-/// One tree of two, where every name on the left is below every one on the
-/// right.
+/// Merges two trees, where every name on the left is less than every name on
+/// the right.
 fn merge(left: &Link, right: &Link) -> Link {
     let (Some(a), Some(b)) = (left, right) else {
         return left.as_ref().or(right.as_ref()).cloned();

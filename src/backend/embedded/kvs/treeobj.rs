@@ -1,5 +1,5 @@
 //! Tree objects (RFC 11): KVS entries as JSON, written for lookups and read from
-//! what a client committed.
+//! the operations that clients commit.
 
 use std::borrow::Cow;
 use std::collections::btree_map;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::digest::Digest;
-use super::tree::Dir;
-use super::value::{Entry, Symlink, Value};
+use super::tree::{Dir, Entry, Symlink};
+use super::value::Value;
 use crate::backend::object::{self, Members, present};
 use crate::backend::{base64, kvs_flags};
 
@@ -35,7 +35,7 @@ impl<T> NewObject<T> {
 }
 
 /// A digest as a reference to a blob.
-pub(in super::super) fn blobref(digest: &Digest) -> String {
+pub fn blobref(digest: &Digest) -> String {
     let mut text = String::from("sha1-");
     for byte in digest {
         // Writing to a string does not fail.
@@ -44,7 +44,8 @@ pub(in super::super) fn blobref(digest: &Digest) -> String {
     text
 }
 
-pub(in super::super) fn is_blobref(text: &str) -> bool {
+/// Whether a text is a reference to a blob.
+pub fn is_blobref(text: &str) -> bool {
     let digits = match text.split_once('-') {
         Some(("sha1", digits)) if digits.len() == 40 => digits,
         Some(("sha256", digits)) if digits.len() == 64 => digits,
@@ -56,9 +57,10 @@ pub(in super::super) fn is_blobref(text: &str) -> bool {
 }
 
 /// The object that a lookup with these flags returns.
-pub(in super::super) struct Found<'e> {
+pub struct Found<'e> {
+    /// The entry that was found.
     pub entry: &'e Entry,
-    /// [`kvs_flags`].
+    /// The lookup's [`kvs_flags`].
     pub flags: i32,
 }
 
@@ -74,12 +76,12 @@ impl Serialize for Found<'_> {
 }
 
 /// A `val` object.
-pub(in super::super) fn of_bytes(bytes: &[u8]) -> impl Serialize + use<> {
+pub fn of_bytes(bytes: &[u8]) -> impl Serialize + use<> {
     NewObject::new("val", base64::encode(bytes))
 }
 
 /// The bytes that a `val` object holds.
-pub(in super::super) fn bytes_of(object: &[u8]) -> Option<Vec<u8>> {
+pub fn bytes_of(object: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct Val<'t> {
         #[serde(borrow)]
@@ -148,7 +150,7 @@ struct OpenDir<'t> {
 /// Returns the entry that a client's object stands for, or the errno that a
 /// commit of it fails with. Directories may be nested as deep as any JSON, so
 /// they are read without recursion.
-pub(in super::super) fn decode(object: &RawValue) -> Result<Entry, i32> {
+pub fn decode(object: &RawValue) -> Result<Entry, i32> {
     let mut open = Vec::new();
     let mut finished = decode_object(object, &mut open)?;
     while let Some(OpenDir { dir, name, rest }) = open.last_mut() {

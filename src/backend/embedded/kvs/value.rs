@@ -1,71 +1,35 @@
-//! What a KVS name stands for. Every content has a digest that it alone
-//! determines, as in a content-addressed store.
+//! KVS values, as chains of blobs.
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::digest::{Digest, sha1};
-use super::tree::Dir;
 use crate::backend::base64;
 
-/// A value whose base64 is longer is kept apart from its directory, as a blob.
+/// A value whose base64 is longer is stored outside its directory, as blobs.
 const MAX_INLINE: usize = 72;
 
+/// A value: blobs, in the order in which they were appended. Appending to a
+/// value, and sharing it, takes the same time however many blobs it has.
 #[derive(Clone)]
-pub(in super::super) enum Entry {
-    Value(Value),
-    Dir(Dir),
-    Symlink(Arc<Symlink>),
-}
-
-#[derive(PartialEq, Eq, Serialize)]
-pub(in super::super) struct Symlink {
-    /// The target's, or None for the link's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    pub target: String,
-}
-
-/// A value: blobs, in the order in which they were appended. Appending, and
-/// sharing a value, takes the same time however many there are.
-#[derive(Clone)]
-pub(in super::super) struct Value {
+pub struct Value {
     last: Arc<Blob>,
-    /// Held in the directory itself (`val`), not by reference (`valref`).
+    /// Stored in its directory (`val`), not by reference (`valref`).
     inline: bool,
 }
 
 struct Blob {
     data: Arc<[u8]>,
     digest: Digest,
-    /// Of this blob and all before it.
+    /// The digest of this blob and all before it.
     chain_digest: Digest,
+    /// How many blobs there are up to this one, and how many bytes.
     count: usize,
     len: usize,
     previous: Option<Arc<Blob>>,
 }
 
-impl Entry {
-    pub fn digest(&self) -> Digest {
-        match self {
-            Entry::Value(value) => value.digest(),
-            Entry::Dir(dir) => dir.digest(),
-            Entry::Symlink(link) => {
-                let namespace = link.namespace.as_deref();
-                sha1(&[
-                    b"symlink\0",
-                    namespace.map_or("", |_| "\0").as_bytes(),
-                    namespace.unwrap_or("").as_bytes(),
-                    b"\0",
-                    link.target.as_bytes(),
-                ])
-            }
-        }
-    }
-}
-
 impl Value {
+    /// A value of one blob.
     pub fn new(data: Arc<[u8]>) -> Value {
         Value {
             inline: base64::encoded_len(data.len()) <= MAX_INLINE,
@@ -73,7 +37,7 @@ impl Value {
         }
     }
 
-    /// This value with one more blob.
+    /// This value with one more blob at its end.
     pub fn append(&self, data: Arc<[u8]>) -> Value {
         let previous = Some(Arc::clone(&self.last));
         Value {
@@ -82,14 +46,17 @@ impl Value {
         }
     }
 
+    /// Whether the value is stored in its directory.
     pub fn is_inline(&self) -> bool {
         self.inline
     }
 
+    /// How many blobs it has.
     pub fn blob_count(&self) -> usize {
         self.last.count
     }
 
+    /// All its bytes.
     pub fn bytes(&self) -> Arc<[u8]> {
         if self.last.previous.is_none() {
             return Arc::clone(&self.last.data);
@@ -108,11 +75,12 @@ impl Value {
         })
     }
 
+    /// The digests of its blobs.
     pub fn blob_digests(&self) -> Vec<Digest> {
         self.newest(self.blob_count(), |blob| blob.digest)
     }
 
-    /// Whether two values read the same, however they are kept.
+    /// Whether two values have the same bytes, in whatever blobs.
     pub fn same_bytes(&self, other: &Value) -> bool {
         Arc::ptr_eq(&self.last, &other.last)
             || self.last.len == other.last.len
@@ -120,12 +88,13 @@ impl Value {
                     || self.bytes() == other.bytes())
     }
 
+    /// The digest that this content and form alone determine.
     pub fn digest(&self) -> Digest {
         let kind: &[u8] = if self.inline { b"val\0" } else { b"valref\0" };
         sha1(&[kind, &self.last.chain_digest])
     }
 
-    /// Something of the newest `count` blobs, oldest first.
+    /// A property of each of the newest `count` blobs, oldest first.
     fn newest<T>(&self, count: usize, of: impl Fn(&Blob) -> T) -> Vec<T> {
         let blobs = std::iter::successors(Some(&self.last), |blob| blob.previous.as_ref());
         let mut newest: Vec<T> = blobs.take(count).map(|blob| of(blob)).collect();
@@ -152,7 +121,7 @@ impl Blob {
 }
 
 impl Drop for Blob {
-    // A long chain must not be dropped by recursion.
+    // Without recursion, because a chain may be long.
     fn drop(&mut self) {
         let mut previous = self.previous.take();
         while let Some(mut blob) = previous.and_then(Arc::into_inner) {

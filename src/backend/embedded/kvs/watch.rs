@@ -1,62 +1,55 @@
-//! Watches: lookups that are answered again with each commit that concerns
+//! Watches: lookups that are responded to again at each commit that concerns
 //! their key, in commit order.
 
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use super::super::message::{FLAG_STREAMING, Message};
-use super::Namespaces;
+use super::flags::{STREAM, WATCH_INITIAL_SENTINEL};
+use super::namespace::Namespaces;
+use super::tree::Entry;
 use super::treeobj;
-use super::value::{Entry, Value};
+use super::value::Value;
+use crate::backend::embedded::message::{FLAG_STREAMING, Message};
 use crate::backend::ids::{IdMap, Order, by_age};
 use crate::backend::key::normalize;
 use crate::backend::{Error, Result, kvs_flags, object};
 
-/// Lookup flags beyond those in [`kvs_flags`].
-pub(in super::super) mod flags {
-    /// The value's blobs as a stream that ends with the last.
-    pub const STREAM: i32 = 512;
-    /// With WATCH_APPEND: an empty response between what is and what comes.
-    pub const WATCH_INITIAL_SENTINEL: i32 = 1024;
-}
-
-use flags::{STREAM, WATCH_INITIAL_SENTINEL};
 use kvs_flags::{TREEOBJ, WAITCREATE, WATCH, WATCH_APPEND, WATCH_FULL, WATCH_UNIQ};
 
-/// A request as its canceller names it: who sent it, under which matchtag.
+/// Identifies a request: its sender and its matchtag.
 type RequestId = (u64, u32);
 
 #[derive(Default)]
-pub(super) struct Watches {
+pub struct Watches {
     next: u64,
-    /// By namespace, which need not exist yet.
+    /// By namespace. A namespace need not exist yet.
     sets: HashMap<String, Box<WatchSet>>,
     by_request: HashMap<RequestId, (String, u64)>,
 }
 
-/// One namespace's watchers, and which of them a commit concerns.
+/// The watchers of one namespace, with an index of those that a commit concerns.
 #[derive(Default)]
 struct WatchSet {
-    watchers: IdMap<Box<Watcher>>,
+    watchers: IdMap<Box<KeyWatch>>,
     by_key: HashMap<String, Order>,
-    /// Those that look at every commit.
+    /// Those that every commit concerns.
     full: Order,
 }
 
-struct Watcher {
+struct KeyWatch {
     request: Message,
     key: String,
     flags: i32,
     responded: bool,
     sentinel_sent: bool,
-    /// What was last sent, to send only what differs.
+    /// The entry that was sent last. Kept if only differences are sent.
     previous: Option<Entry>,
     /// How many of the value's blobs were sent.
     blobs_sent: usize,
 }
 
-/// Whether a watcher goes on.
+/// Whether a watch continues.
 #[derive(PartialEq, Eq)]
 enum Next {
     Continue,
@@ -64,7 +57,7 @@ enum Next {
 }
 
 impl Watches {
-    /// Add a watcher and answer it with the current value.
+    /// Adds a watch, and responds to it with the current value.
     pub fn add(
         &mut self,
         namespaces: &Namespaces,
@@ -82,7 +75,7 @@ impl Watches {
         if self.by_request.contains_key(&request_id) {
             return Err(Error::new(libc::EINVAL));
         }
-        let mut watcher = Watcher {
+        let mut watcher = KeyWatch {
             request: request.clone(),
             key: normalize(key).into_owned(),
             flags,
@@ -111,7 +104,7 @@ impl Watches {
         Ok(())
     }
 
-    /// A namespace was created: answer those who waited for it.
+    /// Starts the watches that waited for a namespace, which now exists.
     pub fn start(&mut self, namespaces: &Namespaces, namespace: &str) {
         let Some(set) = self.sets.get_mut(namespace) else {
             return;
@@ -126,7 +119,7 @@ impl Watches {
         self.remove(namespace, &finished);
     }
 
-    /// A commit changed these keys.
+    /// Updates the watches that a commit of these keys concerns.
     pub fn notify(&mut self, namespaces: &Namespaces, namespace: &str, keys: &BTreeSet<String>) {
         let Some(set) = self.sets.get_mut(namespace) else {
             return;
@@ -146,7 +139,7 @@ impl Watches {
         self.remove(namespace, &finished);
     }
 
-    /// A namespace is gone: end its watches with this error.
+    /// Ends the watches of a removed namespace with this error.
     pub fn end(&mut self, namespace: &str, error: &Error) {
         let Some(set) = self.sets.remove(namespace) else {
             return;
@@ -160,7 +153,7 @@ impl Watches {
         }
     }
 
-    /// End a watch at its owner's wish.
+    /// Ends a watch that its client gave up.
     pub fn cancel(&mut self, sender: u64, matchtag: u32) {
         let Some((namespace, id)) = self.by_request.get(&(sender, matchtag)).cloned() else {
             return;
@@ -170,8 +163,8 @@ impl Watches {
         }
     }
 
-    /// A sender is gone: so are its watches.
-    pub fn disconnect(&mut self, sender: u64) {
+    /// Forgets the watches of a client that is gone.
+    pub fn forget_client(&mut self, sender: u64) {
         let theirs = self.by_request.iter().filter(|((s, _), _)| *s == sender);
         let theirs: Vec<(String, u64)> = theirs.map(|(_, watch)| watch.clone()).collect();
         for (namespace, id) in theirs {
@@ -186,11 +179,11 @@ impl Watches {
             .collect()
     }
 
-    fn remove(&mut self, namespace: &str, ids: &[u64]) -> Vec<Watcher> {
+    fn remove(&mut self, namespace: &str, ids: &[u64]) -> Vec<KeyWatch> {
         let Some(set) = self.sets.get_mut(namespace) else {
             return Vec::new();
         };
-        let removed: Vec<Watcher> = ids.iter().filter_map(|&id| set.remove(id)).collect();
+        let removed: Vec<KeyWatch> = ids.iter().filter_map(|&id| set.remove(id)).collect();
         for watcher in &removed {
             self.by_request.remove(&request_id(&watcher.request));
         }
@@ -202,7 +195,7 @@ impl Watches {
 }
 
 impl WatchSet {
-    /// All of them, older first.
+    /// All watchers, older first.
     fn by_age(&self) -> Order {
         let mut ids = Order::new();
         for &id in self.watchers.keys() {
@@ -211,7 +204,7 @@ impl WatchSet {
         ids
     }
 
-    fn remove(&mut self, id: u64) -> Option<Watcher> {
+    fn remove(&mut self, id: u64) -> Option<KeyWatch> {
         let watcher = *self.watchers.remove(&id)?;
         self.full.remove(&by_age(id));
         if let Some(ids) = self.by_key.get_mut(&watcher.key) {
@@ -224,8 +217,8 @@ impl WatchSet {
     }
 }
 
-impl Watcher {
-    /// Answer with the first value, if the namespace is there to have one.
+impl KeyWatch {
+    /// Responds with the first value, if the namespace exists.
     fn start(&mut self, namespaces: &Namespaces, namespace: &str) -> Next {
         if namespaces.get(namespace).is_err() {
             return Next::Continue;
@@ -247,11 +240,11 @@ impl Watcher {
         }
     }
 
-    /// Answer with what a commit made of the key.
+    /// Responds with the value that the key has after a commit.
     fn update(&mut self, namespaces: &Namespaces, namespace: &str) -> Next {
         match self.look_up(namespaces, namespace) {
             Err(error) => self.fail(&error),
-            // Also when the key was never there and every commit is looked at.
+            // Also if the key never existed, and every commit is looked at.
             Ok(None) => self.fail(&Error::new(libc::ENOENT)),
             Ok(Some(entry)) => self.send(entry),
         }
@@ -290,7 +283,7 @@ impl Watcher {
         }
     }
 
-    /// Send the blobs that were not sent yet, one by one.
+    /// Sends the blobs that were not sent yet, one by one.
     fn send_blobs(&mut self, entry: &Entry) -> Next {
         let invalid = |text: &str| Error::with_detail(libc::EINVAL, text);
         match entry {
@@ -380,7 +373,7 @@ fn check_flags(flags: i32, request: &Message) -> Result<()> {
     Err(Error::with_detail(errnum, text))
 }
 
-/// Whether two entries make the same response.
+/// Whether two entries give the same response.
 fn same(a: &Entry, b: &Entry, flags: i32) -> bool {
     match (a, b) {
         (Entry::Value(a), Entry::Value(b)) if flags & TREEOBJ == 0 => a.same_bytes(b),

@@ -1,28 +1,32 @@
-//! File descriptors that are waited for, level-triggered. One that its owner
-//! closes is reported once, as an error, and never polled again.
+//! File descriptors that watchers wait for, level-triggered. A descriptor that
+//! its owner closes is reported once, as an error, and never polled again.
 
 use std::os::fd::RawFd;
 
-use super::super::super::Result;
-use super::super::super::ids::{IdMap, Order};
-use super::super::super::reactor::{Callback, Event, poll};
-use super::super::super::system::{self, poll_entry};
+use crate::backend::Result;
+use crate::backend::ids::{IdMap, Order};
+use crate::backend::reactor::{Callback, Event, poll};
+use crate::backend::system::{self, poll_entry};
 
+/// The watchers of descriptors.
 #[derive(Default)]
-pub(super) struct Descriptors {
+pub struct Descriptors {
     watchers: IdMap<Box<Descriptor>>,
-    /// By descriptor.
+    /// Their ids by descriptor.
     order: Order,
+    /// How many have a descriptor that was closed.
     closed: usize,
 }
 
-pub(super) struct Descriptor {
+/// One watcher.
+pub struct Descriptor {
     events: i32,
     closed: bool,
     callback: Callback,
 }
 
 impl Descriptors {
+    /// Adds a watcher. `events`: [`poll`] bits. EBADF if `fd` is not open.
     pub fn add(&mut self, id: u64, fd: RawFd, events: i32, callback: Callback) -> Result<()> {
         system::check_descriptor(fd)?;
         let descriptor = Descriptor {
@@ -35,6 +39,7 @@ impl Descriptors {
         Ok(())
     }
 
+    /// Removes a watcher.
     pub fn remove(&mut self, fd: RawFd, id: u64) -> Option<Box<Descriptor>> {
         let descriptor = self.watchers.remove(&id)?;
         self.order.remove(&(fd as u64, id));
@@ -42,11 +47,12 @@ impl Descriptors {
         Some(descriptor)
     }
 
+    /// How many watchers may still see an event.
     pub fn active(&self) -> usize {
         self.watchers.len() - self.closed
     }
 
-    /// What to poll: one entry a descriptor.
+    /// Appends what to poll: one entry for each descriptor.
     pub fn poll_entries(&self, polled: &mut Vec<libc::pollfd>) {
         for &(fd, id) in &self.order {
             let fd = fd as RawFd;
@@ -54,8 +60,8 @@ impl Descriptors {
                 .watchers
                 .get(&id)
                 .map_or(0, |watcher| watcher.poll_events());
-            // A descriptor that is polled for nothing still reports its errors,
-            // which nobody would take.
+            // Not polled: a descriptor reports errors even if no events are asked
+            // for, and no watcher would take them.
             if events == 0 {
                 continue;
             }
@@ -66,8 +72,8 @@ impl Descriptors {
         }
     }
 
-    /// Report each watcher whose descriptor is ready, with what for. What was
-    /// polled is in the order of [`Descriptors::poll_entries`].
+    /// Reports each watcher whose descriptor is ready, with its [`poll`] bits.
+    /// `polled` has the order of [`Descriptors::poll_entries`].
     pub fn ready(&mut self, polled: &[libc::pollfd], mut report: impl FnMut(u64, i32)) {
         let mut polled = polled.iter();
         let mut next = polled.next();
@@ -96,6 +102,7 @@ impl Descriptors {
         }
     }
 
+    /// The call of a watcher that saw these events.
     pub fn call(&self, id: u64, events: i32) -> Option<(Callback, Event)> {
         let descriptor = self.watchers.get(&id)?;
         Some((descriptor.callback.clone(), Event::Fd(events)))
@@ -103,6 +110,7 @@ impl Descriptors {
 }
 
 impl Descriptor {
+    /// The events to poll for, as poll(2) has them.
     fn poll_events(&self) -> i16 {
         if self.closed {
             return 0;
@@ -111,8 +119,8 @@ impl Descriptor {
         wanted(poll::IN, libc::POLLIN) | wanted(poll::OUT, libc::POLLOUT)
     }
 
-    /// Errors and hangups are readiness, as in libev: reading or writing tells
-    /// them.
+    /// The [`poll`] bits for the events that poll(2) returned. Errors and hangups
+    /// count as readiness, as in libev: reading or writing then reports them.
     fn ready(&self, revents: i16) -> i32 {
         if self.poll_events() == 0 {
             return 0;

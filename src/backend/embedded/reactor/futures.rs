@@ -1,47 +1,64 @@
-//! Futures with a continuation: which response is whose, and which are ready
-//! to be continued.
+//! Futures with a continuation: which response fulfils which future, and which
+//! futures are ready.
 
 use std::collections::VecDeque;
 
-use super::super::super::ids::{IdMap, Order, TagMap};
-use super::super::super::reactor::Continuation;
-use super::super::future::Response;
-use super::super::message::Message;
+use crate::backend::Future;
+use crate::backend::embedded::message::Message;
+use crate::backend::ids::{IdMap, Order, TagMap};
+use crate::backend::reactor::Continuation;
 
+/// A future that responses fulfil.
+pub trait ResponseFuture: Future {
+    /// The matchtag of its responses.
+    fn matchtag(&self) -> u32;
+    /// Fulfils it with a response. Does nothing if it is fulfilled.
+    fn fulfil(&self, response: &Message);
+    /// Whether it has a value.
+    fn is_fulfilled(&self) -> bool;
+    /// Whether its value is the last.
+    fn has_ended(&self) -> bool;
+}
+
+/// The futures with a continuation.
 #[derive(Default)]
-pub(super) struct Futures {
+pub struct Futures {
     futures: IdMap<Continued>,
-    /// Whose next response has which matchtag.
+    /// The futures that expect a response, by its matchtag.
     tags: TagMap<u64>,
-    /// The fulfilled, in the order in which they were.
+    /// The fulfilled futures, in the order of their fulfilment.
     ready: Order,
     next_ready: u64,
+    /// How many are ready, or expect a response.
     active: usize,
 }
 
-pub(super) struct Continued {
-    /// Not here while its continuation runs.
-    future: Option<Box<Response>>,
+/// A future with its continuation.
+pub struct Continued {
+    /// None while its continuation runs.
+    future: Option<Box<dyn ResponseFuture>>,
     continuation: Continuation,
     matchtag: u32,
-    /// Responses that came before the continuation had seen the last one.
+    /// Responses that arrived before the continuation had seen the one before.
     backlog: VecDeque<Message>,
-    /// More responses will come.
+    /// Whether more responses will come.
     open: bool,
-    /// Its place among the ready.
+    /// Its key in [`Futures::ready`].
     ready: Option<u64>,
 }
 
 /// A continuation to be called.
-pub(super) struct Call {
+pub struct Call {
     id: u64,
-    pub future: Box<Response>,
+    /// What to call, and with what.
+    pub future: Box<dyn ResponseFuture>,
     pub continuation: Continuation,
 }
 
 impl Futures {
-    pub fn add(&mut self, id: u64, future: Box<Response>, continuation: Continuation) {
-        let matchtag = future.matchtag;
+    /// Adds a future.
+    pub fn add(&mut self, id: u64, future: Box<dyn ResponseFuture>, continuation: Continuation) {
+        let matchtag = future.matchtag();
         let (fulfilled, ended) = (future.is_fulfilled(), future.has_ended());
         let continued = Continued {
             future: Some(future),
@@ -61,6 +78,7 @@ impl Futures {
         }
     }
 
+    /// Removes a future.
     pub fn remove(&mut self, id: u64) -> Option<Continued> {
         self.change(id, |future| future.open = false);
         self.not_ready(id);
@@ -71,19 +89,23 @@ impl Futures {
         Some(continued)
     }
 
+    /// How many are ready, or expect a response.
     pub fn active(&self) -> usize {
         self.active
     }
 
+    /// Whether any future expects a response.
     pub fn expect_responses(&self) -> bool {
         !self.tags.is_empty()
     }
 
+    /// Whether any continuation is to be called.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// Give a response to the future that it fulfils; whether there is one.
+    /// Gives a response to the future that expects it. Returns whether there is
+    /// one.
     pub fn deliver(&mut self, response: &Message) -> bool {
         let Some(&id) = self.tags.get(&response.matchtag) else {
             return false;
@@ -99,8 +121,8 @@ impl Futures {
         true
     }
 
-    /// Take the future that has been ready longest. One that has ended is
-    /// forgotten by that.
+    /// Takes the future that has been ready longest. A future that has ended is
+    /// then forgotten.
     pub fn next(&mut self) -> Option<Call> {
         let &(_, id) = self.ready.first()?;
         self.not_ready(id);
@@ -116,7 +138,8 @@ impl Futures {
         Some(call)
     }
 
-    /// Its continuation has run. What is to be dropped is returned.
+    /// Puts a future back after its continuation has run. Returns what the caller
+    /// must drop.
     pub fn called(&mut self, call: Call) -> Option<Call> {
         let Some(continued) = self.futures.get_mut(&call.id) else {
             return Some(call);
@@ -126,7 +149,8 @@ impl Futures {
         None
     }
 
-    /// Fulfil the future with the next response that it has, if it can be.
+    /// Fulfils a future with its next response, if it has one and is not
+    /// fulfilled.
     fn fulfil(&mut self, id: u64) {
         let Some(continued) = self.futures.get_mut(&id) else {
             return;
@@ -157,7 +181,7 @@ impl Futures {
         }
     }
 
-    /// Change a future, and with it how many are active.
+    /// Changes a future, and counts again whether it is active.
     fn change(&mut self, id: u64, change: impl FnOnce(&mut Continued)) {
         let Some(continued) = self.futures.get_mut(&id) else {
             return;

@@ -1,21 +1,22 @@
-//! Topic patterns, as fnmatch(3) without flags takes them in the C locale.
-//! Knows nothing of messages.
+//! Topic patterns, as fnmatch(3) without flags reads them in the C locale. Not
+//! fnmatch itself, which depends on the locale and may take exponential time.
 
-/// Whether it is a pattern, and not a topic.
+/// Whether a text is a pattern, not a plain topic.
 pub fn is_glob(topic: &[u8]) -> bool {
     topic.iter().any(|c| b"*?[".contains(c))
 }
 
-/// What every topic that it matches begins with.
+/// The text with which every topic that the pattern matches begins.
 pub fn start(pattern: &[u8]) -> &[u8] {
     let end = pattern.iter().position(|c| b"*?[\\".contains(c));
     &pattern[..end.unwrap_or(pattern.len())]
 }
 
+/// Whether a pattern matches a text.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut rest, mut at) = (pattern, 0);
-    // What follows the last star, and where it was last tried: only there can
-    // anything still be chosen.
+    // The pattern after the last star, and where it was tried last. On a
+    // mismatch, only a longer match of the last star can help.
     let mut star: Option<(&[u8], usize)> = None;
     loop {
         if let Some(after) = rest.strip_prefix(b"*") {
@@ -40,7 +41,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// What is left of the pattern once it has matched one byte.
+/// The rest of the pattern after it has matched one byte.
 fn one(pattern: &[u8], c: u8) -> Option<&[u8]> {
     let (&first, rest) = pattern.split_first()?;
     match first {
@@ -61,11 +62,11 @@ fn one(pattern: &[u8], c: u8) -> Option<&[u8]> {
 enum Bracket<'a> {
     Matches(&'a [u8]),
     Differs,
-    /// It is no bracket expression: its `[` stands for itself.
+    /// Not a bracket expression: its `[` stands for itself.
     Unclosed,
 }
 
-/// `pattern`: from after the `[`.
+/// Matches a bracket expression. `pattern`: the text after the `[`.
 fn bracket(pattern: &[u8], c: u8) -> Bracket<'_> {
     let negated = pattern.starts_with(b"!") || pattern.starts_with(b"^");
     let mut rest = &pattern[usize::from(negated)..];
@@ -102,8 +103,8 @@ impl Item {
     }
 }
 
-/// The next part, and what follows it; or what the whole expression is, where
-/// there is none. Half a range, or a name unknown, makes it match nothing.
+/// The next part, and the text after it; or the result for the whole expression
+/// if there is none. Half a range, or an unknown name, matches nothing.
 fn item(pattern: &[u8]) -> Result<(Item, &[u8]), Bracket<'_>> {
     let class_name = named(pattern, b':').filter(|(name, _)| name.iter().all(is_name));
     if let Some((name, rest)) = class_name {
@@ -127,8 +128,8 @@ fn is_name(c: &u8) -> bool {
     c.is_ascii_lowercase()
 }
 
-/// A byte, as it stands, escaped, or as `[.x.]`, and what follows it.
-/// `missing`: what the whole expression is where the pattern ends.
+/// A byte, plain, escaped, or as `[.x.]`, and the text after it. `missing`: the
+/// result for the whole expression if the pattern ends here.
 fn bound<'a>(pattern: &'a [u8], missing: Bracket<'a>) -> Result<(u8, &'a [u8]), Bracket<'a>> {
     if pattern.starts_with(b"[.") {
         return match named(pattern, b'.') {
@@ -143,13 +144,14 @@ fn bound<'a>(pattern: &'a [u8], missing: Bracket<'a>) -> Result<(u8, &'a [u8]), 
     }
 }
 
-/// The name in `[:name:]`, and what follows; so for other marks than `:`.
+/// The name in `[:name:]`, and the text after it. `mark` stands for the colon.
 fn named(pattern: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
     let name = pattern.strip_prefix(&[b'[', mark])?;
     let end = name.windows(2).position(|pair| pair == [mark, b']'])?;
     Some((&name[..end], &name[end + 2..]))
 }
 
+/// The character class of this name.
 fn class(name: &[u8]) -> Option<fn(&u8) -> bool> {
     Some(match name {
         b"alnum" => u8::is_ascii_alphanumeric,

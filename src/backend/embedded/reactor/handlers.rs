@@ -1,67 +1,71 @@
-//! Message handlers, and which of them a message is for. Those of one plain
-//! topic are found by it, those with a pattern by what that begins with.
+//! Message handlers, and which of them gets a message. Handlers of one plain
+//! topic are indexed by it, those with a pattern by the text that it begins with.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
-use super::super::super::ids::TopicMap;
-use super::super::super::reactor::{Callback, ROLE_OWNER};
-use super::super::super::slab::{Place, Slab};
-use super::super::super::{Error, Result, msgtype};
-use super::super::message::Message;
 use super::glob;
+use crate::backend::embedded::message::Message;
+use crate::backend::ids::TopicMap;
+use crate::backend::reactor::{Callback, ROLE_OWNER};
+use crate::backend::slab::{Place, Slab};
+use crate::backend::{Error, Result, msgtype};
 
+/// The message handlers of a handle.
 #[derive(Default)]
-pub(super) struct Handlers {
+pub struct Handlers {
     handlers: Slab<Handler>,
-    /// Of requests alone, for one topic: they come before all others.
-    methods: Topics,
-    /// Of other types, for one topic.
-    plain: Topics,
-    /// Those with a pattern, or for any topic, by the text that it begins with:
-    /// a topic is held only against patterns that begin as it does.
-    patterns: Topics,
-    /// How many of those texts have that many bytes.
+    /// Handlers of requests alone, with a plain topic. They come before others.
+    methods: NewestByTopic,
+    /// Handlers of other types, with a plain topic.
+    plain: NewestByTopic,
+    /// Handlers with a pattern, or for any topic, by the text that it begins
+    /// with. A topic is matched only against patterns that begin as it does.
+    patterns: NewestByTopic,
+    /// How many keys of `patterns` there are of each length.
     lengths: BTreeMap<usize, usize>,
 }
 
-/// The newest handler of each topic, or start of a pattern.
-type Topics = TopicMap<Place>;
+/// The newest handler of each topic, or of each beginning of patterns.
+type NewestByTopic = TopicMap<Place>;
 
+/// Which index has a handler.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum Index {
     Method,
     Plain,
     Pattern,
 }
 
-pub(super) struct Handler {
+/// One handler.
+pub struct Handler {
     typemask: i32,
-    /// Empty for any.
+    /// A topic or pattern, empty for any topic.
     topic: Rc<[u8]>,
-    found: Found,
+    index: Index,
     rolemask: u32,
     callback: Callback,
-    /// Of those that are found under the same text.
+    /// Its neighbours among the handlers with the same key in the index.
     older: Option<Place>,
     newer: Option<Place>,
 }
 
 impl Handlers {
+    /// Adds a handler, as the newest.
     pub fn add(&mut self, id: u64, handler: Handler) -> Place {
-        let (found, key) = (handler.found, handler.key());
+        let (index, key) = (handler.index, handler.key());
         let len = key.len();
         let place = self.handlers.insert(id, handler);
-        match self.topics(found).entry(key) {
+        match self.index(index).entry(key) {
             Entry::Occupied(mut newest) => {
                 let older = newest.insert(place);
                 self.link(Some(older), Some(place));
             }
             Entry::Vacant(none) => {
                 none.insert(place);
-                if found == Found::Pattern {
+                if index == Index::Pattern {
                     *self.lengths.entry(len).or_default() += 1;
                 }
             }
@@ -69,6 +73,7 @@ impl Handlers {
         place
     }
 
+    /// Removes a handler.
     pub fn remove(&mut self, place: Place) -> Option<Handler> {
         let handler = self.handlers.remove(place)?;
         self.link(handler.older, handler.newer);
@@ -76,14 +81,14 @@ impl Handlers {
             return Some(handler);
         }
         let key = handler.key();
-        let topics = self.topics(handler.found);
+        let topics = self.index(handler.index);
         match handler.older {
             Some(older) => {
                 topics.insert(key, older);
             }
             None => {
                 topics.remove(&key);
-                if handler.found == Found::Pattern {
+                if handler.index == Index::Pattern {
                     self.forget_length(key.len());
                 }
             }
@@ -100,7 +105,7 @@ impl Handlers {
         }
     }
 
-    /// Those two follow one another now.
+    /// Makes two handlers neighbours.
     fn link(&mut self, older: Option<Place>, newer: Option<Place>) {
         if let Some(handler) = older.and_then(|older| self.handlers.get_mut(older)) {
             handler.newer = newer;
@@ -110,19 +115,20 @@ impl Handlers {
         }
     }
 
-    fn topics(&mut self, found: Found) -> &mut Topics {
-        match found {
-            Found::Method => &mut self.methods,
-            Found::Plain => &mut self.plain,
-            Found::Pattern => &mut self.patterns,
+    fn index(&mut self, kind: Index) -> &mut NewestByTopic {
+        match kind {
+            Index::Method => &mut self.methods,
+            Index::Plain => &mut self.plain,
+            Index::Pattern => &mut self.patterns,
         }
     }
 
+    /// How many handlers there are.
     pub fn active(&self) -> usize {
         self.handlers.len()
     }
 
-    /// Whom a message that is no event is for: the newest whose it is.
+    /// The newest handler that matches a request or response.
     pub fn newest(&self, message: &Message) -> Option<Place> {
         if message.msgtype == msgtype::REQUEST
             && let Some(&newest) = self.methods.get(&message.topic[..])
@@ -132,18 +138,14 @@ impl Handlers {
         self.plain(message).next().max(self.newest_pattern(message))
     }
 
-    /// Whom an event is for, newest first.
+    /// The handlers that match an event, newest first.
     pub fn all(&self, event: &Message) -> Vec<Place> {
         let patterns = self
             .starts(event)
             .flat_map(|newest| self.matching(newest, event));
-        // Of the same type as the timers' order: one sort of code for both.
-        let mut all = BinaryHeap::new();
-        for place in self.plain(event).chain(patterns) {
-            all.push(Reverse((!place.id, place)));
-        }
-        let next = || all.pop().map(|Reverse((_, place))| place);
-        std::iter::from_fn(next).collect()
+        let mut all: Vec<Place> = self.plain(event).chain(patterns).collect();
+        all.sort_unstable_by_key(|place| Reverse(place.id));
+        all
     }
 
     fn plain(&self, message: &Message) -> impl Iterator<Item = Place> {
@@ -160,13 +162,13 @@ impl Handlers {
             .max()
     }
 
-    /// The newest of each pattern that begins as the topic does.
+    /// The newest handler for each beginning of patterns that the topic has.
     fn starts(&self, message: &Message) -> impl Iterator<Item = Place> {
         let lengths = self.lengths.range(..=message.topic.len());
         lengths.filter_map(|(&len, _)| self.patterns.get(&message.topic[..len]).copied())
     }
 
-    /// Those that the message is for, of `newest` and what is found with it.
+    /// The handlers that match, of `newest` and the older ones with its key.
     fn matching(&self, newest: Place, message: &Message) -> impl Iterator<Item = Place> {
         let older = |place: &Place| self.handlers.get(*place)?.older;
         std::iter::successors(Some(newest), older).filter(|place| {
@@ -175,8 +177,8 @@ impl Handlers {
         })
     }
 
-    /// The callback to give the message to, or why its sender may not have it.
-    /// `None` where the handler is gone.
+    /// The callback of a handler, or the error if the sender lacks the roles for
+    /// it. None if the handler is gone.
     pub fn call(&self, place: Place, message: &Message) -> Option<Result<Callback>> {
         let handler = self.handlers.get(place)?;
         if message.rolemask & handler.rolemask != 0 {
@@ -191,17 +193,18 @@ impl Handlers {
 }
 
 impl Handler {
+    /// A handler. `topic`: a topic or pattern, empty for any topic.
     pub fn new(typemask: i32, topic: &[u8], rolemask: u32, callback: Callback) -> Handler {
-        let found = match typemask {
-            _ if topic.is_empty() || glob::is_glob(topic) => Found::Pattern,
-            msgtype::REQUEST => Found::Method,
-            _ => Found::Plain,
+        let index = match typemask {
+            _ if topic.is_empty() || glob::is_glob(topic) => Index::Pattern,
+            msgtype::REQUEST => Index::Method,
+            _ => Index::Plain,
         };
         Handler {
             typemask,
             topic: topic.into(),
-            found,
-            // The owner is never shut out.
+            index,
+            // The owner is always allowed.
             rolemask: rolemask | ROLE_OWNER,
             callback,
             older: None,
@@ -209,22 +212,22 @@ impl Handler {
         }
     }
 
-    /// What it is found under.
+    /// Its key in the index.
     fn key(&self) -> Rc<[u8]> {
-        match self.found {
-            Found::Pattern => glob::start(&self.topic).into(),
-            Found::Method | Found::Plain => Rc::clone(&self.topic),
+        match self.index {
+            Index::Pattern => glob::start(&self.topic).into(),
+            Index::Method | Index::Plain => Rc::clone(&self.topic),
         }
     }
 
     fn matches(&self, message: &Message) -> bool {
-        // No type at all stands for any.
+        // No type at all means any type.
         if self.typemask != 0 && self.typemask & message.msgtype == 0 {
             return false;
         }
-        match self.found {
-            Found::Pattern => self.topic.is_empty() || glob::matches(&self.topic, &message.topic),
-            Found::Method | Found::Plain => *self.topic == *message.topic,
+        match self.index {
+            Index::Pattern => self.topic.is_empty() || glob::matches(&self.topic, &message.topic),
+            Index::Method | Index::Plain => *self.topic == *message.topic,
         }
     }
 }

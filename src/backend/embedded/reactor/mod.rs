@@ -1,6 +1,6 @@
-//! The reactor of a handle: what is waited for, in which order it is called,
-//! and when a run ends; as libflux has it over libev. Each kind of source keeps
-//! its own watchers, in a file of its own; here is the loop over them.
+//! The reactor of a handle: the loop that waits for events, calls watchers in
+//! the order in which libflux does over libev, and decides when a run ends. Each
+//! kind of source keeps its watchers in a file of its own.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -11,14 +11,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::reactor::{Callback, Continuation, Event, RunMode, Source, Watcher};
-use super::super::slab::Place;
-use super::super::system::{self, poll_entry};
-use super::super::{self as backend, Error, Result, msgtype};
-use super::future::Response;
-use super::message::{Message, carried};
+use super::message::{Message, without_nul};
 use super::queue::Queue;
-use super::services::unknown_method;
+use super::service::unknown_method;
+use crate::backend::reactor::{Callback, Continuation, Event, RunMode, Source, Watcher};
+use crate::backend::slab::Place;
+use crate::backend::system::{self, poll_entry};
+use crate::backend::{Error, Future, Result, msgtype};
 
 mod descriptors;
 mod futures;
@@ -30,17 +29,19 @@ mod timers;
 
 use descriptors::Descriptors;
 use futures::Futures;
+pub use futures::ResponseFuture;
 use handlers::{Handler, Handlers};
 use signals::Signals;
-use stat::Stat;
+use stat::PathStatus;
 use timers::Timers;
 
-pub(super) struct Reactor {
+/// The reactor of one handle.
+pub struct Reactor {
     queue: Arc<Queue>,
     /// Writes an error to the handle's log.
     log: Box<dyn Fn(&str)>,
     sources: RefCell<Sources>,
-    /// What happened and is not yet called, next first.
+    /// Events whose watchers are not called yet, the next first.
     pending: RefCell<VecDeque<Pending>>,
     stopped: Cell<bool>,
     failed: Cell<bool>,
@@ -56,10 +57,10 @@ struct Sources {
     futures: Futures,
 }
 
-/// Something that happened, in the order in which libflux calls it.
+/// An event. The variants have the order in which libflux calls watchers.
 enum Pending {
     Signal(u64),
-    /// A future is fulfilled.
+    /// A future may be fulfilled.
     Continuation,
     /// The queue may have a message.
     Message,
@@ -67,7 +68,7 @@ enum Pending {
     Descriptor(u64, i32),
 }
 
-/// A watcher's part among the sources.
+/// Identifies a watcher among the sources.
 enum Part {
     Timer(Place),
     Descriptor(RawFd, u64),
@@ -82,6 +83,7 @@ struct Watch {
 }
 
 impl Reactor {
+    /// A reactor for the messages of a queue. `log` writes an error to the log.
     pub fn new(queue: Arc<Queue>, log: impl Fn(&str) + 'static) -> Rc<Reactor> {
         Rc::new(Reactor {
             queue,
@@ -93,14 +95,16 @@ impl Reactor {
         })
     }
 
+    /// The handle's queue.
     pub fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 
+    /// [`crate::backend::Handle::reactor_run`]
     pub fn run(&self, mode: RunMode) -> Result<u32> {
         self.stopped.set(false);
         self.failed.set(false);
-        // Of the run that this one is nested in.
+        // Events of the run in which this one is nested.
         self.handle_pending();
         while !self.stopped.get() {
             self.wait(mode)?;
@@ -120,34 +124,37 @@ impl Reactor {
         }
     }
 
+    /// [`crate::backend::Handle::reactor_stop`]
     pub fn stop(&self) {
         self.stopped.set(true);
         self.failed.set(false);
     }
 
+    /// [`crate::backend::Handle::reactor_stop_error`]
     pub fn stop_error(&self) {
         self.stopped.set(true);
         self.failed.set(true);
     }
 
+    /// [`crate::backend::Handle::watch`]
     pub fn watch(
         self: &Rc<Self>,
         source: Source<'_>,
         callback: Callback,
     ) -> Result<Box<dyn Watcher>> {
-        // An error drops the callback, and what it owns may be a watcher: not
-        // while the sources are borrowed.
+        // On an error the callback is dropped, and it may own a watcher. That must
+        // not happen while the sources are borrowed.
         let kept = Rc::clone(&callback);
         let part = self.sources.borrow_mut().add(source, callback)?;
         drop(kept);
         Ok(self.watcher(part))
     }
 
-    /// Call `continuation` each time the future is fulfilled, the first time
-    /// with what it is fulfilled with now.
+    /// Calls `continuation` each time the future is fulfilled; the first time for
+    /// the value that it has now, if any.
     pub fn watch_future(
         self: &Rc<Self>,
-        future: Box<Response>,
+        future: Box<dyn ResponseFuture>,
         continuation: Continuation,
     ) -> Box<dyn Watcher> {
         let mut sources = self.sources.borrow_mut();
@@ -161,15 +168,14 @@ impl Reactor {
         Box::new(Watch { reactor, part })
     }
 
-    /// Drop a watcher's part. What its callback owns may be another watcher, so
-    /// that the sources must not be borrowed when it goes.
+    /// Drops a watcher. Its callback may own another watcher, so the sources must
+    /// not be borrowed meanwhile.
     fn remove<T>(&self, take: impl FnOnce(&mut Sources) -> Option<T>) {
         let removed = take(&mut self.sources.borrow_mut());
         drop(removed);
     }
 
-    /// Wait until something happens, as long as the mode allows, and make it
-    /// pending.
+    /// Waits for events, as long as the mode allows, and makes them pending.
     fn wait(&self, mode: RunMode) -> Result<()> {
         let mut polled = Vec::new();
         let signals = self.sources.borrow().signals.poll_entry();
@@ -198,8 +204,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// Wait for one of the descriptors, a message that someone is interested
-    /// in, or the next timer.
+    /// Waits for one of the descriptors, the next timer, or a message, if any
+    /// watcher takes messages.
     fn poll(&self, mode: RunMode, polled: &mut Vec<libc::pollfd>) -> Result<()> {
         let (may_wait, listens, next_timer) = {
             let mut sources = self.sources.borrow_mut();
@@ -227,7 +233,8 @@ impl Reactor {
         result
     }
 
-    /// Call what is pending, until nothing is. Whether anything was called.
+    /// Handles pending events until there are none. Returns whether anything was
+    /// called.
     fn handle_pending(&self) -> bool {
         let mut handled = false;
         loop {
@@ -239,7 +246,8 @@ impl Reactor {
         }
     }
 
-    /// Whether there was something to call, its watcher not dropped since.
+    /// Handles one event. Returns whether its watcher still existed, and was
+    /// called.
     fn handle(&self, pending: Pending) -> bool {
         let call = match pending {
             Pending::Signal(id) => self.sources.borrow().signals.call(id),
@@ -257,8 +265,8 @@ impl Reactor {
         }
     }
 
-    /// Take one message from the queue, if any watcher takes messages, for
-    /// whoever it is for.
+    /// Takes one message from the queue, if any watcher takes messages, and calls
+    /// its future or handlers.
     fn handle_message(&self) -> bool {
         if !self.sources.borrow().take_messages() {
             return false;
@@ -303,20 +311,21 @@ impl Reactor {
         }
     }
 
-    /// Call the continuation of the future that has been ready longest.
+    /// Calls the continuation of the future that has been ready longest.
     fn handle_future(&self) -> bool {
         let Some(mut call) = self.sources.borrow_mut().futures.next() else {
             return false;
         };
-        self.call(|| (call.continuation)(&*call.future));
-        backend::Future::reset(&mut *call.future);
+        let future: &dyn Future = &*call.future;
+        self.call(|| (call.continuation)(future));
+        call.future.reset();
         let dropped = self.sources.borrow_mut().futures.called(call);
-        // Not before the sources can be borrowed again.
+        // After the sources are no longer borrowed.
         drop(dropped);
         true
     }
 
-    /// A panic ends the callback, and nothing else.
+    /// Calls a callback. A panic ends the callback, and nothing else.
     fn call(&self, callback: impl FnOnce()) {
         let Err(panic) = catch_unwind(AssertUnwindSafe(callback)) else {
             return;
@@ -336,7 +345,7 @@ impl Sources {
                 Part::Timer(self.timers.add(id, after, repeat, callback)?)
             }
             Source::Stat { path, interval } => {
-                let stat = Stat::new(carried(path)?)?;
+                let stat = PathStatus::new(without_nul(path)?)?;
                 Part::Timer(self.timers.add_stat(id, interval, stat, callback)?)
             }
             Source::Fd { fd, events } => {
@@ -352,7 +361,7 @@ impl Sources {
                 topic_glob,
                 rolemask,
             } => {
-                let topic = topic_glob.map_or(Ok(&b""[..]), carried)?;
+                let topic = topic_glob.map_or(Ok(&b""[..]), without_nul)?;
                 let handler = Handler::new(typemask, topic, rolemask, callback);
                 Part::Handler(self.handlers.add(id, handler))
             }
@@ -364,7 +373,7 @@ impl Sources {
         self.next_id
     }
 
-    /// How many watchers something could still happen to.
+    /// How many watchers may still see an event.
     fn active(&self) -> usize {
         self.timers.active()
             + self.descriptors.active()
@@ -373,7 +382,7 @@ impl Sources {
             + self.futures.active()
     }
 
-    /// Whether messages are taken from the queue: all of them, or none.
+    /// Whether any watcher takes messages. Then all are taken from the queue.
     fn take_messages(&self) -> bool {
         self.handlers.active() > 0 || self.futures.expect_responses()
     }

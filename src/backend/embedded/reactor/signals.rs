@@ -1,28 +1,31 @@
-//! The signals that a handle's watchers wait for. One listener hears of all.
+//! The signals that a handle's watchers wait for, through one listener.
 
 use std::rc::Rc;
 
-use super::super::super::Result;
-use super::super::super::ids::{IdMap, Order};
-use super::super::super::reactor::{Callback, Event};
-use super::super::super::system::poll_entry;
-use super::super::super::system::signals::{Listener, Subscription};
+use crate::backend::Result;
+use crate::backend::ids::{IdMap, Order};
+use crate::backend::reactor::{Callback, Event};
+use crate::backend::system::poll_entry;
+use crate::backend::system::signals::{Listener, Subscription};
 
+/// The watchers of signals.
 #[derive(Default)]
-pub(super) struct Signals {
-    /// There while a watcher is.
+pub struct Signals {
+    /// Exists while there are watchers.
     listener: Option<Rc<Listener>>,
     watchers: IdMap<Box<Signal>>,
-    /// By signal.
+    /// Their ids by signal number.
     order: Order,
 }
 
-pub(super) struct Signal {
+/// One watcher.
+pub struct Signal {
     callback: Callback,
     _subscription: Subscription,
 }
 
 impl Signals {
+    /// Adds a watcher. EINVAL for a signal that cannot be handled.
     pub fn add(&mut self, id: u64, signum: i32, callback: Callback) -> Result<()> {
         let listener = match &self.listener {
             Some(listener) => Rc::clone(listener),
@@ -38,6 +41,7 @@ impl Signals {
         Ok(())
     }
 
+    /// Removes a watcher.
     pub fn remove(&mut self, signum: i32, id: u64) -> Option<Box<Signal>> {
         let signal = self.watchers.remove(&id)?;
         self.order.remove(&(signum as u64, id));
@@ -47,16 +51,18 @@ impl Signals {
         Some(signal)
     }
 
+    /// How many watchers there are.
     pub fn active(&self) -> usize {
         self.watchers.len()
     }
 
+    /// What to poll, if there are watchers.
     pub fn poll_entry(&self) -> Option<libc::pollfd> {
         let listener = self.listener.as_ref()?;
         Some(poll_entry(listener.fd(), libc::POLLIN))
     }
 
-    /// The watchers whose signal was received since the last time.
+    /// The watchers whose signal was received since the last call.
     pub fn received(&self) -> impl Iterator<Item = u64> + '_ {
         let received = self.listener.as_ref().map(|listener| listener.take());
         let watchers = self.order.iter();
@@ -66,6 +72,7 @@ impl Signals {
         })
     }
 
+    /// The call of a watcher whose signal was received.
     pub fn call(&self, id: u64) -> Option<(Callback, Event)> {
         let signal = self.watchers.get(&id)?;
         Some((signal.callback.clone(), Event::Signal))

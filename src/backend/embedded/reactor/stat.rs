@@ -1,20 +1,22 @@
-//! A path's status and whether it changed, by libev's measure: times to the
-//! second, and of a path that is gone all as it last was, but for its links.
+//! A path's status, and whether it changed as libev sees it: times in whole
+//! seconds; a path that no longer exists keeps its last status, with no links.
 
 use std::ffi::CString;
 
-use super::super::super::reactor::Event;
-use super::super::super::{Error, Result, system};
+use crate::backend::reactor::Event;
+use crate::backend::{Error, Result, system};
 
-pub(super) struct Stat {
+/// A path with its status.
+pub struct PathStatus {
     path: CString,
     now: libc::stat,
 }
 
-impl Stat {
-    pub fn new(path: &[u8]) -> Result<Stat> {
+impl PathStatus {
+    /// A path with its present status.
+    pub fn new(path: &[u8]) -> Result<PathStatus> {
         let path = CString::new(path).map_err(|_| Error::new(libc::EINVAL))?;
-        let mut stat = Stat {
+        let mut stat = PathStatus {
             path,
             now: system::no_status(),
         };
@@ -22,7 +24,7 @@ impl Stat {
         Ok(stat)
     }
 
-    /// Look again: an event if it changed.
+    /// Looks again. Returns an event if the status changed.
     pub fn compare(&mut self) -> Option<Event> {
         let before = self.now;
         self.update();
@@ -44,6 +46,7 @@ impl Stat {
     }
 }
 
+/// The fields that are compared.
 fn compared(status: &libc::stat) -> [i64; 11] {
     [
         status.st_dev as i64,

@@ -1,46 +1,50 @@
-//! Timers, and what is done at a timer's pace: comparing a path's status.
+//! Timers, and the paths whose status is compared at intervals.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use super::super::super::reactor::{Callback, Event};
-use super::super::super::slab::{Place, Slab};
-use super::super::super::{Error, Result};
-use super::stat::Stat;
+use super::stat::PathStatus;
+use crate::backend::reactor::{Callback, Event};
+use crate::backend::slab::{Place, Slab};
+use crate::backend::{Error, Result};
 
-/// How often a path's status is compared, unless said otherwise; nanoseconds,
-/// as all times here.
+/// The default interval between two looks at a path, in nanoseconds, as all
+/// times here.
 const STAT_INTERVAL: u64 = 100_000_000;
-/// And how often at most.
+/// The shortest interval between two looks at a path.
 const MIN_STAT_INTERVAL: u64 = 10_000_000;
 
+/// The timers of a handle.
 #[derive(Default)]
-pub(super) struct Timers {
+pub struct Timers {
     watchers: Slab<Timer>,
-    /// When which expires: the next first; of the same time, older first. Those
-    /// that were removed stay until they are next, or too many.
+    /// When each expires: the next first; at the same time, older first. Removed
+    /// timers stay until they are next, or too many.
     order: BinaryHeap<Expiry>,
-    /// How many of them will expire.
+    /// How many timers will expire.
     running: usize,
     clock: Clock,
 }
 
 type Expiry = Reverse<(u64, Place)>;
 
-/// Tells the time since it was made.
+/// Measures the time since it was made.
 struct Clock(Instant);
 
-pub(super) struct Timer {
-    /// None once it has expired for good.
+/// One timer.
+pub struct Timer {
+    /// When it expires. None once it has expired for good.
     at: Option<u64>,
     /// Zero for a timer that expires once.
     repeat: u64,
-    stat: Option<Box<Stat>>,
+    /// The path that is looked at when it expires.
+    stat: Option<Box<PathStatus>>,
     callback: Callback,
 }
 
 impl Timers {
+    /// Adds a timer. Times are in seconds; EINVAL for what is not a time.
     pub fn add(&mut self, id: u64, after: f64, repeat: f64, callback: Callback) -> Result<Place> {
         let after = nanos(after)?;
         let timer = Timer {
@@ -52,11 +56,13 @@ impl Timers {
         Ok(self.start(id, after, timer))
     }
 
+    /// Adds a path that is looked at every `interval` seconds, or at the default
+    /// interval for 0.
     pub fn add_stat(
         &mut self,
         id: u64,
         interval: f64,
-        stat: Stat,
+        stat: PathStatus,
         callback: Callback,
     ) -> Result<Place> {
         let interval = match nanos(interval)? {
@@ -81,6 +87,7 @@ impl Timers {
         place
     }
 
+    /// Removes a timer.
     pub fn remove(&mut self, place: Place) -> Option<Timer> {
         let timer = self.watchers.remove(place)?;
         if timer.at.is_some() {
@@ -90,7 +97,7 @@ impl Timers {
         Some(timer)
     }
 
-    /// Forget what was removed, once that is most of what there is.
+    /// Forgets removed timers once they are the majority.
     fn tidy(&mut self) {
         if self.running == 0 {
             self.order.clear();
@@ -100,11 +107,12 @@ impl Timers {
         }
     }
 
+    /// How many timers will expire.
     pub fn active(&self) -> usize {
         self.running
     }
 
-    /// When the next one expires.
+    /// When the next timer expires.
     pub fn next(&mut self) -> Option<Instant> {
         let &Reverse((at, _)) = self.first()?;
         Some(self.clock.0 + Duration::from_nanos(at))
@@ -117,9 +125,9 @@ impl Timers {
         self.order.peek()
     }
 
-    /// Those that have expired, in order. The ones that repeat start again
-    /// where they should have expired, so that they do not drift, but not in
-    /// the past, so that what was missed does not pile up.
+    /// The timers that have expired, in order. Those that repeat start again at
+    /// the time when they should have expired, so that they do not drift, but
+    /// not in the past, so that missed times do not pile up.
     pub fn expire(&mut self) -> Vec<Place> {
         let mut expired = Vec::new();
         if self.running == 0 {
@@ -146,7 +154,7 @@ impl Timers {
         expired
     }
 
-    /// What to call now that it has expired, if anything.
+    /// The call of a timer that has expired. None for a path that did not change.
     pub fn call(&mut self, place: Place) -> Option<(Callback, Event)> {
         let timer = self.watchers.get_mut(place)?;
         let event = match &mut timer.stat {
@@ -157,14 +165,14 @@ impl Timers {
     }
 }
 
-/// Whether the timer is there still, and expires then.
+/// Whether the timer still exists, and expires at that time.
 fn is_running(watchers: &Slab<Timer>, &Reverse((at, place)): &Expiry) -> bool {
     let timer = watchers.get(place);
     timer.is_some_and(|timer| timer.at == Some(at))
 }
 
-/// A time in seconds. `EINVAL` for what is none; what is beyond any clock is
-/// decades from now.
+/// A time in seconds, as nanoseconds. `EINVAL` for what is not a time. Times
+/// beyond any clock become decades.
 fn nanos(seconds: f64) -> Result<u64> {
     const LONG: f64 = 1e9;
     if !seconds.is_finite() || seconds < 0.0 {
@@ -181,7 +189,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Centuries fit, and no timer is set for more than decades.
+    /// The time now. Centuries fit, and no timer is set for more than decades.
     fn now(&self) -> u64 {
         let since = self.0.elapsed();
         since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())

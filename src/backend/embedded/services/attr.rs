@@ -1,29 +1,28 @@
 //! `attr.*`: broker attributes. Those that a broker has from the start are
-//! computed when asked for; only what was set or removed is kept.
+//! computed when they are asked for; only changes are stored.
 
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::broker::{self, State};
-use super::super::fields::{self, Text};
-use super::super::message::{Message, userid};
-use super::super::topology;
-use super::{Outcome, done, unknown_method};
+use super::log::RING_SIZE;
+use crate::backend::embedded::request::{self, Text};
+use crate::backend::embedded::service::{Reply, Request, Routing, Service};
+use crate::backend::embedded::topology;
 use crate::backend::ids::IdMap;
+use crate::backend::system::userid;
 use crate::backend::{Error, Result};
 
 /// The flux-core release whose behaviour this broker has.
 const VERSION: &str = "0.88.0";
 
-/// Never changes once set.
+/// The attribute never changes once it is set.
 const IMMUTABLE: u8 = 1;
-/// May be set again without force.
+/// The attribute may be set again without force.
 const RUNTIME: u8 = 2;
 
-/// The names that a broker knows, `*` standing for any ending. All others
-/// are refused.
+/// The names that a broker knows; `*` stands for any ending. Others are refused.
 const KNOWN: &[(&str, u8)] = &[
     ("broker.boot-method", IMMUTABLE),
     ("broker.cleanup-timeout", 0),
@@ -103,13 +102,13 @@ const KNOWN: &[(&str, u8)] = &[
     ("version", 0),
 ];
 
-/// Set through the log service, which checks it.
+/// A real broker sets it through the log service, which checks it.
 const LOG_STDERR_LEVEL: &str = "log-stderr-level";
 const MAX_LOG_LEVEL: i64 = 7;
 
-/// What was set at a rank, or removed there (`None`).
+/// The service `attr`: by rank, the attributes that were set, or removed (None).
 #[derive(Default)]
-pub(in super::super) struct Attributes(IdMap<HashMap<String, Option<String>>>);
+pub(in crate::backend::embedded) struct Attributes(IdMap<HashMap<String, Option<String>>>);
 
 #[derive(Deserialize)]
 struct Name {
@@ -124,63 +123,100 @@ struct Setting {
     force: bool,
 }
 
-pub(super) fn call(
-    state: &mut State,
-    rank: u32,
-    method: &str,
-    request: &Message,
-) -> Result<Outcome> {
-    match method {
-        "get" => {
-            let Name { name } = fields::read(request)?;
-            let value = state.attribute(rank, &name)?;
-            let flags = flags(&name).unwrap_or(0) & IMMUTABLE;
-            done(&json!({ "flags": flags, "value": value }))
+impl Service for Attributes {
+    fn names(&self) -> &'static [&'static str] {
+        &["attr"]
+    }
+
+    fn handle(&mut self, request: &Request<'_>, router: &mut dyn Routing) -> Result<Reply> {
+        let rank = request.rank;
+        match request.method {
+            "get" => {
+                let Name { name } = request::read(request.message)?;
+                let value = self.get(router, rank, &name)?;
+                let flags = flags(&name).unwrap_or(0) & IMMUTABLE;
+                Reply::json(&json!({ "flags": flags, "value": value }))
+            }
+            "list" => Reply::json(&json!({ "names": self.names(router, rank) })),
+            "set" => {
+                let setting = request::read(request.message)?;
+                self.set(router, rank, setting)?;
+                Reply::empty()
+            }
+            "rm" => {
+                let Name { name } = request::read(request.message)?;
+                self.remove(router, rank, &name)?;
+                Reply::empty()
+            }
+            _ => Err(request.unknown_method()),
         }
-        "list" => done(&json!({ "names": state.attribute_names(rank) })),
-        "set" => set(state, rank, fields::read(request)?),
-        "rm" => {
-            let Name { name } = fields::read(request)?;
-            remove(state, rank, &name)
-        }
-        _ => Err(unknown_method(request)),
     }
 }
 
-fn set(state: &mut State, rank: u32, setting: Setting) -> Result<Outcome> {
-    let Setting { name, value, force } = setting;
-    let Some(flags) = flags(&name) else {
-        return Err(Error::with_detail(libc::ENOENT, "unknown attribute"));
-    };
-    let exists = state.attribute(rank, &name).is_ok();
-    if exists && !force && flags & RUNTIME == 0 {
-        let text = "attribute may not be updated";
-        return Err(Error::with_detail(libc::EINVAL, text));
+impl Attributes {
+    /// The value of an attribute at `rank`. ENOENT if it has none.
+    pub fn get(&self, router: &dyn Routing, rank: u32, name: &str) -> Result<String> {
+        let changes = self.0.get(&rank.into());
+        let value = match changes.and_then(|changes| changes.get(name)) {
+            Some(changed) => changed.clone(),
+            None => initial_value(router, rank, name),
+        };
+        value.ok_or_else(|| Error::new(libc::ENOENT))
     }
-    if *name == *LOG_STDERR_LEVEL && !force {
-        let level = value
-            .parse()
-            .ok()
-            .filter(|&level: &i64| level <= MAX_LOG_LEVEL);
-        level.ok_or_else(|| Error::with_detail(libc::EINVAL, "invalid level"))?;
-    }
-    if exists && flags & IMMUTABLE != 0 {
-        return Err(Error::new(libc::EPERM));
-    }
-    state.attributes.change(rank, &name, Some(value.0));
-    Ok(Outcome::Done(None))
-}
 
-fn remove(state: &mut State, rank: u32, name: &str) -> Result<Outcome> {
-    if state.attribute(rank, name).is_ok() {
+    /// The names of the attributes that have a value.
+    fn names(&self, router: &dyn Routing, rank: u32) -> BTreeSet<&str> {
+        let changed = self.0.get(&rank.into()).into_iter().flatten();
+        let changed = changed.map(|(name, _)| name.as_str());
+        let known = KNOWN.iter().map(|(name, _)| *name);
+        changed
+            .chain(known)
+            .filter(|name| self.get(router, rank, name).is_ok())
+            .collect()
+    }
+
+    fn set(&mut self, router: &dyn Routing, rank: u32, setting: Setting) -> Result<()> {
+        let Setting { name, value, force } = setting;
+        let Some(flags) = flags(&name) else {
+            return Err(Error::with_detail(libc::ENOENT, "unknown attribute"));
+        };
+        let exists = self.get(router, rank, &name).is_ok();
+        if exists && !force && flags & RUNTIME == 0 {
+            let text = "attribute may not be updated";
+            return Err(Error::with_detail(libc::EINVAL, text));
+        }
+        if *name == *LOG_STDERR_LEVEL && !force {
+            let level = value
+                .parse()
+                .ok()
+                .filter(|&level: &i64| level <= MAX_LOG_LEVEL);
+            level.ok_or_else(|| Error::with_detail(libc::EINVAL, "invalid level"))?;
+        }
+        if exists && flags & IMMUTABLE != 0 {
+            return Err(Error::new(libc::EPERM));
+        }
+        self.change(rank, &name, Some(value.0));
+        Ok(())
+    }
+
+    fn remove(&mut self, router: &dyn Routing, rank: u32, name: &str) -> Result<()> {
+        if self.get(router, rank, name).is_err() {
+            return Ok(());
+        }
         if flags(name).unwrap_or(0) & IMMUTABLE != 0 {
             return Err(Error::new(libc::EPERM));
         }
-        state.attributes.change(rank, name, None);
+        self.change(rank, name, None);
+        Ok(())
     }
-    Ok(Outcome::Done(None))
+
+    fn change(&mut self, rank: u32, name: &str, value: Option<String>) {
+        let attributes = self.0.entry(rank.into()).or_default();
+        attributes.insert(name.to_owned(), value);
+    }
 }
 
+/// The flags of an attribute, None for a name that a broker does not know.
 fn flags(name: &str) -> Option<u8> {
     let known = KNOWN
         .iter()
@@ -191,66 +227,37 @@ fn flags(name: &str) -> Option<u8> {
     known.map(|&(_, flags)| flags)
 }
 
-impl Attributes {
-    fn change(&mut self, rank: u32, name: &str, value: Option<String>) {
-        let attributes = self.0.entry(rank.into()).or_default();
-        attributes.insert(name.to_owned(), value);
-    }
-}
-
-impl State {
-    /// An attribute's value at `rank`; ENOENT if it has none.
-    pub fn attribute(&self, rank: u32, name: &str) -> Result<String> {
-        let changes = self.attributes.0.get(&rank.into());
-        let value = match changes.and_then(|changes| changes.get(name)) {
-            Some(changed) => changed.clone(),
-            None => self.builtin_attribute(rank, name),
-        };
-        value.ok_or_else(|| Error::new(libc::ENOENT))
-    }
-
-    /// The names of the attributes that have a value.
-    fn attribute_names(&self, rank: u32) -> BTreeSet<&str> {
-        let set = self.attributes.0.get(&rank.into()).into_iter().flatten();
-        let set = set.map(|(name, _)| name.as_str());
-        let known = KNOWN.iter().map(|(name, _)| *name);
-        set.chain(known)
-            .filter(|name| self.attribute(rank, name).is_ok())
-            .collect()
-    }
-
-    fn builtin_attribute(&self, rank: u32, name: &str) -> Option<String> {
-        Some(match name {
-            "broker.boot-method" => "embedded".into(),
-            "broker.critical-ranks" | "instance-level" => "0".into(),
-            "broker.mapping" => format!("[[0,1,{},1]]", self.size),
-            "broker.pid" => std::process::id().to_string(),
-            "broker.quorum" | "size" => self.size.to_string(),
-            "content.hash" => "sha1".into(),
-            "hostlist" => vec![hostname(); self.size as usize].join(","),
-            "hostname" => hostname(),
-            "jobid-path" => "/".into(),
-            "local-uri" => broker::uri(&self.name, self.size, rank),
-            "log-critical-level" => "2".into(),
-            "log-forward-level" | LOG_STDERR_LEVEL | "log-syslog-level" => "3".into(),
-            "log-level" => MAX_LOG_LEVEL.to_string(),
-            "log-ring-size" => super::log::RING_SIZE.to_string(),
-            "log-stderr-mode" => "leader".into(),
-            "log-syslog-enable" => "0".into(),
-            "rank" => rank.to_string(),
-            "security.owner" => userid().to_string(),
-            "tbon.descendants" => topology::descendants(rank, self.size).to_string(),
-            "tbon.endpoint" if topology::descendants(rank, self.size) > 0 => {
-                broker::uri(&self.name, self.size, rank)
-            }
-            "tbon.level" => topology::level(rank).to_string(),
-            "tbon.maxlevel" => topology::level(self.size - 1).to_string(),
-            "tbon.parent-endpoint" => broker::uri(&self.name, self.size, topology::parent(rank)?),
-            "tbon.topo" => "kary:2".into(),
-            "version" => VERSION.into(),
-            _ => return None,
-        })
-    }
+/// The value that an attribute has before it is changed.
+fn initial_value(router: &dyn Routing, rank: u32, name: &str) -> Option<String> {
+    let size = router.size();
+    Some(match name {
+        "broker.boot-method" => "embedded".into(),
+        "broker.critical-ranks" | "instance-level" => "0".into(),
+        "broker.mapping" => format!("[[0,1,{},1]]", size),
+        "broker.pid" => std::process::id().to_string(),
+        "broker.quorum" | "size" => size.to_string(),
+        "content.hash" => "sha1".into(),
+        "hostlist" => vec![hostname(); size as usize].join(","),
+        "hostname" => hostname(),
+        "jobid-path" => "/".into(),
+        "local-uri" => router.uri(rank),
+        "log-critical-level" => "2".into(),
+        "log-forward-level" | LOG_STDERR_LEVEL | "log-syslog-level" => "3".into(),
+        "log-level" => MAX_LOG_LEVEL.to_string(),
+        "log-ring-size" => RING_SIZE.to_string(),
+        "log-stderr-mode" => "leader".into(),
+        "log-syslog-enable" => "0".into(),
+        "rank" => rank.to_string(),
+        "security.owner" => userid().to_string(),
+        "tbon.descendants" => topology::descendants(rank, size).to_string(),
+        "tbon.endpoint" if topology::descendants(rank, size) > 0 => router.uri(rank),
+        "tbon.level" => topology::level(rank).to_string(),
+        "tbon.maxlevel" => topology::level(size - 1).to_string(),
+        "tbon.parent-endpoint" => router.uri(topology::parent(rank)?),
+        "tbon.topo" => "kary:2".into(),
+        "version" => VERSION.into(),
+        _ => return None,
+    })
 }
 
 fn hostname() -> String {

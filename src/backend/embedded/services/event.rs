@@ -1,22 +1,25 @@
-//! `event.*`: publishing, and what a handle subscribes to.
+//! `event.*`: publishing, and the events that a client subscribes to.
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::broker::State;
-use super::super::fields::{self, Int, Text};
-use super::super::message::Message;
-use super::{Outcome, done, protocol_error};
+use crate::backend::embedded::message::{Credentials, Message};
+use crate::backend::embedded::request::{self, Int, Text};
+use crate::backend::embedded::service::{Reply, Request, Routing, Service, protocol_error};
 use crate::backend::object::present;
 use crate::backend::{Error, Result, base64};
 
-/// To the instance owner only; so, here, to every subscriber.
+/// Only for the instance owner. Here that is every subscriber.
 const FLAG_PRIVATE: i32 = 0x20;
+
+/// The service `event`.
+pub struct EventService;
 
 #[derive(Deserialize)]
 struct Publication {
     topic: Text,
     flags: Int,
+    /// Base64.
     #[serde(default, deserialize_with = "present")]
     payload: Option<Text>,
 }
@@ -26,13 +29,41 @@ struct Subscription {
     topic: Text,
 }
 
-pub(super) fn publish(state: &mut State, rank: u32, request: &Message) -> Result<Outcome> {
+impl Service for EventService {
+    fn names(&self) -> &'static [&'static str] {
+        &["event"]
+    }
+
+    fn concerns_connection(&self, method: &str) -> bool {
+        matches!(method, "subscribe" | "unsubscribe")
+    }
+
+    fn handle(&mut self, request: &Request<'_>, router: &mut dyn Routing) -> Result<Reply> {
+        let sender = || request.message.sender().ok_or_else(protocol_error);
+        match request.method {
+            "publish" => publish(request, router),
+            "subscribe" => {
+                let Subscription { topic } = request::read(request.message)?;
+                router.subscribe(sender()?, &topic);
+                Reply::empty()
+            }
+            "unsubscribe" => {
+                let Subscription { topic } = request::read(request.message)?;
+                router.unsubscribe(sender()?, &topic)?;
+                Reply::empty()
+            }
+            _ => Err(request.unknown_method()),
+        }
+    }
+}
+
+fn publish(request: &Request<'_>, router: &mut dyn Routing) -> Result<Reply> {
     let Publication {
         topic,
         flags,
         payload,
-    } = fields::read(request)?;
-    if rank > 0 {
+    } = request::read(request.message)?;
+    if request.rank > 0 {
         let text = "this service is only available on rank 0";
         return Err(Error::with_detail(libc::EPROTO, text));
     }
@@ -44,18 +75,11 @@ pub(super) fn publish(state: &mut State, rank: u32, request: &Message) -> Result
         None => Vec::new(),
     };
     let payload = (!payload.is_empty()).then(|| payload.strip_suffix(b"\0").unwrap_or(&payload));
-    let event = Message::event(topic.as_bytes().into(), payload, request.rolemask);
-    let seq = state.publish(0, &event);
-    done(&json!({ "seq": seq }))
-}
-
-pub(super) fn subscribe(state: &mut State, sender: u64, request: &Message) -> Result<()> {
-    let Subscription { topic } = fields::read(request)?;
-    state.subscribe(sender, &topic);
-    Ok(())
-}
-
-pub(super) fn unsubscribe(state: &mut State, sender: u64, request: &Message) -> Result<()> {
-    let Subscription { topic } = fields::read(request)?;
-    state.unsubscribe(sender, &topic)
+    let from = Credentials {
+        rolemask: request.message.rolemask,
+        ..Credentials::of_owner()
+    };
+    let event = Message::event(topic.as_bytes().into(), payload, from);
+    let seq = router.publish(0, &event);
+    Reply::json(&json!({ "seq": seq }))
 }

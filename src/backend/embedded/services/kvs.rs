@@ -1,5 +1,5 @@
 //! `kvs.*` and `kvs-watch.*`: the requests of the key value store, and the
-//! events that its changes publish.
+//! events that its changes publish. The store itself is in `embedded::kvs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::super::broker::State;
-use super::super::fields::{self, Int, Text};
-use super::super::kvs::{self, Committed, Entry, Op};
-use super::super::message::{Message, ROLE_OWNER, userid};
-use super::{Outcome, done, protocol_error, unknown_method};
+use super::ping::ping;
+use crate::backend::embedded::kvs::{self as store, Committed, Entry, Kvs, Op};
+use crate::backend::embedded::message::{Credentials, Message};
+use crate::backend::embedded::request::{self, Int, Text};
+use crate::backend::embedded::service::{Reply, Request, Routing, Service, protocol_error};
 use crate::backend::object::{self, present};
+use crate::backend::system::userid;
 use crate::backend::{Error, Result};
 
-/// A namespace created for whoever the broker runs as.
+/// Stands for the user that the broker runs as, in a request for a namespace.
 const USERID_UNKNOWN: i32 = -1;
 
 #[derive(Deserialize)]
@@ -77,87 +78,104 @@ struct Cancellation {
     matchtag: Int,
 }
 
-pub(super) fn call(
-    state: &mut State,
-    rank: u32,
-    method: &str,
-    request: &Message,
-) -> Result<Outcome> {
-    match method {
-        "stats-get" | "stats" => done(&state.kvs.stats()),
-        "namespace-list" => namespace_list(state),
-        "disconnect" => Ok(Outcome::Later),
-        "lookup" => lookup(state, &fields::read(request)?),
-        "lookup-plus" => lookup_plus(state, &fields::read(request)?),
-        "commit" => commit_request(state, rank, &fields::read(request)?),
-        "getroot" => getroot(state, &fields::read(request)?),
-        "namespace-create" => create_namespace(state, &fields::read(request)?),
-        "namespace-remove" => remove_namespace(state, &fields::read(request)?),
-        "wait-version" => {
-            let Version { namespace, rootseq } = fields::read(request)?;
-            state.kvs.wait_version(&namespace, rootseq.0, request)?;
-            Ok(Outcome::Later)
+impl Service for Kvs {
+    fn names(&self) -> &'static [&'static str] {
+        &["kvs", "kvs-watch"]
+    }
+
+    fn handle(&mut self, request: &Request<'_>, router: &mut dyn Routing) -> Result<Reply> {
+        match (request.service, request.method) {
+            (_, "ping") => ping(request, router, true),
+            (_, "disconnect") => Ok(Reply::Later),
+            ("kvs", _) => handle_kvs(self, request, router),
+            _ => handle_watch(self, request),
         }
-        _ => Err(unknown_method(request)),
+    }
+
+    fn disconnect(&mut self, client: u64) {
+        self.forget_client(client);
+    }
+
+    fn cancel(&mut self, client: u64, matchtag: u32) {
+        self.cancel_watch(client, matchtag);
     }
 }
 
-pub(super) fn call_watch(state: &mut State, method: &str, request: &Message) -> Result<Outcome> {
-    match method {
+fn handle_kvs(kvs: &mut Kvs, request: &Request<'_>, router: &mut dyn Routing) -> Result<Reply> {
+    let message = request.message;
+    match request.method {
+        "stats-get" | "stats" => Reply::json(&kvs.stats()),
+        "namespace-list" => namespace_list(kvs),
+        "lookup" => lookup(kvs, &request::read(message)?),
+        "lookup-plus" => lookup_plus(kvs, &request::read(message)?),
+        "commit" => commit_request(kvs, router, request.rank, &request::read(message)?),
+        "getroot" => getroot(kvs, &request::read(message)?),
+        "namespace-create" => create_namespace(kvs, router, &request::read(message)?),
+        "namespace-remove" => remove_namespace(kvs, router, &request::read(message)?),
+        "wait-version" => {
+            let Version { namespace, rootseq } = request::read(message)?;
+            kvs.wait_version(&namespace, rootseq.0, message)?;
+            Ok(Reply::Later)
+        }
+        _ => Err(request.unknown_method()),
+    }
+}
+
+fn handle_watch(kvs: &mut Kvs, request: &Request<'_>) -> Result<Reply> {
+    let message = request.message;
+    match request.method {
         "lookup" => {
             let WatchedLookup {
                 namespace,
                 key,
                 flags,
-            } = fields::read(request)?;
-            state.kvs.watch(&namespace, flags.0, &key, request)?;
-            Ok(Outcome::Later)
+            } = request::read(message)?;
+            kvs.watch(&namespace, flags.0, &key, message)?;
+            Ok(Reply::Later)
         }
-        // Has no response, whatever it names.
+        // Never responded to, whatever it names.
         "cancel" => {
-            if let (Ok(Cancellation { matchtag }), Some(sender)) =
-                (fields::read(request), request.sender())
+            let cancellation = request::read(message);
+            if let (Ok(Cancellation { matchtag }), Some(sender)) = (cancellation, message.sender())
             {
-                state.kvs.cancel_watch(sender, matchtag.0 as u32);
+                kvs.cancel_watch(sender, matchtag.0 as u32);
             }
-            Ok(Outcome::Later)
+            Ok(Reply::Later)
         }
-        "disconnect" => Ok(Outcome::Later),
-        "stats-get" => done(&state.kvs.watch_stats()),
-        _ => Err(unknown_method(request)),
+        "stats-get" => Reply::json(&kvs.watch_stats()),
+        _ => Err(request.unknown_method()),
     }
 }
 
-fn lookup(state: &State, lookup: &Lookup<'_>) -> Result<Outcome> {
+fn lookup(kvs: &Kvs, lookup: &Lookup<'_>) -> Result<Reply> {
     #[derive(Serialize)]
     struct Answer<'e> {
-        val: kvs::Found<'e>,
+        val: store::Found<'e>,
     }
-    let found = find(state, lookup)?;
+    let found = find(kvs, lookup)?;
     let entry = found.entry.ok_or_else(|| Error::new(libc::ENOENT))?;
-    let val = kvs::Found {
+    let val = store::Found {
         entry: &entry,
         flags: lookup.flags.0,
     };
-    done(&Answer { val })
+    Reply::json(&Answer { val })
 }
 
-/// As `lookup`, with the root that was looked at. A key that does not exist is
-/// not an error.
-fn lookup_plus(state: &State, lookup: &Lookup<'_>) -> Result<Outcome> {
+/// As `lookup`, with the root that was looked at. A missing key is not an error.
+fn lookup_plus(kvs: &Kvs, lookup: &Lookup<'_>) -> Result<Reply> {
     #[derive(Serialize)]
     struct Answer<'e> {
         #[serde(skip_serializing_if = "Option::is_none")]
-        val: Option<kvs::Found<'e>>,
+        val: Option<store::Found<'e>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         errno: Option<i32>,
         rootseq: i32,
         rootref: String,
     }
-    let found = find(state, lookup)?;
+    let found = find(kvs, lookup)?;
     let entry = found.entry.as_ref();
-    done(&Answer {
-        val: entry.map(|entry| kvs::Found {
+    Reply::json(&Answer {
+        val: entry.map(|entry| store::Found {
             entry,
             flags: lookup.flags.0,
         }),
@@ -167,28 +185,28 @@ fn lookup_plus(state: &State, lookup: &Lookup<'_>) -> Result<Outcome> {
     })
 }
 
-/// What a lookup found, and the root that it looked at.
-struct Found {
+/// The result of a lookup, and the root that it looked at.
+struct AtRoot {
     entry: Option<Entry>,
     rootref: String,
     rootseq: i32,
 }
 
-fn find(state: &State, lookup: &Lookup<'_>) -> Result<Found> {
+fn find(kvs: &Kvs, lookup: &Lookup<'_>) -> Result<AtRoot> {
     let flags = lookup.flags.0;
     match (lookup.rootdir, &lookup.namespace) {
         (Some(rootdir), _) => {
             let rootref = rootref(rootdir)?;
-            Ok(Found {
-                entry: state.kvs.lookup_at(&rootref, flags, &lookup.key)?,
+            Ok(AtRoot {
+                entry: kvs.lookup_at(&rootref, flags, &lookup.key)?,
                 rootref,
                 rootseq: lookup.rootseq.as_ref().map_or(-1, |rootseq| rootseq.0),
             })
         }
         (None, Some(name)) => {
-            let namespace = state.kvs.namespace(name)?;
-            Ok(Found {
-                entry: state.kvs.lookup(name, flags, &lookup.key)?,
+            let namespace = kvs.namespace(name)?;
+            Ok(AtRoot {
+                entry: kvs.lookup(name, flags, &lookup.key)?,
                 rootref: namespace.rootref.clone(),
                 rootseq: namespace.rootseq,
             })
@@ -203,34 +221,42 @@ fn rootref(rootdir: &RawValue) -> Result<String> {
     let rootref = rootdir
         .filter(|rootdir| rootdir.ver == 1 && rootdir.kind == "dirref")
         .and_then(|rootdir| rootdir.data.into_iter().next())
-        .filter(|rootref| kvs::is_blobref(rootref));
+        .filter(|rootref| store::is_blobref(rootref));
     rootref.ok_or_else(|| Error::new(libc::EINVAL))
 }
 
-fn commit_request(state: &mut State, rank: u32, request: &Commit<'_>) -> Result<Outcome> {
-    let ops = kvs::decode_ops(request.ops);
+fn commit_request(
+    kvs: &mut Kvs,
+    router: &mut dyn Routing,
+    rank: u32,
+    request: &Commit<'_>,
+) -> Result<Reply> {
+    let ops = store::decode_ops(request.ops);
     let Commit {
         namespace, flags, ..
     } = request;
-    let committed = commit(state, rank, namespace, flags.0, &ops)?;
-    done(&json!({ "rootref": committed.rootref, "rootseq": committed.rootseq }))
+    let committed = commit(kvs, router, rank, namespace, flags.0, &ops)?;
+    Reply::json(&json!({ "rootref": committed.rootref, "rootseq": committed.rootseq }))
 }
 
-/// Commit, and publish what became of it.
-pub(in super::super) fn commit(
-    state: &mut State,
+/// Commits operations from a client at `rank`, and publishes the result.
+pub fn commit(
+    kvs: &mut Kvs,
+    router: &mut dyn Routing,
     rank: u32,
     name: &str,
     flags: i32,
     ops: &[Op],
 ) -> Result<Committed> {
-    state.kvs.namespace(name)?;
-    let result = state.kvs.commit(name, flags, ops);
-    let number = state.kvs.commits() - 1;
+    kvs.namespace(name)?;
+    let result = kvs.commit(name, flags, ops);
+    let number = kvs.commits() - 1;
     let names = [format!("transaction_req.{rank}.{number}")];
     match &result {
-        Ok(committed) => publish(state, name, "setroot", &|| setroot(name, &names, committed)),
-        Err(error) => publish(state, name, "error", &|| {
+        Ok(committed) => publish(router, name, "setroot", &|| {
+            setroot(name, &names, committed)
+        }),
+        Err(error) => publish(router, name, "error", &|| {
             object::write(&json!({ "errnum": error.errnum, "names": names, "namespace": name }))
         }),
     }
@@ -258,10 +284,10 @@ fn setroot(name: &str, names: &[String], committed: &Committed) -> String {
     })
 }
 
-fn getroot(state: &State, request: &NamespaceName) -> Result<Outcome> {
+fn getroot(kvs: &Kvs, request: &NamespaceName) -> Result<Reply> {
     let name: &str = &request.namespace;
-    let namespace = state.kvs.namespace(name)?;
-    done(&json!({
+    let namespace = kvs.namespace(name)?;
+    Reply::json(&json!({
         "flags": namespace.flags,
         "namespace": name,
         "owner": namespace.owner as i32,
@@ -270,57 +296,67 @@ fn getroot(state: &State, request: &NamespaceName) -> Result<Outcome> {
     }))
 }
 
-fn create_namespace(state: &mut State, request: &NewNamespace) -> Result<Outcome> {
+fn create_namespace(
+    kvs: &mut Kvs,
+    router: &mut dyn Routing,
+    request: &NewNamespace,
+) -> Result<Reply> {
     let name: &str = &request.namespace;
     let created_by = match request.owner.0 {
         USERID_UNKNOWN => userid(),
         owner => owner as u32,
     };
     let rootref = &request.rootref;
-    let namespace = state
-        .kvs
-        .create_namespace(name, rootref, created_by, request.flags.0)?;
+    let namespace = kvs.create_namespace(name, rootref, created_by, request.flags.0)?;
     let payload = json!({
         "namespace": name,
         "owner": namespace.owner as i32,
         "rootref": namespace.rootref,
         "rootseq": namespace.rootseq,
     });
-    publish(state, name, "created", &|| payload.to_string());
-    Ok(Outcome::Done(None))
+    publish(router, name, "created", &|| payload.to_string());
+    Ok(Reply::Now(None))
 }
 
-fn remove_namespace(state: &mut State, request: &NamespaceName) -> Result<Outcome> {
+fn remove_namespace(
+    kvs: &mut Kvs,
+    router: &mut dyn Routing,
+    request: &NamespaceName,
+) -> Result<Reply> {
     let name: &str = &request.namespace;
-    if name.eq_ignore_ascii_case(kvs::PRIMARY) {
+    if name.eq_ignore_ascii_case(store::PRIMARY) {
         return Err(Error::new(libc::ENOTSUP));
     }
-    if state.kvs.remove_namespace(name) {
-        publish(state, name, "removed", &|| {
+    if kvs.remove_namespace(name) {
+        publish(router, name, "removed", &|| {
             json!({ "namespace": name }).to_string()
         });
     }
-    Ok(Outcome::Done(None))
+    Ok(Reply::Now(None))
 }
 
-fn namespace_list(state: &State) -> Result<Outcome> {
-    let names: BTreeSet<&str> = state.kvs.namespaces().map(|(name, _)| name).collect();
+fn namespace_list(kvs: &Kvs) -> Result<Reply> {
+    let names: BTreeSet<&str> = kvs.namespaces().map(|(name, _)| name).collect();
     let mut namespaces: Vec<Value> = Vec::new();
     for name in names {
-        let namespace = state.kvs.namespace(name)?;
+        let namespace = kvs.namespace(name)?;
         namespaces.push(json!({
             "flags": namespace.flags,
             "namespace": name,
             "owner": namespace.owner as i32,
         }));
     }
-    done(&json!({ "namespaces": namespaces }))
+    Reply::json(&json!({ "namespaces": namespaces }))
 }
 
-/// Publish an event on a namespace. Its payload is made only for someone.
-fn publish(state: &mut State, name: &str, what: &str, payload: &dyn Fn() -> String) {
+/// Publishes an event about a namespace. Its payload is made only if a client
+/// has subscribed to it.
+fn publish(router: &mut dyn Routing, name: &str, what: &str, payload: &dyn Fn() -> String) {
     let topic = format!("kvs.namespace-{name}-{what}");
-    let payload = state.has_subscriber(&topic).then(|| payload().into_bytes());
-    let event = Message::event(topic.as_bytes().into(), payload.as_deref(), ROLE_OWNER);
-    state.publish(0, &event);
+    let payload = router
+        .has_subscriber(&topic)
+        .then(|| payload().into_bytes());
+    let topic = topic.as_bytes().into();
+    let event = Message::event(topic, payload.as_deref(), Credentials::of_owner());
+    router.publish(0, &event);
 }

@@ -1,5 +1,5 @@
 //! `log.*`: each rank's log, a ring of RFC 5424 lines. Nothing is written
-//! outside the process's memory.
+//! outside the memory of the process.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -7,32 +7,35 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::broker::State;
-use super::super::fields::{self, Int};
-use super::super::message::{FLAG_STREAMING, Message};
-use super::super::topology;
-use super::{Outcome, done, protocol_error, unknown_method};
+use crate::backend::embedded::message::{FLAG_STREAMING, Message};
+use crate::backend::embedded::request::{self, Int};
+use crate::backend::embedded::service::{Reply, Request, Routing, Service, protocol_error};
+use crate::backend::embedded::topology;
 use crate::backend::ids::IdMap;
-use crate::backend::{Error, Result};
+use crate::backend::{Error, MATCHTAG_NONE, Result};
 
 /// How many lines a rank keeps.
-pub(super) const RING_SIZE: usize = 1024;
-/// The least severe level kept, and the least severe sent towards rank 0.
+pub const RING_SIZE: usize = 1024;
+/// The least severe level that is kept.
 const LEVEL: u32 = 7;
+/// The least severe level that is forwarded to rank 0.
 const FORWARD_LEVEL: u32 = 3;
-/// The severity of a line that says none.
+/// The severity of a line without one.
 const DEFAULT_SEVERITY: u32 = 6;
 
 const MAX_APPNAME: usize = 48;
 
+/// The service `log`: the logs by rank.
 #[derive(Default)]
-pub(in super::super) struct Logs(IdMap<Log>);
+pub(in crate::backend::embedded) struct Logs(IdMap<Log>);
 
+/// The log of one rank.
 #[derive(Default)]
 struct Log {
     ring: VecDeque<Box<[u8]>>,
     /// Requests for every line to come.
     followers: Vec<Message>,
+    /// How many lines were kept, came from this rank, and came from others.
     count: u64,
     local: u64,
     remote: u64,
@@ -50,60 +53,73 @@ struct Cancellation {
     matchtag: Int,
 }
 
-pub(super) fn call(
-    state: &mut State,
-    rank: u32,
-    method: &str,
-    request: &Message,
-) -> Result<Outcome> {
-    match method {
-        "append" => {
-            state
-                .logs
-                .append(rank, request.payload.as_deref().unwrap_or(b""));
-            match request.matchtag {
-                0 => Ok(Outcome::Later),
-                _ => Ok(Outcome::Done(None)),
+impl Service for Logs {
+    fn names(&self) -> &'static [&'static str] {
+        &["log"]
+    }
+
+    fn handle(&mut self, request: &Request<'_>, _: &mut dyn Routing) -> Result<Reply> {
+        let message = request.message;
+        match request.method {
+            "append" => {
+                self.append(request.rank, message.payload.as_deref().unwrap_or(b""));
+                match message.matchtag {
+                    MATCHTAG_NONE => Ok(Reply::Later),
+                    _ => Reply::empty(),
+                }
             }
-        }
-        "clear" => {
-            state.logs.at(rank).ring.clear();
-            Ok(Outcome::Done(None))
-        }
-        "dmesg" => state.logs.dmesg(rank, request),
-        "cancel" => {
-            if let (Ok(Cancellation { matchtag }), Some(sender)) =
-                (fields::read(request), request.sender())
-            {
-                state.logs.cancel(sender, matchtag.0 as u32);
+            "clear" => {
+                self.at(request.rank).ring.clear();
+                Reply::empty()
             }
-            Ok(Outcome::Later)
+            "dmesg" => self.dmesg(request.rank, message),
+            "cancel" => {
+                let cancellation = request::read(message);
+                if let (Ok(Cancellation { matchtag }), Some(sender)) =
+                    (cancellation, message.sender())
+                {
+                    self.cancel(sender, matchtag.0 as u32);
+                }
+                Ok(Reply::Later)
+            }
+            "stats-get" => {
+                let log = self.at(request.rank);
+                Reply::json(&json!({
+                    "count": log.count,
+                    "local": log.local,
+                    "remote": log.remote,
+                    "ring-used": log.ring.len(),
+                }))
+            }
+            _ => Err(request.unknown_method()),
         }
-        "stats-get" => {
-            let log = state.logs.at(rank);
-            done(&json!({
-                "count": log.count,
-                "local": log.local,
-                "remote": log.remote,
-                "ring-used": log.ring.len(),
-            }))
+    }
+
+    fn disconnect(&mut self, client: u64) {
+        for log in self.0.values_mut() {
+            log.followers
+                .retain(|request| request.sender() != Some(client));
         }
-        _ => Err(unknown_method(request)),
+    }
+
+    fn cancel(&mut self, client: u64, matchtag: u32) {
+        for log in self.0.values_mut() {
+            log.followers.retain(|request| {
+                let is_it = request.sender() == Some(client) && request.matchtag == matchtag;
+                if is_it {
+                    request.respond(libc::ENODATA, None);
+                }
+                !is_it
+            });
+        }
     }
 }
 
 impl Logs {
-    /// Log a text at `rank`, as sent by this program.
+    /// Logs a text at `rank`, as sent by this program.
     pub fn log(&mut self, rank: u32, level: i32, text: &str) {
         for line in lines(rank, level, text) {
             self.append(rank, line.as_bytes());
-        }
-    }
-
-    /// The endpoint `id` is gone, and follows no longer.
-    pub fn disconnect(&mut self, id: u64) {
-        for log in self.0.values_mut() {
-            log.followers.retain(|request| request.sender() != Some(id));
         }
     }
 
@@ -123,8 +139,8 @@ impl Logs {
         }
     }
 
-    fn dmesg(&mut self, rank: u32, request: &Message) -> Result<Outcome> {
-        let Dmesg { follow, nobacklog } = fields::read(request)?;
+    fn dmesg(&mut self, rank: u32, request: &Message) -> Result<Reply> {
+        let Dmesg { follow, nobacklog } = request::read(request)?;
         if !request.has(FLAG_STREAMING) {
             return Err(protocol_error());
         }
@@ -138,26 +154,13 @@ impl Logs {
             return Err(Error::new(libc::ENODATA));
         }
         log.followers.push(request.clone());
-        Ok(Outcome::Later)
-    }
-
-    /// End the stream that the sender asked for under this matchtag.
-    pub fn cancel(&mut self, sender: u64, matchtag: u32) {
-        for log in self.0.values_mut() {
-            log.followers.retain(|request| {
-                let named = request.sender() == Some(sender) && request.matchtag == matchtag;
-                if named {
-                    request.respond(libc::ENODATA, None);
-                }
-                !named
-            });
-        }
+        Ok(Reply::Later)
     }
 }
 
 impl Log {
-    fn receive(&mut self, local: bool, severity: u32, line: &[u8]) {
-        if !local {
+    fn receive(&mut self, is_local: bool, severity: u32, line: &[u8]) {
+        if !is_local {
             self.remote += 1;
             return;
         }
@@ -176,9 +179,9 @@ impl Log {
     }
 }
 
-/// A text as the lines that a program at `rank` sends to the log: at least one,
-/// and of further lines none that is empty.
-pub(in super::super) fn lines(rank: u32, level: i32, text: &str) -> Vec<String> {
+/// A text as the lines that a program at `rank` sends to the log: at least one.
+/// After the first, empty lines are left out.
+pub fn lines(rank: u32, level: i32, text: &str) -> Vec<String> {
     let text = text.trim_end_matches(['\r', '\n']);
     let mut lines = text.split(['\r', '\n']);
     let first = lines.next().unwrap_or_default();
@@ -189,7 +192,7 @@ pub(in super::super) fn lines(rank: u32, level: i32, text: &str) -> Vec<String> 
         .collect()
 }
 
-/// The rank and the severity that a line's header gives.
+/// The rank and the severity in a line's header.
 fn parse_header(line: &[u8]) -> Option<(u32, u32)> {
     let line = String::from_utf8_lossy(line);
     let (priority, rest) = line.strip_prefix('<')?.split_once('>')?;

@@ -1,5 +1,5 @@
-//! `*.ping`: the request's payload back, with what the service knows of the
-//! request.
+//! `*.ping`: returns the request's payload, with what the service knows about
+//! the request.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::broker::State;
-use super::super::message::Message;
-use super::{Builtin, Outcome, done, protocol_error};
+use crate::backend::embedded::service::{Reply, Request, Routing, protocol_error};
 use crate::backend::{Error, Result, object};
 
 /// A member of the response.
@@ -20,45 +18,43 @@ enum Member<'r> {
     Added(Value),
 }
 
-pub(super) fn ping(
-    state: &State,
-    rank: u32,
-    service: Builtin,
-    request: &Message,
-) -> Result<Outcome> {
-    let payload = request.payload.as_deref().ok_or_else(protocol_error)?;
+/// Handles a ping. `by_module`: the service is a broker module, which is one
+/// hop further away than the broker itself.
+pub fn ping(request: &Request<'_>, router: &dyn Routing, by_module: bool) -> Result<Reply> {
+    let message = request.message;
+    let payload = message.payload.as_deref().ok_or_else(protocol_error)?;
     let Some(sent) = object::members(payload) else {
         return Err(match serde_json::from_slice::<Vec<&RawValue>>(payload) {
-            // What a broker says of an array.
+            // The error that a broker has for an array.
             Ok(_) => Error::new(libc::ENOMEM),
             Err(_) => protocol_error(),
         });
     };
-    let route = route(state, rank, service, request);
+    let route = route(request, router, by_module);
     let sent = sent.iter();
-    let mut answer: BTreeMap<&str, Member> = sent
+    let mut response: BTreeMap<&str, Member> = sent
         .map(|(name, value)| (name.as_str(), Member::Echoed(value)))
         .collect();
-    answer.extend([
-        ("rank", Member::Added(rank.into())),
-        ("rolemask", Member::Added(request.rolemask.into())),
+    response.extend([
+        ("rank", Member::Added(request.rank.into())),
+        ("rolemask", Member::Added(message.rolemask.into())),
         ("route", Member::Added(route.into())),
-        ("userid", Member::Added(request.userid.into())),
+        ("userid", Member::Added(message.userid.into())),
     ]);
-    done(&answer)
+    Reply::json(&response)
 }
 
-/// The hops as short ids, from the sender to the module.
-fn route(state: &State, rank: u32, service: Builtin, request: &Message) -> String {
-    let sender = request.sender().unwrap_or(0);
-    let origin = state.rank_of(sender).unwrap_or(rank);
+/// The hops from the sender to the service, as short ids.
+fn route(request: &Request<'_>, router: &dyn Routing, by_module: bool) -> String {
+    let sender = request.message.sender().unwrap_or(0);
+    let origin = router.rank_of(sender).unwrap_or(request.rank);
     let broker = |rank: u32| format!("!{:08x}", 0xb000_0000 | rank);
     let mut route = format!("{:08x}{}", 0xc000_0000 | sender, broker(origin));
-    if origin != rank {
-        route += &broker(rank);
+    if origin != request.rank {
+        route += &broker(request.rank);
     }
-    if !matches!(service, Builtin::Broker) {
-        route += &broker(rank);
+    if by_module {
+        route += &broker(request.rank);
     }
     route
 }

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::super::super::{Error, Result};
 use super::set_of;
+use crate::backend::{Error, Result};
 
 /// Whether system(3) ignores the signal while its command runs.
 pub fn is_held(signum: i32) -> bool {

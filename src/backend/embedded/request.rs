@@ -1,4 +1,4 @@
-//! Payloads of requests, read as the broker's C code reads them.
+//! The payloads of requests, read as the broker's C code reads them.
 
 use std::ops::Deref;
 
@@ -6,13 +6,14 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::message::Message;
-use crate::backend::{Error, Result, object};
+use super::service::protocol_error;
+use crate::backend::{Result, object};
 
 /// Reads a request's payload, which must be a JSON object. EPROTO if it is not,
 /// or if a member that `T` needs is missing or of another type.
 pub(super) fn read<'m, T: Deserialize<'m>>(request: &'m Message) -> Result<T> {
     let fields = request.payload.as_deref().and_then(object::read);
-    fields.ok_or_else(|| Error::new(libc::EPROTO))
+    fields.ok_or_else(protocol_error)
 }
 
 /// A string as C reads it: it ends before the first NUL.
