@@ -194,7 +194,7 @@ impl Handle {
         }
     }
 
-    pub fn run_reactor(&self, mode: RunMode) -> Result<backend::Result<u32>> {
+    pub fn run_reactor(&self, state: State<'_>, mode: RunMode) -> Result<backend::Result<u32>> {
         let backend = self.backend()?;
         if self.0.gate.depth() >= MAX_NESTED {
             let text = "C stack overflow: reactors run too deep in one another";
@@ -204,7 +204,7 @@ impl Handle {
             self.0.reason.take();
         }
         self.0.running.set(self.0.running.get() + 1);
-        let ended = backend.reactor_run(mode);
+        let ended = self.0.gate.run_reactor(state, || backend.reactor_run(mode));
         self.0.running.set(self.0.running.get() - 1);
         Ok(ended)
     }

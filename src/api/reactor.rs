@@ -19,7 +19,7 @@ fn reactor(state: State<'_>) -> Result<Integer> {
         Some(b"nowait") => RunMode::NoWait,
         _ => return Err(Error::failure("flux_reactor: Invalid argument")),
     };
-    let ended = handle.run_reactor(mode)?;
+    let ended = handle.run_reactor(state, mode)?;
     let reason = handle.take_reason();
     handle.raise_again(state)?;
     match (ended, reason) {

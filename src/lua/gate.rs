@@ -1,21 +1,30 @@
-//! The way back into Lua for callbacks from C: under protection, on threads
-//! that the module owns, never on the coroutine that happened to register them.
+//! The way back into Lua for callbacks from C, under a protected call.
+//!
+//! Handlers run on the thread that runs the reactor, as if that called them: so
+//! its debug hooks (Control-C of `lua`, profilers, limits) hold in them. Where C
+//! code runs the reactor, they run on the main thread. They never run on the
+//! coroutine that happened to register them, which may be dead.
 
 use std::cell::Cell;
 use std::os::raw::c_int;
+use std::ptr;
 use std::rc::Rc;
 
 use super::traceback::traceback;
-use super::{Class, ClassInfo, Error, Key, Raised, Result, State, Writer, lua_State, sys};
+use super::{Class, ClassInfo, Error, Key, Raised, Result, State, Writer, compat, lua_State};
 
-/// One for each Lua state, shared by what calls back into it.
+/// One for each Lua state, shared by all that calls back into it.
 #[derive(Clone)]
 pub struct Gate(Rc<Inner>);
 
 struct Inner {
-    /// A thread that the registry holds. Its stack holds those that calls run
-    /// on, one for each call that runs within another.
+    /// A thread of the module's own, which the registry holds: for work that
+    /// calls no handlers.
     base: *mut lua_State,
+    /// The main thread, or `base` where that is not known.
+    main: *mut lua_State,
+    /// The thread whose reactor runs, the innermost of several; null if none.
+    running: Cell<*mut lua_State>,
     depth: Cell<c_int>,
     last_id: Cell<u64>,
 }
@@ -31,15 +40,25 @@ impl Class for Gate {
 static GATE: Key = Key::unique();
 /// Under which it keeps the gate's thread.
 static BASE: Key = Key::unique();
+/// Under which it keeps the function that adds tracebacks to errors.
+static TRACEBACK: Key = Key::unique();
+
+/// What a call or such work needs of the stack beside its own frame.
+const SLOTS: c_int = 8;
 
 /// Make the gate, once per Lua state.
 pub fn open(writer: &Writer<'_>) {
     writer.new_class::<Gate>(&[]);
+    writer.function(Some(traceback));
+    writer.set_registry(&TRACEBACK);
     let base = writer.thread();
     writer.set_registry(&BASE);
+    let main = compat::main_thread(writer).unwrap_or(base);
     writer.new_object_with(|| {
         Some(Gate(Rc::new(Inner {
             base,
+            main,
+            running: Cell::new(ptr::null_mut()),
             depth: Cell::new(0),
             last_id: Cell::new(0),
         })))
@@ -47,9 +66,6 @@ pub fn open(writer: &Writer<'_>) {
     writer.set_registry(&GATE);
     writer.state().pop(1);
 }
-
-/// Where a thread that calls run on has what their errors go through.
-const TRACEBACK: c_int = 1;
 
 impl Gate {
     pub fn of(state: State<'_>) -> Result<Gate> {
@@ -70,29 +86,64 @@ impl Gate {
         self.0.last_id.get()
     }
 
+    /// Run a reactor that `state` called for: handlers run on that thread until
+    /// `run` returns.
+    pub fn run_reactor<R>(&self, state: State<'_>, run: impl FnOnce() -> R) -> R {
+        struct Restore<'g>(&'g Gate, *mut lua_State);
+
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.0.0.running.set(self.1);
+            }
+        }
+
+        let _restore = Restore(self, self.0.running.replace(state.raw()));
+        run()
+    }
+
+    /// The thread that handlers run on now.
+    fn thread(&self) -> State<'_> {
+        let running = self.0.running.get();
+        let thread = if running.is_null() {
+            self.0.main
+        } else {
+            running
+        };
+        // SAFETY: a thread whose reactor runs is in a call of ours, and the
+        // main thread and `base` live as long as the Lua state does. Callbacks
+        // end before that does. A protected call leaves the thread's stack as
+        // it was, whatever waits there for the call to return.
+        unsafe { State::new(thread) }
+    }
+
     /// Call a function that `prepare` pushes, above its arguments, whose
     /// number it returns; none to call nothing after all. `ended` gets the
-    /// thread with the one result, or what was raised, on top; so it does when
-    /// memory is too short for a call. A string that is raised has a traceback.
+    /// thread with the one result, or the error value, on top. That is so too
+    /// when memory is too short for a call. An error that is a string has a
+    /// traceback.
     pub fn call(
         &self,
         mut prepare: impl FnMut(&Writer<'_>) -> Option<c_int>,
         ended: impl FnOnce(State<'_>, std::result::Result<(), Raised>),
     ) {
-        let thread = match self.enter() {
-            Ok(thread) => thread,
-            Err(Raised) => {
-                let base = self.base();
-                let top = base.top();
-                ended(base, Err(Raised));
-                // What was raised may have been taken.
-                return base.set_top(base.top().min(top - 1));
-            }
-        };
-        // SAFETY: the thread is held by the base's stack until `leave`.
-        let state = unsafe { State::new(thread) };
+        let state = self.thread();
+        let top = state.top();
+        if let Err(lack) = state.reserve(SLOTS) {
+            self.with_state(|state| {
+                let text = lack.text().as_bytes();
+                // Its own error takes the place of a text without memory.
+                let _ = state.protect(0, |writer| {
+                    writer.bytes(text);
+                    1
+                });
+                ended(state, Err(Raised));
+            });
+            return;
+        }
+        state.registry(&TRACEBACK);
+        self.0.depth.set(self.0.depth.get() + 1);
         let mut is_called = true;
-        let called = state.protect_handled(TRACEBACK, |writer| match prepare(writer) {
+        let called = state.protect_handled(top + 1, |writer| match prepare(writer) {
             Some(args) => {
                 writer.call(args);
                 1
@@ -105,7 +156,7 @@ impl Gate {
         if is_called {
             ended(state, called);
         }
-        state.set_top(TRACEBACK);
+        state.set_top(top);
         self.0.depth.set(self.0.depth.get() - 1);
     }
 
@@ -115,34 +166,12 @@ impl Gate {
         unsafe { State::new(self.0.base) }
     }
 
-    /// A thread that no other call runs on. Without memory for it, the error is
-    /// on top of the base's stack.
-    fn enter(&self) -> std::result::Result<*mut lua_State, Raised> {
-        let base = self.base();
-        let slot = self.0.depth.get() + 1;
-        if base.top() < slot {
-            let room = base.reserve(4);
-            base.protect(0, |writer| {
-                if let Err(lack) = room {
-                    writer.bytes(lack.text().as_bytes());
-                    writer.raise();
-                }
-                writer.thread_with(Some(traceback));
-                1
-            })
-            .map_err(|_| Raised)?;
-        }
-        self.0.depth.set(slot);
-        // SAFETY: a thread is in that slot.
-        Ok(unsafe { sys::lua_tothread(self.0.base, slot) })
-    }
-
     /// Work that cannot raise and calls no handlers, on a stack of the module's
     /// own. `None` without memory for that.
     pub fn with_state<R>(&self, work: impl FnOnce(State<'_>) -> R) -> Option<R> {
         let base = self.base();
         let top = base.top();
-        let done = base.reserve(8).is_ok().then(|| work(base));
+        let done = base.reserve(SLOTS).is_ok().then(|| work(base));
         base.set_top(top);
         done
     }

@@ -121,6 +121,38 @@ static void reactor (void)
 }
 
 /* An operation that is not committed yet is on the handle, as it was. */
+/* A limit of instructions, which raises once it is reached. */
+static int limits_reached;
+
+static void limit (lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    limits_reached++;
+    lua_sethook (L, NULL, 0, 0);
+    luaL_error (L, "too many instructions");
+}
+
+/* C code runs the reactor: hooks of the main thread hold in handlers. */
+static void hooks (void)
+{
+    lua_State *L = new_state ();
+    flux_t *h = flux_open ("loop://", 0);
+
+    set_handle (L, h);
+    CHECK (holds (L,
+                  "if jit then jit.off () end\n"
+                  "local function busy () while true do end end\n"
+                  "coroutine.wrap (function () f:timer { timeout = 1, handler = busy } end) ()\n"
+                  "return true"));
+    lua_sethook (L, limit, LUA_MASKCOUNT, 1000);
+    CHECK (flux_reactor_run (flux_get_reactor (h), 0) == 0);
+    CHECK (limits_reached == 1);
+    CHECK (lua_gethook (L) == NULL);
+    CHECK (lua_gettop (L) == 0);
+    lua_close (L);
+    flux_close (h);
+}
+
 static void puts_are_kept (void)
 {
     lua_State *L = new_state ();
@@ -357,6 +389,7 @@ static void const_messages (void)
 static const struct part parts[] = {
     { "identity", identity },
     { "reactor", reactor },
+    { "hooks", hooks },
     { "puts_are_kept", puts_are_kept },
     { "messages", messages },
     { "error_responses", error_responses },

@@ -16,6 +16,7 @@ local CHAPTERS = {
   "fdwatcher.lua",
   "iowatcher.lua",
   "sighandler.lua",
+  "hooks.lua",
   "loop.lua",
   "kvs.lua",
   "kvsdir.lua",

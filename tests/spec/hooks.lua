@@ -1,0 +1,172 @@
+-- Debug hooks in handlers: what is set on the thread that runs the reactor
+-- holds in them, as if that thread called them.
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal = spec.test, spec.equal
+
+-- Sets a hook, runs `body`, and takes the hook away whatever becomes of it.
+local function with_hook(hook, mask, count, body)
+  debug.sethook(hook, mask, count)
+  local ok, err = pcall(body)
+  debug.sethook()
+  return ok, err
+end
+
+-- A hook that counts the calls of `fn`.
+local function counter_of(fn)
+  local count = { calls = 0 }
+  return count, function()
+    if debug.getinfo(2, "f").func == fn then
+      count.calls = count.calls + 1
+    end
+  end
+end
+
+-- Raises in whatever runs, once.
+local function interrupt()
+  debug.sethook()
+  error "interrupted!"
+end
+
+-- Runs for as long as nobody interrupts it.
+local function busy()
+  while true do
+  end
+end
+
+-- Loops are interrupted only where they are interpreted.
+if rawget(_G, "jit") then
+  jit.off(busy)
+end
+
+-- One of each kind of handler, with what makes it run.
+local handlers = {
+  timer = function(f, handler)
+    return f:timer { timeout = 0, handler = handler }
+  end,
+  msghandler = function(f, handler)
+    local mh = f:msghandler { pattern = "broker.ping", msgtypes = { flux.MSGTYPE_RESPONSE }, handler = handler }
+    f:send("broker.ping", {})
+    return mh
+  end,
+  fdwatcher = function(f, handler)
+    local pipe, fd = support.popen "echo"
+    local w = f:fdwatcher { fd = fd, handler = handler }
+    spec.after(function()
+      pipe:close()
+    end)
+    return w
+  end,
+  kvswatcher = function(f, handler)
+    return f:kvswatcher { key = "hooks.no.such.key", handler = handler }
+  end,
+}
+
+for _, kind in ipairs { "timer", "msghandler", "fdwatcher", "kvswatcher" } do
+  test("a hook that was set before the reactor ran sees the handler of a " .. kind, function()
+    local f = support.open()
+    local w
+    local function handler()
+      w:remove()
+      f:reactor_stop()
+    end
+    local count, hook = counter_of(handler)
+    w = handlers[kind](f, handler)
+    spec.ok(with_hook(hook, "c", 0, function()
+      f:reactor()
+    end))
+    equal(count.calls, 1)
+  end)
+end
+
+test("a hook that a handler sets holds in later handlers, and after the reactor", function()
+  local f = support.open()
+  local function later() end
+  local count, hook = counter_of(later)
+  f:timer {
+    timeout = 0,
+    handler = function()
+      debug.sethook(hook, "c")
+    end,
+  }
+  f:timer { timeout = 5, handler = later }
+  f:reactor()
+  local set = debug.gethook()
+  debug.sethook()
+  equal(set, hook)
+  equal(count.calls, 1)
+end)
+
+test("a hook that a handler takes away is gone in later handlers", function()
+  local f = support.open()
+  local function later() end
+  local count, hook = counter_of(later)
+  f:timer {
+    timeout = 0,
+    handler = function()
+      debug.sethook()
+    end,
+  }
+  f:timer { timeout = 5, handler = later }
+  spec.ok(with_hook(hook, "c", 0, function()
+    f:reactor()
+  end))
+  equal(count.calls, 0)
+end)
+
+test("a limit of instructions ends a handler that loops", function()
+  local f = support.open()
+  f:timer { timeout = 0, handler = busy }
+  local ok, err = with_hook(interrupt, "", 10000, function()
+    f:reactor()
+  end)
+  equal(ok, false)
+  spec.matches(tostring(err), "interrupted!")
+  equal(f:reactor "nowait", 0)
+end)
+
+test("a hook that raises as a handler is called ends the reactor, which works again", function()
+  local f = support.open()
+  local called = 0
+  f:timer {
+    timeout = 0,
+    handler = function()
+      debug.sethook(interrupt, "c")
+    end,
+  }
+  f:timer {
+    timeout = 5,
+    handler = function()
+      called = called + 1
+    end,
+  }
+  local ok, err = pcall(f.reactor, f)
+  debug.sethook()
+  equal(ok, false)
+  spec.matches(tostring(err), "interrupted!")
+  f:timer {
+    timeout = 0,
+    handler = function()
+      called = called + 10
+    end,
+  }
+  f:reactor()
+  equal(called, 10)
+end)
+
+test("a hook of the coroutine that runs the reactor sees handlers", function()
+  local f = support.open()
+  local function handler() end
+  local count, hook = counter_of(handler)
+  f:timer { timeout = 0, handler = handler }
+  local co = coroutine.create(function()
+    debug.sethook(hook, "c")
+    f:reactor()
+    debug.sethook()
+  end)
+  spec.ok(coroutine.resume(co))
+  equal(count.calls, 1)
+end)
