@@ -272,7 +272,7 @@ fn declare(lua: &Lua, include: Option<&Path>) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("lua.rs");
     let committed = Path::new("src/lua/bindings").join(format!("{}.rs", lua.feature));
     let made = match include {
-        Some(dir) => generate(dir),
+        Some(dir) => generate(lua, dir),
         None => Err("no Lua headers were found".to_owned()),
     };
     let origin = match made {
@@ -290,25 +290,41 @@ fn declare(lua: &Lua, include: Option<&Path>) {
         }
     };
     println!("cargo:rustc-env=FLUX_LUA_DECLARATIONS={origin}");
+    tabulate(&out);
 }
 
-/// What the crate uses of Lua's API, of all versions together.
-const FUNCTIONS: &str = "lua_(absindex|call|callk|checkstack|close|concat|cpcall|createtable|error|gc|getfield|\
-getfenv|getglobal|gethook|gethookcount|gethookmask|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|newthread|\
+/// Rewrite bindgen's `extern` block as a call of the macro `functions`, which
+/// makes a table of pointers of it: the module links to no function of Lua's.
+fn tabulate(declarations: &Path) {
+    const BLOCK: &str = "unsafe extern \"C-unwind\" {";
+    let text = std::fs::read_to_string(declarations).expect("the declarations were written");
+    assert_eq!(text.matches(BLOCK).count(), 1, "bindgen merges all blocks");
+    let table = declarations.with_file_name("lua_functions.rs");
+    std::fs::write(table, text.replace(BLOCK, "functions! {")).expect("OUT_DIR is writable");
+}
+
+/// The functions of Lua's API that the crate calls, of all versions together.
+/// Each of them that a Lua's headers declare must be in that Lua.
+const FUNCTIONS: &str = "lua_(call|callk|checkstack|close|concat|cpcall|createtable|error|gc|getallocf|\
+getfenv|getfield|getglobal|gethook|gethookcount|gethookmask|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|newthread|\
 newuserdata|newuserdatauv|next|objlen|pcall|pcallk|pushboolean|pushcclosure|pushinteger|\
 pushlightuserdata|pushlstring|pushnil|pushnumber|pushthread|pushvalue|rawequal|rawget|rawgeti|\
-rawgetp|rawlen|rawset|rawseti|rawsetp|remove|replace|rotate|setfenv|setfield|setglobal|sethook|\
-setiuservalue|setmetatable|settop|setuservalue|toboolean|tointeger|tointegerx|tolstring|tonumber|\
-tonumberx|topointer|tothread|touserdata|type|typename|version|xmove)|\
+rawgetp|rawlen|rawset|rawseti|rawsetp|remove|rotate|setfenv|setfield|setglobal|sethook|\
+setiuservalue|setmetatable|settop|setuservalue|toboolean|tointegerx|tolstring|tonumber|\
+tonumberx|topointer|tothread|touserdata|type|xmove)|\
 luaL_(argerror|checkstack|checkversion_|loadbuffer|loadbufferx|newstate|openlibs|\
 openselectedlibs|where)";
+
+/// What LuaJIT 2.1 has of later Luas. The crate does not call it, so that
+/// LuaJIT 2.0 works too.
+const NOT_IN_LUAJIT_2_0: &str = "lua_(tointegerx|tonumberx)|luaL_loadbufferx";
 
 const CONSTANTS: &str = "LUA_(VERSION_NUM|REGISTRYINDEX|GLOBALSINDEX|MULTRET|MINSTACK|\
 T(NONE|NIL|BOOLEAN|LIGHTUSERDATA|NUMBER|STRING|TABLE|FUNCTION|USERDATA|THREAD)|\
 GC(COLLECT|COUNT|COUNTB|STEP|STOP|RESTART))";
 
 /// bindgen's declarations, or why there are none: it needs libclang.
-fn generate(include: &Path) -> Result<String, String> {
+fn generate(lua: &Lua, include: &Path) -> Result<String, String> {
     let builder = bindgen::Builder::default()
         .header_contents(
             "flux_lua_api.h",
@@ -316,6 +332,10 @@ fn generate(include: &Path) -> Result<String, String> {
         )
         .clang_arg(format!("-I{}", include.display()))
         .allowlist_function(FUNCTIONS)
+        .blocklist_function(match lua.source {
+            Source::LuaJit => NOT_IN_LUAJIT_2_0,
+            Source::Puc(_) => "",
+        })
         .allowlist_var(CONSTANTS)
         .opaque_type("lua_Debug")
         .blocklist_type("lua_(CFunction|Hook|KFunction|State|Debug|KContext)")

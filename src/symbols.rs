@@ -8,15 +8,15 @@ use std::ffi::{CStr, c_void};
 macro_rules! functions {
     (
         $(#[$doc:meta])*
-        $api:ident;
+        $api:ident, $abi:tt;
         required { $(fn $name:ident $args:tt $(-> $ret:ty)?;)* }
         optional { $(fn $opt_name:ident $opt_args:tt $(-> $opt_ret:ty)?;)* }
     ) => {
         $(#[$doc])*
         #[repr(C)]
         pub struct $api {
-            $(pub $name: unsafe extern "C" fn $args $(-> $ret)?,)*
-            $(pub $opt_name: Option<unsafe extern "C" fn $opt_args $(-> $opt_ret)?>,)*
+            $(pub $name: unsafe extern $abi fn $args $(-> $ret)?,)*
+            $(pub $opt_name: Option<unsafe extern $abi fn $opt_args $(-> $opt_ret)?>,)*
         }
 
         impl $api {

@@ -215,6 +215,11 @@ fn what_scripts_register_runs_in_the_reactor_that_c_code_runs() {
 }
 
 #[test]
+fn hooks_of_the_main_thread_hold_in_handlers_that_c_code_runs() {
+    run_handle("hooks");
+}
+
+#[test]
 fn what_scripts_put_stays_on_the_handle() {
     run_handle("puts_are_kept");
 }
@@ -429,7 +434,7 @@ impl Sanitized {
     /// What is compiled with them: beside the host the shared object's own C
     /// code, which in such a host takes the place of that in it.
     fn flags(&self) -> Vec<String> {
-        let variadics = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/capi/lutil.c");
+        let variadics = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/lutil_alone.c");
         let mut flags = owned(&Sanitized::FLAGS);
         flags.push("-Dflux_lua_pusherror=lua_pusherror".to_owned());
         flags.push(variadics.display().to_string());

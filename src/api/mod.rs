@@ -38,7 +38,7 @@ pub use message::{
 
 use crate::backend::{self, Words, msgtype};
 use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
-use crate::{json, lua_functions};
+use crate::{exported, json, lua_functions};
 
 impl From<backend::Error> for lua::Error {
     fn from(error: backend::Error) -> lua::Error {
@@ -78,29 +78,35 @@ lua_functions! {
     version => version_of_all;
 }
 
-/// `require "flux"`.
-///
-/// # Safety
-/// Lua calls this with a live state, as it calls any C function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn luaopen_flux(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller's promise, and this frame owns nothing.
-    unsafe {
-        lua::check_host(state);
-        open_flux(state)
+exported! {
+    /// `require "flux"`.
+    ///
+    /// # Safety
+    /// Lua calls this with a live state, as it calls any C function.
+    fn luaopen_flux(state: *mut lua_State) -> c_int {
+        // SAFETY: the caller's promise, and this frame owns nothing.
+        unsafe {
+            lua::check_version(state);
+            open_flux(state)
+        }
+    } refused(refusal) {
+        // SAFETY: the same.
+        unsafe { refusal.raise(state) }
     }
-}
 
-/// `require "kvs"`: what `kvs.lua` returns, too.
-///
-/// # Safety
-/// As for [`luaopen_flux`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn luaopen_kvs(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller's promise, and this frame owns nothing.
-    unsafe {
-        lua::check_host(state);
-        open_kvs(state)
+    /// `require "kvs"`: what `kvs.lua` returns, too.
+    ///
+    /// # Safety
+    /// As for [`luaopen_flux`].
+    fn luaopen_kvs(state: *mut lua_State) -> c_int {
+        // SAFETY: the caller's promise, and this frame owns nothing.
+        unsafe {
+            lua::check_version(state);
+            open_kvs(state)
+        }
+    } refused(refusal) {
+        // SAFETY: the same.
+        unsafe { refusal.raise(state) }
     }
 }
 

@@ -53,7 +53,7 @@ pub unsafe fn type_of(value: *const json_t) -> Option<Type> {
 functions! {
     /// libjansson's functions, of version 2.7 or newer. What is newer than that
     /// is optional.
-    Api;
+    Api, "C";
     required {
         fn json_object() -> *mut json_t;
         fn json_array() -> *mut json_t;

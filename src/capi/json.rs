@@ -5,101 +5,116 @@ use std::ffi::{CStr, c_char, c_int};
 
 use super::jansson::{self, Api, Json, Type, json_t};
 use super::{Count, enter, set_errno};
+use crate::exported;
 use crate::json::{self, MAX_DEPTH};
 use crate::lua::{Kind, Push, Result, Room, State, Writer, lua_State};
 
-/// Push `flux.NULL`.
-///
-/// # Safety
-/// A C function, or the host, of this live state calls; and so below.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_push_json_null(state: *mut lua_State) {
-    // SAFETY: by the contract; the frame owns nothing.
-    unsafe { Writer::new(state) }.light_userdata(std::ptr::null());
-}
-
-/// # Safety
-/// As for [`lua_push_json_null`]; any acceptable index.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_is_json_null(state: *mut lua_State, index: c_int) -> c_int {
-    // SAFETY: by the contract.
-    let state = unsafe { State::new(state) };
-    let is_null = state.kind(index) == Kind::LightUserdata && state.userdata(index).is_none();
-    is_null.into()
-}
-
-/// # Safety
-/// As for [`lua_push_json_null`]; `value` is null or a valid value, which
-/// nobody changes meanwhile.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn json_object_to_lua(
-    state: *mut lua_State,
-    value: *mut json_t,
-) -> c_int {
-    // SAFETY: by the contract.
-    unsafe { enter(state, |_| Ok(Pushed(value))) }
-}
-
-/// # Safety
-/// As for [`lua_push_json_null`]; `text` is null or a terminated string.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn json_object_string_to_lua(
-    state: *mut lua_State,
-    text: *const c_char,
-) -> c_int {
-    // SAFETY: by the contract.
-    unsafe {
-        enter(state, |state| {
-            if text.is_null() {
-                return Ok(failed(libc::EINVAL));
-            }
-            decode(state, CStr::from_ptr(text).to_bytes())
-        })
+exported! {
+    /// Push `flux.NULL`.
+    ///
+    /// # Safety
+    /// A C function, or the host, of this live state calls; and so below.
+    fn lua_push_json_null(state: *mut lua_State) {
+        // SAFETY: by the contract; the frame owns nothing.
+        unsafe { Writer::new(state) }.light_userdata(std::ptr::null());
+    } refused(refusal) {
+        // SAFETY: the caller's promise.
+        unsafe { refusal.push_nil(state) }
     }
 }
 
-/// # Safety
-/// As for [`lua_push_json_null`]; `value` is null or a place for a pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_value_to_json(
-    state: *mut lua_State,
-    index: c_int,
-    value: *mut *mut json_t,
-) -> c_int {
-    // SAFETY: by the contract; `made` is a reference to give away.
-    unsafe {
-        enter(state, |state| match to_jansson(state, index) {
-            Ok(made) if !value.is_null() => {
-                value.write(made.into_raw());
-                Ok(Count(0))
-            }
-            Ok(_) => Ok(failed(libc::EINVAL)),
-            Err(errnum) => Ok(failed(errnum)),
-        })
+exported! {
+    /// # Safety
+    /// As for [`lua_push_json_null`]; any acceptable index.
+    fn lua_is_json_null(state: *mut lua_State, index: c_int) -> c_int {
+        // SAFETY: by the contract.
+        let state = unsafe { State::new(state) };
+        let is_null = state.kind(index) == Kind::LightUserdata && state.userdata(index).is_none();
+        is_null.into()
+    } refused(refusal) {
+        refusal.print();
+        0
     }
 }
 
-/// # Safety
-/// As for [`lua_push_json_null`]; `text` is null or a place for a pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_value_to_json_string(
-    state: *mut lua_State,
-    index: c_int,
-    text: *mut *mut c_char,
-) -> c_int {
-    // SAFETY: by the contract.
-    unsafe {
-        enter(state, |state| match encode(state, index) {
-            Ok(made) if !text.is_null() => {
-                text.write(made);
-                Ok(Count(0))
-            }
-            Ok(made) => {
-                libc::free(made.cast());
-                Ok(failed(libc::EINVAL))
-            }
-            Err(errnum) => Ok(failed(errnum)),
-        })
+exported! {
+    /// # Safety
+    /// As for [`lua_push_json_null`]; `value` is null or a valid value, which
+    /// nobody changes meanwhile.
+    fn json_object_to_lua(state: *mut lua_State, value: *mut json_t) -> c_int {
+        // SAFETY: by the contract.
+        unsafe { enter(state, |_| Ok(Pushed(value))) }
+    } refused(refusal) {
+        refusal.print();
+        set_errno(libc::ENOTSUP);
+        -1
+    }
+}
+
+exported! {
+    /// # Safety
+    /// As for [`lua_push_json_null`]; `text` is null or a terminated string.
+    fn json_object_string_to_lua(state: *mut lua_State, text: *const c_char) -> c_int {
+        // SAFETY: by the contract.
+        unsafe {
+            enter(state, |state| {
+                if text.is_null() {
+                    return Ok(failed(libc::EINVAL));
+                }
+                decode(state, CStr::from_ptr(text).to_bytes())
+            })
+        }
+    } refused(refusal) {
+        refusal.print();
+        set_errno(libc::ENOTSUP);
+        -1
+    }
+}
+
+exported! {
+    /// # Safety
+    /// As for [`lua_push_json_null`]; `value` is null or a place for a pointer.
+    fn lua_value_to_json(state: *mut lua_State, index: c_int, value: *mut *mut json_t) -> c_int {
+        // SAFETY: by the contract; `made` is a reference to give away.
+        unsafe {
+            enter(state, |state| match to_jansson(state, index) {
+                Ok(made) if !value.is_null() => {
+                    value.write(made.into_raw());
+                    Ok(Count(0))
+                }
+                Ok(_) => Ok(failed(libc::EINVAL)),
+                Err(errnum) => Ok(failed(errnum)),
+            })
+        }
+    } refused(refusal) {
+        refusal.print();
+        set_errno(libc::ENOTSUP);
+        -1
+    }
+}
+
+exported! {
+    /// # Safety
+    /// As for [`lua_push_json_null`]; `text` is null or a place for a pointer.
+    fn lua_value_to_json_string(state: *mut lua_State, index: c_int, text: *mut *mut c_char) -> c_int {
+        // SAFETY: by the contract.
+        unsafe {
+            enter(state, |state| match encode(state, index) {
+                Ok(made) if !text.is_null() => {
+                    text.write(made);
+                    Ok(Count(0))
+                }
+                Ok(made) => {
+                    libc::free(made.cast());
+                    Ok(failed(libc::EINVAL))
+                }
+                Err(errnum) => Ok(failed(errnum)),
+            })
+        }
+    } refused(refusal) {
+        refusal.print();
+        set_errno(libc::ENOTSUP);
+        -1
     }
 }
 

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* As every Lua has them; its headers need not be there. (Some return the
- * string, which is not looked at.)
- */
 typedef struct lua_State lua_State;
-extern void lua_pushnil (lua_State *L);
-extern void lua_pushlstring (lua_State *L, const char *s, size_t len);
+
+/* Set by lutil.rs when the shared object is loaded. */
+__attribute__ ((visibility ("hidden")))
+int (*flux_lua_push_failure) (lua_State *L,
+                              const char *text,
+                              size_t length,
+                              const void *caller);
 
 /* What does not fit this is cut. */
 enum { MAX_TEXT = 32 * 1024 };
@@ -25,7 +27,8 @@ int flux_lua_pusherror (lua_State *L, char *fmt, ...)
     if (vsnprintf (text, sizeof (text), fmt, ap) < 0)
         strcpy (text, "vsnprintf error");
     va_end (ap);
-    lua_pushnil (L);
-    lua_pushlstring (L, text, strlen (text));
-    return 2;
+    return flux_lua_push_failure (L,
+                                  text,
+                                  strlen (text),
+                                  __builtin_return_address (0));
 }

@@ -1,14 +1,53 @@
 //! `lutil.h`: what functions written in C return to Lua.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 use super::{Count, enter};
 use crate::api;
 use crate::backend;
-use crate::lua::{Cause, Error, Integer, Result, State, compat, lua_State};
+use crate::exported;
+use crate::lua::{self, Cause, Error, Integer, Result, State, Writer, compat, lua_State};
 
 unsafe extern "C-unwind" {
     fn flux_lua_pusherror(state: *mut lua_State, format: *mut c_char, ...) -> c_int;
+}
+
+/// The C code's way back into Rust. Called by name, this function would have to
+/// be exported, and another `flux.so` in the process could take its place.
+type PushFailure =
+    unsafe extern "C-unwind" fn(*mut lua_State, *const c_char, usize, *const c_void) -> c_int;
+
+unsafe extern "C" {
+    static mut flux_lua_push_failure: Option<PushFailure>;
+}
+
+extern "C" fn at_load() {
+    // SAFETY: the loader runs this before any function of the object is called.
+    unsafe { flux_lua_push_failure = Some(push_failure) }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+/// # Safety
+/// As for [`l_pushresult`], with a text of `length` bytes.
+unsafe extern "C-unwind" fn push_failure(
+    state: *mut lua_State,
+    text: *const c_char,
+    length: usize,
+    caller: *const c_void,
+) -> c_int {
+    // SAFETY: by the contract; the frames from here to Lua own nothing.
+    unsafe {
+        if let Err(refusal) = lua::bind(state, caller) {
+            return refusal.fail(state);
+        }
+        let writer = Writer::new(state);
+        writer.nil();
+        writer.bytes(std::slice::from_raw_parts(text.cast(), length));
+    }
+    2
 }
 
 /// The name under which the shared object exports [`flux_lua_pusherror`], which
@@ -25,28 +64,37 @@ pub unsafe extern "C-unwind" fn lua_pusherror(state: *mut lua_State, format: *mu
     unsafe { flux_lua_pusherror(state, format) }
 }
 
-/// # Safety
-/// A C function, or the host, of this live state calls; and so below.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn l_pushresult(state: *mut lua_State, rc: c_int) -> c_int {
-    // An error of the back end's would own something, in a frame that may be
-    // jumped over.
-    let errnum = backend::last_errno();
-    // SAFETY: by the contract.
-    unsafe {
-        enter(state, |_| match rc {
-            0.. => Ok(Integer(rc.into())),
-            _ => Err(Error::failure(backend::strerror(errnum))),
-        })
+exported! {
+    /// # Safety
+    /// A C function, or the host, of this live state calls; and so below.
+    fn l_pushresult(state: *mut lua_State, rc: c_int) -> c_int {
+        // An error of the back end's would own something, in a frame that may be
+        // jumped over.
+        let errnum = backend::last_errno();
+        // SAFETY: by the contract.
+        unsafe {
+            enter(state, |_| match rc {
+                0.. => Ok(Integer(rc.into())),
+                _ => Err(Error::failure(backend::strerror(errnum))),
+            })
+        }
+    } refused(refusal) {
+        // SAFETY: the caller's promise.
+        unsafe { refusal.fail(state) }
     }
 }
 
-/// # Safety
-/// As for [`l_pushresult`]; `index` is an index of the stack.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn l_format_args(state: *mut lua_State, index: c_int) -> c_int {
-    // SAFETY: by the contract.
-    unsafe { enter(state, |state| format_args(state, index)) }
+exported! {
+    /// # Safety
+    /// As for [`l_pushresult`]; `index` is an index of the stack.
+    fn l_format_args(state: *mut lua_State, index: c_int) -> c_int {
+        // SAFETY: by the contract.
+        unsafe { enter(state, |state| format_args(state, index)) }
+    } refused(refusal) {
+        // SAFETY: the caller's promise.
+        unsafe { refusal.fail(state) };
+        -1
+    }
 }
 
 fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
@@ -74,6 +122,7 @@ fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
 #[cfg(feature = "lua51")]
 mod setfuncs {
     use super::{c_char, c_int, lua_State};
+    use crate::exported;
     use crate::lua::{lua_CFunction, sys};
 
     /// Lua's `luaL_Reg`.
@@ -83,28 +132,28 @@ mod setfuncs {
         function: lua_CFunction,
     }
 
-    /// # Safety
-    /// A C function, or the host, of this live state calls, with a table below
-    /// so many upvalues on top, and a list that a null name ends.
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn luaL_setfuncs(
-        state: *mut lua_State,
-        mut list: *const Reg,
-        upvalues: c_int,
-    ) {
-        // SAFETY: by the contract; the frame owns nothing that a Lua error
-        // could jump over.
-        unsafe {
-            sys::luaL_checkstack(state, upvalues + 2, c"too many upvalues".as_ptr());
-            while !(*list).name.is_null() {
-                for _ in 0..upvalues {
-                    sys::lua_pushvalue(state, -upvalues);
+    exported! {
+        /// # Safety
+        /// A C function, or the host, of this live state calls, with a table
+        /// below so many upvalues on top, and a list that a null name ends.
+        fn luaL_setfuncs(state: *mut lua_State, list: *const Reg, upvalues: c_int) {
+            // SAFETY: by the contract; the frame owns nothing that a Lua error
+            // could jump over.
+            unsafe {
+                let mut list = list;
+                sys::luaL_checkstack(state, upvalues + 2, c"too many upvalues".as_ptr());
+                while !(*list).name.is_null() {
+                    for _ in 0..upvalues {
+                        sys::lua_pushvalue(state, -upvalues);
+                    }
+                    sys::lua_pushcclosure(state, (*list).function, upvalues);
+                    sys::lua_setfield(state, -(upvalues + 2), (*list).name);
+                    list = list.add(1);
                 }
-                sys::lua_pushcclosure(state, (*list).function, upvalues);
-                sys::lua_setfield(state, -(upvalues + 2), (*list).name);
-                list = list.add(1);
+                sys::lua_settop(state, -upvalues - 1);
             }
-            sys::lua_settop(state, -upvalues - 1);
+        } refused(refusal) {
+            refusal.print()
         }
     }
 }

@@ -13,6 +13,7 @@ use std::ffi::{c_int, c_void};
 use crate::api::{self, NewDir};
 use crate::backend;
 use crate::backend::libflux::{FluxHandle, FluxKvsdir, flux_kvsdir_t, flux_t};
+use crate::exported;
 use crate::lua::{self, Error, OnTop, Push, Result, State, Writer, lua_State};
 
 /// What C code has left of the stack may be little.
@@ -67,22 +68,23 @@ fn set_errno(errnum: c_int) {
     }
 }
 
-/// Push the userdata of C code's handle.
-///
-/// # Safety
-/// A C function, or the host, of this live state calls; `h` is null or a valid
-/// handle, used on this thread only while the state lives.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_push_flux_handle_external(
-    state: *mut lua_State,
-    h: *mut flux_t,
-) -> c_int {
-    // SAFETY: by the contract.
-    unsafe {
-        enter(state, |state| {
-            push_handle(state, h)?;
-            Ok(OnTop)
-        })
+exported! {
+    /// Push the userdata of C code's handle.
+    ///
+    /// # Safety
+    /// A C function, or the host, of this live state calls; `h` is null or a valid
+    /// handle, used on this thread only while the state lives.
+    fn lua_push_flux_handle_external(state: *mut lua_State, h: *mut flux_t) -> c_int {
+        // SAFETY: by the contract.
+        unsafe {
+            enter(state, |state| {
+                push_handle(state, h)?;
+                Ok(OnTop)
+            })
+        }
+    } refused(refusal) {
+        // SAFETY: the caller's promise.
+        unsafe { refusal.fail(state) }
     }
 }
 
@@ -97,23 +99,24 @@ unsafe fn push_handle(state: State<'_>, h: *mut flux_t) -> Result<api::Handle> {
     api::push_external(state, Box::new(backend), h.cast::<c_void>())
 }
 
-/// The `flux_t` of the handle at `index`, which stays the handle's; null for
-/// what is no open handle of libflux's. Does not raise.
-///
-/// # Safety
-/// As for [`lua_push_flux_handle_external`]; any acceptable index.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_get_flux_handle(
-    state: *mut lua_State,
-    index: c_int,
-) -> *mut flux_t {
-    // SAFETY: by the contract.
-    let state = unsafe { State::new(state) };
-    let backend = api::backend_at(state, index);
-    let backend = backend.as_deref().map(|backend| backend as &dyn Any);
-    match backend.and_then(|backend| backend.downcast_ref::<FluxHandle>()) {
-        Some(handle) => handle.as_ptr(),
-        None => std::ptr::null_mut(),
+exported! {
+    /// The `flux_t` of the handle at `index`, which stays the handle's; null for
+    /// what is no open handle of libflux's. Does not raise.
+    ///
+    /// # Safety
+    /// As for [`lua_push_flux_handle_external`]; any acceptable index.
+    fn lua_get_flux_handle(state: *mut lua_State, index: c_int) -> *mut flux_t {
+        // SAFETY: by the contract.
+        let state = unsafe { State::new(state) };
+        let backend = api::backend_at(state, index);
+        let backend = backend.as_deref().map(|backend| backend as &dyn Any);
+        match backend.and_then(|backend| backend.downcast_ref::<FluxHandle>()) {
+            Some(handle) => handle.as_ptr(),
+            None => std::ptr::null_mut(),
+        }
+    } refused(refusal) {
+        refusal.print();
+        std::ptr::null_mut()
     }
 }
 
@@ -122,34 +125,39 @@ fn no_more_than_text(error: backend::Error) -> Error {
     Error::failure(error.to_string())
 }
 
-/// Push a directory, which this takes over.
-///
-/// # Safety
-/// As for [`lua_push_flux_handle_external`]; `dir` is null, or valid and the
-/// caller's to give, and so is its handle valid, or null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_push_kvsdir(
-    state: *mut lua_State,
-    dir: *mut flux_kvsdir_t,
-) -> c_int {
-    // SAFETY: by the contract. The directory is owned before anything can fail.
-    unsafe {
-        let dir = FluxKvsdir::from_owned(dir);
-        enter(state, move |state| push_dir(state, dir))
+exported! {
+    /// Push a directory, which this takes over.
+    ///
+    /// # Safety
+    /// As for [`lua_push_flux_handle_external`]; `dir` is null, or valid and the
+    /// caller's to give, and so is its handle valid, or null.
+    fn lua_push_kvsdir(state: *mut lua_State, dir: *mut flux_kvsdir_t) -> c_int {
+        // SAFETY: by the contract. The directory is owned before anything can fail.
+        unsafe {
+            let dir = FluxKvsdir::from_owned(dir);
+            enter(state, move |state| push_dir(state, dir))
+        }
+    } refused(refusal) {
+        // SAFETY: the caller's promise. The directory is freed.
+        unsafe {
+            drop(FluxKvsdir::from_owned(dir));
+            refusal.fail(state)
+        }
     }
 }
 
-/// Push a directory that stays the caller's.
-///
-/// # Safety
-/// As for [`lua_push_kvsdir`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_push_kvsdir_external(
-    state: *mut lua_State,
-    dir: *mut flux_kvsdir_t,
-) -> c_int {
-    // SAFETY: by the contract.
-    unsafe { enter(state, |state| push_dir(state, FluxKvsdir::shared(dir))) }
+exported! {
+    /// Push a directory that stays the caller's.
+    ///
+    /// # Safety
+    /// As for [`lua_push_kvsdir`].
+    fn lua_push_kvsdir_external(state: *mut lua_State, dir: *mut flux_kvsdir_t) -> c_int {
+        // SAFETY: by the contract.
+        unsafe { enter(state, |state| push_dir(state, FluxKvsdir::shared(dir))) }
+    } refused(refusal) {
+        // SAFETY: the caller's promise.
+        unsafe { refusal.fail(state) }
+    }
 }
 
 /// # Safety

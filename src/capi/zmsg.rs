@@ -9,6 +9,7 @@ use super::{Count, enter, push_owned, set_errno};
 use crate::api::{self, NewMessage, NoResponse, Responder, Responding};
 use crate::backend::Message;
 use crate::backend::libflux::{FluxMessage, flux_msg_t};
+use crate::exported;
 use crate::lua::{Error, Writer, lua_State};
 
 /// C's `struct zmsg_info`: a message of its own, and what C code says of it.
@@ -130,50 +131,62 @@ pub unsafe extern "C-unwind" fn zmsg_info_zmsg(info: *const ZmsgInfo) -> *mut *m
     }
 }
 
-/// # Safety
-/// A C function, or the host, of this live state calls.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn l_zmsg_info_register_metatable(state: *mut lua_State) -> c_int {
-    // SAFETY: by the contract.
-    unsafe {
-        enter(state, |state| {
-            api::push_message_class(state);
-            Ok(Count(1))
-        })
+exported! {
+    /// # Safety
+    /// A C function, or the host, of this live state calls.
+    fn l_zmsg_info_register_metatable(state: *mut lua_State) -> c_int {
+        // SAFETY: by the contract.
+        unsafe {
+            enter(state, |state| {
+                api::push_message_class(state);
+                Ok(Count(1))
+            })
+        }
+    } refused(refusal) {
+        // SAFETY: the caller's promise.
+        unsafe { refusal.fail(state) }
     }
 }
 
-/// `require "zmsg"`, where somebody calls the shared object so.
-///
-/// # Safety
-/// As for [`l_zmsg_info_register_metatable`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn luaopen_zmsg(state: *mut lua_State) -> c_int {
-    // SAFETY: by the contract.
-    unsafe { l_zmsg_info_register_metatable(state) }
+exported! {
+    /// `require "zmsg"`, where somebody calls the shared object so.
+    ///
+    /// # Safety
+    /// As for [`l_zmsg_info_register_metatable`].
+    fn luaopen_zmsg(state: *mut lua_State) -> c_int {
+        // SAFETY: by the contract.
+        unsafe { l_zmsg_info_register_metatable(state) }
+    } refused(refusal) {
+        // SAFETY: the caller's promise.
+        unsafe { refusal.raise(state) }
+    }
 }
 
-/// Push the message, which this takes over.
-///
-/// # Safety
-/// As for [`l_zmsg_info_register_metatable`], and `info` is null, or as
-/// [`zmsg_info_register_resp_cb`] asks.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn lua_push_zmsg_info(
-    state: *mut lua_State,
-    info: *const ZmsgInfo,
-) -> c_int {
-    // SAFETY: by the contract.
-    unsafe {
-        let info = taken(info);
-        enter(state, move |state| {
-            let Some(info) = info else {
-                return Err(Error::failure("Invalid argument"));
-            };
-            let message = info.message.clone().into_shared();
-            let new = NewMessage::with_responder(message, info.msgtype, info);
-            push_owned(state, 0, new)
-        })
+exported! {
+    /// Push the message, which this takes over.
+    ///
+    /// # Safety
+    /// As for [`l_zmsg_info_register_metatable`], and `info` is null, or as
+    /// [`zmsg_info_register_resp_cb`] asks.
+    fn lua_push_zmsg_info(state: *mut lua_State, info: *const ZmsgInfo) -> c_int {
+        // SAFETY: by the contract.
+        unsafe {
+            let info = taken(info);
+            enter(state, move |state| {
+                let Some(info) = info else {
+                    return Err(Error::failure("Invalid argument"));
+                };
+                let message = info.message.clone().into_shared();
+                let new = NewMessage::with_responder(message, info.msgtype, info);
+                push_owned(state, 0, new)
+            })
+        }
+    } refused(refusal) {
+        // SAFETY: the caller's promise. The message is freed.
+        unsafe {
+            drop(taken(info));
+            refusal.fail(state)
+        }
     }
 }
 

@@ -1,12 +1,10 @@
 //! What differs from Lua 5.1 to 5.5 and LuaJIT, so that the rest is written
-//! against one Lua. The names and the contracts are those of Lua 5.4. What not
-//! every Lua has is called through `imports`.
+//! against one Lua. The names and the contracts are those of Lua 5.4.
 
 use std::os::raw::{c_char, c_int, c_void};
 
-use super::Lack;
-use super::imports;
 use super::sys::{self, lua_State};
+use super::{Lack, Writer};
 
 pub const TNONE: c_int = sys::LUA_TNONE;
 pub const TNIL: c_int = sys::LUA_TNIL as c_int;
@@ -59,11 +57,11 @@ mod versioned {
 
     #[inline]
     pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
-        unsafe { imports::lua_objlen(state, index) }
+        unsafe { sys::lua_objlen(state, index) }
     }
 
     pub unsafe fn tonumber(state: *mut lua_State, index: c_int) -> f64 {
-        unsafe { imports::lua_tonumber(state, index) }
+        unsafe { sys::lua_tonumber(state, index) }
     }
 
     #[inline]
@@ -108,29 +106,29 @@ mod versioned {
         unsafe {
             let index = absindex(state, index);
             sys::lua_pushlightuserdata(state, key.cast_mut());
-            imports::lua_insert(state, -2);
+            sys::lua_insert(state, -2);
             sys::lua_rawset(state, index);
         }
     }
 
     #[inline]
     pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
-        unsafe { imports::lua_pcall(state, args, results, msgh) }
+        unsafe { sys::lua_pcall(state, args, results, msgh) }
     }
 
     pub unsafe fn call(state: *mut lua_State, args: c_int, results: c_int) {
-        unsafe { imports::lua_call(state, args, results) }
+        unsafe { sys::lua_call(state, args, results) }
     }
 
     pub unsafe fn newuserdata(state: *mut lua_State, size: usize) -> *mut c_void {
-        unsafe { imports::lua_newuserdata(state, size) }
+        unsafe { sys::lua_newuserdata(state, size) }
     }
 
     /// The value that a userdata carries, and its type.
     #[inline]
     pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) -> c_int {
         unsafe {
-            imports::lua_getfenv(state, index);
+            sys::lua_getfenv(state, index);
             sys::lua_type(state, -1)
         }
     }
@@ -139,23 +137,23 @@ mod versioned {
     #[inline]
     pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
         unsafe {
-            imports::lua_setfenv(state, index);
+            sys::lua_setfenv(state, index);
         }
     }
 
     #[inline]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
-        unsafe { imports::lua_insert(state, index) }
+        unsafe { sys::lua_insert(state, index) }
     }
 
     #[cfg(feature = "interpreter")]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
-        unsafe { imports::lua_remove(state, index) }
+        unsafe { sys::lua_remove(state, index) }
     }
 
     #[cfg(feature = "interpreter")]
     pub unsafe fn loadbuffer(state: *mut lua_State, chunk: &[u8], name: *const c_char) -> c_int {
-        unsafe { imports::luaL_loadbuffer(state, chunk.as_ptr().cast(), chunk.len(), name) }
+        unsafe { sys::luaL_loadbuffer(state, chunk.as_ptr().cast(), chunk.len(), name) }
     }
 
     pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
@@ -176,16 +174,16 @@ mod versioned {
     pub unsafe fn rawlen(state: *mut lua_State, index: c_int) -> usize {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
-            imports::lua_rawlen(state, index)
+            sys::lua_rawlen(state, index)
         }
         #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
-            imports::lua_rawlen(state, index) as usize
+            sys::lua_rawlen(state, index) as usize
         }
     }
 
     pub unsafe fn tonumber(state: *mut lua_State, index: c_int) -> f64 {
-        unsafe { imports::lua_tonumberx(state, index, std::ptr::null_mut()) }
+        unsafe { sys::lua_tonumberx(state, index, std::ptr::null_mut()) }
     }
 
     #[cfg(feature = "lua52")]
@@ -239,38 +237,38 @@ mod versioned {
     #[inline]
     pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
         unsafe {
-            imports::lua_rawgetp(state, index, key);
+            sys::lua_rawgetp(state, index, key);
             sys::lua_type(state, -1)
         }
     }
     #[cfg(not(feature = "lua52"))]
     #[inline]
     pub unsafe fn rawgetp(state: *mut lua_State, index: c_int, key: *const c_void) -> c_int {
-        unsafe { imports::lua_rawgetp(state, index, key) }
+        unsafe { sys::lua_rawgetp(state, index, key) }
     }
 
     pub unsafe fn rawsetp(state: *mut lua_State, index: c_int, key: *const c_void) {
-        unsafe { imports::lua_rawsetp(state, index, key) }
+        unsafe { sys::lua_rawsetp(state, index, key) }
     }
 
     #[inline]
     pub unsafe fn pcall(state: *mut lua_State, args: c_int, results: c_int, msgh: c_int) -> c_int {
-        unsafe { imports::lua_pcallk(state, args, results, msgh, 0, None) }
+        unsafe { sys::lua_pcallk(state, args, results, msgh, 0, None) }
     }
 
     pub unsafe fn call(state: *mut lua_State, args: c_int, results: c_int) {
-        unsafe { imports::lua_callk(state, args, results, 0, None) }
+        unsafe { sys::lua_callk(state, args, results, 0, None) }
     }
 
     /// With one user value, nil until set.
     pub unsafe fn newuserdata(state: *mut lua_State, size: usize) -> *mut c_void {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
-            imports::lua_newuserdata(state, size)
+            sys::lua_newuserdata(state, size)
         }
         #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
-            imports::lua_newuserdatauv(state, size, 1)
+            sys::lua_newuserdatauv(state, size, 1)
         }
     }
 
@@ -279,16 +277,16 @@ mod versioned {
     pub unsafe fn getuservalue(state: *mut lua_State, index: c_int) -> c_int {
         #[cfg(feature = "lua52")]
         unsafe {
-            imports::lua_getuservalue(state, index);
+            sys::lua_getuservalue(state, index);
             sys::lua_type(state, -1)
         }
         #[cfg(feature = "lua53")]
         unsafe {
-            imports::lua_getuservalue(state, index)
+            sys::lua_getuservalue(state, index)
         }
         #[cfg(any(feature = "lua54", feature = "lua55"))]
         unsafe {
-            imports::lua_getiuservalue(state, index, 1)
+            sys::lua_getiuservalue(state, index, 1)
         }
     }
 
@@ -297,33 +295,33 @@ mod versioned {
     pub unsafe fn setuservalue(state: *mut lua_State, index: c_int) {
         #[cfg(any(feature = "lua52", feature = "lua53"))]
         unsafe {
-            imports::lua_setuservalue(state, index)
+            sys::lua_setuservalue(state, index)
         }
         #[cfg(not(any(feature = "lua52", feature = "lua53")))]
         unsafe {
-            imports::lua_setiuservalue(state, index, 1);
+            sys::lua_setiuservalue(state, index, 1);
         }
     }
 
     #[cfg(feature = "lua52")]
     #[inline]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
-        unsafe { imports::lua_insert(state, index) }
+        unsafe { sys::lua_insert(state, index) }
     }
     #[cfg(not(feature = "lua52"))]
     #[inline]
     pub unsafe fn insert(state: *mut lua_State, index: c_int) {
-        unsafe { imports::lua_rotate(state, index, 1) }
+        unsafe { sys::lua_rotate(state, index, 1) }
     }
 
     #[cfg(all(feature = "lua52", feature = "interpreter"))]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
-        unsafe { imports::lua_remove(state, index) }
+        unsafe { sys::lua_remove(state, index) }
     }
     #[cfg(all(not(feature = "lua52"), feature = "interpreter"))]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
         unsafe {
-            imports::lua_rotate(state, index, -1);
+            sys::lua_rotate(state, index, -1);
             sys::lua_settop(state, -2);
         }
     }
@@ -331,18 +329,18 @@ mod versioned {
     #[cfg(feature = "interpreter")]
     pub unsafe fn loadbuffer(state: *mut lua_State, chunk: &[u8], name: *const c_char) -> c_int {
         let mode = std::ptr::null();
-        unsafe { imports::luaL_loadbufferx(state, chunk.as_ptr().cast(), chunk.len(), name, mode) }
+        unsafe { sys::luaL_loadbufferx(state, chunk.as_ptr().cast(), chunk.len(), name, mode) }
     }
 
     pub unsafe fn pushglobal(state: *mut lua_State, name: *const c_char) {
         unsafe {
-            imports::lua_getglobal(state, name);
+            sys::lua_getglobal(state, name);
         }
     }
 
     #[cfg(feature = "interpreter")]
     pub unsafe fn setglobal(state: *mut lua_State, name: *const c_char) {
-        unsafe { imports::lua_setglobal(state, name) }
+        unsafe { sys::lua_setglobal(state, name) }
     }
 }
 
@@ -363,7 +361,7 @@ unsafe fn absindex(state: *mut lua_State, index: c_int) -> c_int {
 #[inline]
 pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {
     let mut is_integer = 0;
-    let n = unsafe { imports::lua_tointegerx(state, index, &mut is_integer) };
+    let n = unsafe { sys::lua_tointegerx(state, index, &mut is_integer) };
     (is_integer != 0).then_some(n)
 }
 
@@ -382,7 +380,7 @@ pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> 
 pub unsafe fn isinteger(state: *mut lua_State, index: c_int) -> bool {
     #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
     unsafe {
-        imports::lua_isinteger(state, index) != 0
+        sys::lua_isinteger(state, index) != 0
     }
     #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
     {
@@ -402,6 +400,40 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
     unsafe {
         sys::lua_pushnumber(state, n as f64)
     }
+}
+
+/// The main thread, where it is known and handlers have a use for it. Lua 5.1
+/// knows it only while it runs.
+#[cfg(feature = "lua51")]
+pub fn main_thread(writer: &Writer<'_>) -> Option<*mut lua_State> {
+    // SAFETY: there is a free slot, and the thread's own value is popped again.
+    let is_main = unsafe {
+        let is_main = sys::lua_pushthread(writer.raw()) != 0;
+        sys::lua_settop(writer.raw(), -2);
+        is_main
+    };
+    is_main.then(|| writer.raw())
+}
+
+/// None: the hooks of LuaJIT are of all threads.
+#[cfg(feature = "luajit")]
+pub fn main_thread(_: &Writer<'_>) -> Option<*mut lua_State> {
+    None
+}
+
+/// The main thread, as the registry knows it.
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+pub fn main_thread(writer: &Writer<'_>) -> Option<*mut lua_State> {
+    /// LUA_RIDX_MAINTHREAD
+    const MAIN_THREAD: i64 = if cfg!(feature = "lua55") { 3 } else { 1 };
+    // SAFETY: the registry is a table, and there is a free slot.
+    let thread = unsafe {
+        rawgeti(writer.raw(), REGISTRYINDEX, MAIN_THREAD);
+        let thread = sys::lua_tothread(writer.raw(), -1);
+        sys::lua_settop(writer.raw(), -2);
+        thread
+    };
+    (!thread.is_null()).then_some(thread)
 }
 
 /// The collector is told of no fewer bytes outside Lua than these. LuaJIT begins
@@ -497,7 +529,7 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
             return Err(Lack::Stack);
         }
         let status = without_hook(state, || {
-            imports::lua_cpcall(state, Some(grow), n as usize as *mut c_void)
+            sys::lua_cpcall(state, Some(grow), n as usize as *mut c_void)
         });
         if status != 0 {
             sys::lua_settop(state, -2);

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
 use std::ptr::NonNull;
 
+use super::library;
 use super::traceback::traceback;
 use super::{Kind, Raised, State, compat, lua_CFunction, lua_State, sys};
 
@@ -15,6 +16,10 @@ pub struct Host {
 impl Host {
     /// None when there is not even the memory for an empty state.
     pub fn new() -> Option<Host> {
+        if let Err(refusal) = library::bind_to_program() {
+            refusal.print();
+            std::process::abort()
+        }
         // SAFETY: luaL_newstate has no preconditions; null means no memory.
         let host = Host {
             raw: NonNull::new(unsafe { sys::luaL_newstate() })?,

@@ -14,10 +14,11 @@
 pub(crate) mod compat;
 mod entry;
 mod error;
+mod exported;
 pub mod gate;
 #[cfg(feature = "interpreter")]
 mod host;
-mod imports;
+mod library;
 mod outside;
 mod push;
 mod state;
@@ -32,7 +33,7 @@ pub use error::{Cause, Error, Failure, Lack, Result};
 pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;
-pub use imports::check_host;
+pub use library::{Refusal, bind, check_version};
 pub use push::{Bytes, Either, Indexed, Integer, Nil, OnTop, Push, Room, Text, copy};
 pub use state::{Key, Kind, Raised, State};
 pub use sys::{lua_CFunction, lua_State};

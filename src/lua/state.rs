@@ -6,8 +6,6 @@ use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 use std::ptr::NonNull;
 
-#[cfg(any(feature = "lua51", feature = "luajit"))]
-use super::imports;
 use super::{Lack, Result, Writer, compat, lua_State, sys};
 
 /// A `lua_State` during one call from Lua. Everything here leaves Lua free to
@@ -427,8 +425,7 @@ impl<'a> State<'a> {
         }
         self.pop(1);
         // SAFETY: lua_cpcall does not raise; on an error it pushes the value.
-        let status =
-            unsafe { imports::lua_cpcall(self.raw, Some(keep_run_job), std::ptr::null_mut()) };
+        let status = unsafe { sys::lua_cpcall(self.raw, Some(keep_run_job), std::ptr::null_mut()) };
         status == 0 && self.registry(&RUN_JOB) == Kind::Function
     }
 }

@@ -79,13 +79,7 @@ impl<'a> Writer<'a> {
     /// Push formatted text, cut at 400 bytes: it is written on the C stack, so
     /// that nothing is owned when the string is made.
     pub fn text(&self, text: fmt::Arguments<'_>) {
-        let mut line = Line {
-            bytes: [0; 400],
-            len: 0,
-        };
-        // A line that is full says so; what fits is pushed.
-        let _ = line.write_fmt(text);
-        self.bytes(&line.bytes[..line.len]);
+        self.bytes(Line::new(text).as_bytes());
     }
 
     pub fn light_userdata(&self, value: *const c_void) {
@@ -124,14 +118,6 @@ impl<'a> Writer<'a> {
     /// Push a new thread, which lives as long as a slot holds it.
     pub fn thread(&self) -> *mut lua_State {
         unsafe { sys::lua_newthread(self.raw) }
-    }
-
-    /// The same of one whose stack holds the function.
-    pub fn thread_with(&self, function: lua_CFunction) {
-        let thread = self.thread();
-        // Not made there: with no memory for it, Lua 5.1 would end the process.
-        self.function(function);
-        unsafe { sys::lua_xmove(self.raw, thread, 1) }
     }
 
     /// `table[name] = value`, the value on top, which goes.
@@ -186,10 +172,26 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Text being formatted without a heap.
-struct Line {
+/// Formatted text on the C stack, cut at 400 bytes.
+pub struct Line {
     bytes: [u8; 400],
     len: usize,
+}
+
+impl Line {
+    pub fn new(text: fmt::Arguments<'_>) -> Line {
+        let mut line = Line {
+            bytes: [0; 400],
+            len: 0,
+        };
+        // The only error is that the line is full.
+        let _ = line.write_fmt(text);
+        line
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 impl fmt::Write for Line {

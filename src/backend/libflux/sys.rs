@@ -73,7 +73,7 @@ pub type Continuation = unsafe extern "C" fn(*mut flux_future_t, *mut c_void);
 // `text::fits_an_int` sees to it that those passed are right for both.
 functions! {
     /// libflux-core's functions. What only some supported versions have is optional.
-    Api;
+    Api, "C";
     required {
         fn flux_core_version_string() -> *const c_char;
 

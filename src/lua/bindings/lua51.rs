@@ -26,6 +26,14 @@ pub const LUA_GCCOLLECT: u32 = 2;
 pub const LUA_GCCOUNT: u32 = 3;
 pub const LUA_GCCOUNTB: u32 = 4;
 pub const LUA_GCSTEP: u32 = 5;
+pub type lua_Alloc = ::std::option::Option<
+    unsafe extern "C-unwind" fn(
+        ud: *mut ::std::os::raw::c_void,
+        ptr: *mut ::std::os::raw::c_void,
+        osize: usize,
+        nsize: usize,
+    ) -> *mut ::std::os::raw::c_void,
+>;
 pub type lua_Number = f64;
 pub type lua_Integer = isize;
 unsafe extern "C-unwind" {
@@ -36,7 +44,6 @@ unsafe extern "C-unwind" {
     pub fn lua_pushvalue(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_remove(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_insert(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_replace(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_checkstack(
         L: *mut lua_State,
         sz: ::std::os::raw::c_int,
@@ -46,17 +53,12 @@ unsafe extern "C-unwind" {
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
-    pub fn lua_typename(
-        L: *mut lua_State,
-        tp: ::std::os::raw::c_int,
-    ) -> *const ::std::os::raw::c_char;
     pub fn lua_rawequal(
         L: *mut lua_State,
         idx1: ::std::os::raw::c_int,
         idx2: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_tonumber(L: *mut lua_State, idx: ::std::os::raw::c_int) -> lua_Number;
-    pub fn lua_tointeger(L: *mut lua_State, idx: ::std::os::raw::c_int) -> lua_Integer;
     pub fn lua_toboolean(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
@@ -160,6 +162,10 @@ unsafe extern "C-unwind" {
         idx: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_concat(L: *mut lua_State, n: ::std::os::raw::c_int);
+    pub fn lua_getallocf(
+        L: *mut lua_State,
+        ud: *mut *mut ::std::os::raw::c_void,
+    ) -> lua_Alloc;
     pub fn lua_sethook(
         L: *mut lua_State,
         func: lua_Hook,

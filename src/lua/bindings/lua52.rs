@@ -25,22 +25,24 @@ pub const LUA_GCCOLLECT: u32 = 2;
 pub const LUA_GCCOUNT: u32 = 3;
 pub const LUA_GCCOUNTB: u32 = 4;
 pub const LUA_GCSTEP: u32 = 5;
+pub type lua_Alloc = ::std::option::Option<
+    unsafe extern "C-unwind" fn(
+        ud: *mut ::std::os::raw::c_void,
+        ptr: *mut ::std::os::raw::c_void,
+        osize: usize,
+        nsize: usize,
+    ) -> *mut ::std::os::raw::c_void,
+>;
 pub type lua_Number = f64;
 pub type lua_Integer = isize;
 unsafe extern "C-unwind" {
     pub fn lua_close(L: *mut lua_State);
     pub fn lua_newthread(L: *mut lua_State) -> *mut lua_State;
-    pub fn lua_version(L: *mut lua_State) -> *const lua_Number;
-    pub fn lua_absindex(
-        L: *mut lua_State,
-        idx: ::std::os::raw::c_int,
-    ) -> ::std::os::raw::c_int;
     pub fn lua_gettop(L: *mut lua_State) -> ::std::os::raw::c_int;
     pub fn lua_settop(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_pushvalue(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_remove(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_insert(L: *mut lua_State, idx: ::std::os::raw::c_int);
-    pub fn lua_replace(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_checkstack(
         L: *mut lua_State,
         sz: ::std::os::raw::c_int,
@@ -50,10 +52,6 @@ unsafe extern "C-unwind" {
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
-    pub fn lua_typename(
-        L: *mut lua_State,
-        tp: ::std::os::raw::c_int,
-    ) -> *const ::std::os::raw::c_char;
     pub fn lua_tonumberx(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
@@ -180,6 +178,10 @@ unsafe extern "C-unwind" {
         idx: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_concat(L: *mut lua_State, n: ::std::os::raw::c_int);
+    pub fn lua_getallocf(
+        L: *mut lua_State,
+        ud: *mut *mut ::std::os::raw::c_void,
+    ) -> lua_Alloc;
     pub fn lua_sethook(
         L: *mut lua_State,
         func: lua_Hook,

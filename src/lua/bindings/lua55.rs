@@ -27,14 +27,17 @@ pub const LUA_GCSTEP: u32 = 5;
 pub type lua_Number = f64;
 pub type lua_Integer = ::std::os::raw::c_longlong;
 pub type lua_Unsigned = ::std::os::raw::c_ulonglong;
+pub type lua_Alloc = ::std::option::Option<
+    unsafe extern "C-unwind" fn(
+        ud: *mut ::std::os::raw::c_void,
+        ptr: *mut ::std::os::raw::c_void,
+        osize: usize,
+        nsize: usize,
+    ) -> *mut ::std::os::raw::c_void,
+>;
 unsafe extern "C-unwind" {
     pub fn lua_close(L: *mut lua_State);
     pub fn lua_newthread(L: *mut lua_State) -> *mut lua_State;
-    pub fn lua_version(L: *mut lua_State) -> lua_Number;
-    pub fn lua_absindex(
-        L: *mut lua_State,
-        idx: ::std::os::raw::c_int,
-    ) -> ::std::os::raw::c_int;
     pub fn lua_gettop(L: *mut lua_State) -> ::std::os::raw::c_int;
     pub fn lua_settop(L: *mut lua_State, idx: ::std::os::raw::c_int);
     pub fn lua_pushvalue(L: *mut lua_State, idx: ::std::os::raw::c_int);
@@ -56,10 +59,6 @@ unsafe extern "C-unwind" {
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
-    pub fn lua_typename(
-        L: *mut lua_State,
-        tp: ::std::os::raw::c_int,
-    ) -> *const ::std::os::raw::c_char;
     pub fn lua_tonumberx(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,
@@ -200,6 +199,10 @@ unsafe extern "C-unwind" {
         idx: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_concat(L: *mut lua_State, n: ::std::os::raw::c_int);
+    pub fn lua_getallocf(
+        L: *mut lua_State,
+        ud: *mut *mut ::std::os::raw::c_void,
+    ) -> lua_Alloc;
     pub fn lua_sethook(
         L: *mut lua_State,
         func: lua_Hook,
