@@ -135,8 +135,8 @@ unsafe fn chosen(
     }
 }
 
-/// Whether the Lua at work is one that this module can use, for the process
-/// that it is compiled into: a program with a Lua of its own.
+/// Makes Lua's functions callable in a program that this crate is compiled into,
+/// together with a Lua.
 #[expect(clippy::result_large_err, reason = "a box is what Lua would jump over")]
 #[cfg(feature = "interpreter")]
 pub fn bind_to_program() -> Result<(), Refusal> {

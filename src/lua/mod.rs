@@ -33,6 +33,8 @@ pub use error::{Cause, Error, Failure, Lack, Result};
 pub use gate::Gate;
 #[cfg(feature = "interpreter")]
 pub use host::Host;
+#[cfg(feature = "interpreter")]
+pub use library::bind_to_program;
 pub use library::{Refusal, bind, check_version};
 pub use push::{Bytes, Either, Indexed, Integer, Nil, OnTop, Push, Room, Text, copy};
 pub use state::{Key, Kind, Raised, State};

@@ -94,7 +94,8 @@ impl Kind {
 
 impl<'a> State<'a> {
     /// # Safety
-    /// `raw` is a live Lua state that this thread may use for all of `'a`.
+    /// `raw` is a live Lua state that this thread may use for all of `'a`, and
+    /// the module is bound to its Lua.
     pub unsafe fn new(raw: *mut lua_State) -> State<'a> {
         State {
             raw,

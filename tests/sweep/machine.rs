@@ -61,6 +61,7 @@ pub enum End {
 
 impl Machine {
     pub fn new() -> Machine {
+        lua::bind_to_program().unwrap_or_else(|refusal| panic!("{refusal}"));
         let purse = NonNull::from(Box::leak(Box::<Purse>::default()));
         // SAFETY: the purse outlives the state; see `close`.
         let raw = unsafe {
