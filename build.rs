@@ -306,7 +306,7 @@ fn tabulate(declarations: &Path) {
 /// The functions of Lua's API that the crate calls, of all versions together.
 /// Each of them that a Lua's headers declare must be in that Lua.
 const FUNCTIONS: &str = "lua_(call|callk|checkstack|close|concat|cpcall|createtable|error|gc|getallocf|\
-getfenv|getfield|getglobal|gethook|gethookcount|gethookmask|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|newthread|\
+getfenv|getfield|getglobal|gethook|gethookcount|gethookmask|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|isnumber|newthread|\
 newuserdata|newuserdatauv|next|objlen|pcall|pcallk|pushboolean|pushcclosure|pushinteger|\
 pushlightuserdata|pushlstring|pushnil|pushnumber|pushthread|pushvalue|rawequal|rawget|rawgeti|\
 rawgetp|rawlen|rawset|rawseti|rawsetp|remove|rotate|setfenv|setfield|setglobal|sethook|\

@@ -3,6 +3,15 @@
 -- it find this folder: "workspace.library": ["…/lua/types"]. doc/api.md says
 -- what each does.
 
+---A string, or a number, which stands for its text.
+---@alias flux.Text string|number
+
+---A number, or a string that Lua reads as one.
+---@alias flux.Number number|string
+
+---The same of an integer.
+---@alias flux.Integer integer|string
+
 ---@class flux
 ---@field MSGTYPE_REQUEST integer 1
 ---@field MSGTYPE_RESPONSE integer 2
@@ -19,7 +28,7 @@ local flux = {}
 
 ---Open a handle. `uri`: `FLUX_URI` unless given; `embed://[NAME][?size=N&rank=R]`
 ---is the broker in this process, `loop://` a loopback. Blocks until connected.
----@param uri? string
+---@param uri? flux.Text
 ---@return flux.Handle? handle
 ---@return string? err
 ---@return integer? errnum
@@ -27,7 +36,7 @@ local flux = {}
 function flux.new(uri) end
 
 ---Decode a wait status.
----@param status integer
+---@param status flux.Integer
 ---@return "exited"|"killed"|"stopped"|nil what
 ---@return integer|string value The exit code or the signal's number; else why there is none
 ---@return "core dumped"? dumped
@@ -43,7 +52,7 @@ function flux.exitstatus(status) end
 function flux.assert(v, ...) end
 
 ---The text of an errno.
----@param errnum integer
+---@param errnum flux.Integer
 ---@return string text
 function flux.strerror(errnum) end
 
@@ -64,7 +73,7 @@ function json.encode(value) end
 ---@class flux.json.Options
 ---@field null? any What null decodes to, in place of nil
 
----@param text string
+---@param text flux.Text
 ---@param options? flux.json.Options
 ---@return any value
 ---@return string? err
@@ -78,8 +87,8 @@ function json.array(t) end
 
 ---Where a request goes, and how long its answer may take.
 ---@class flux.Options
----@field nodeid? integer
----@field timeout? number Seconds
+---@field nodeid? flux.Integer
+---@field timeout? flux.Number Seconds
 
 ---A connection to a broker.
 ---@class flux.Handle
@@ -91,7 +100,7 @@ local Handle = {}
 ---Call a service and wait for its response.
 ---@param topic string
 ---@param payload? table
----@param to? integer|flux.Options
+---@param to? flux.Integer|flux.Options
 ---@return table? response
 ---@return string? err
 ---@return integer? errnum
@@ -101,7 +110,7 @@ function Handle:rpc(topic, payload, to) end
 ---Send a request.
 ---@param topic string
 ---@param payload? table
----@param to? integer|flux.Options
+---@param to? flux.Integer|flux.Options
 ---@return integer? matchtag
 ---@return string? err
 ---@return integer? errnum
@@ -109,7 +118,7 @@ function Handle:rpc(topic, payload, to) end
 function Handle:send(topic, payload, to) end
 
 ---Wait for a response. Of an error: a table with `errnum`, and perhaps `errstr`.
----@param matchtag? integer
+---@param matchtag? flux.Integer
 ---@return table? response
 ---@return string topic Or the error's text
 ---@return integer? errnum
@@ -117,7 +126,7 @@ function Handle:send(topic, payload, to) end
 function Handle:recv(matchtag) end
 
 ---Wait for a message of any type, or for a response.
----@param matchtag? integer
+---@param matchtag? flux.Integer
 ---@return flux.Message? message
 ---@return string? err
 ---@return integer? errnum
@@ -126,13 +135,13 @@ function Handle:recvmsg(matchtag) end
 
 ---Publish an event.
 ---@param payload table?
----@param fmt string The topic
+---@param fmt flux.Text The topic
 ---@param ... any
 ---@return 0? done
 ---@return string? err
 ---@return integer? errnum
 ---@return string? detail
----@overload fun(self: flux.Handle, fmt: string, ...: any): 0?, string?, integer?, string?
+---@overload fun(self: flux.Handle, fmt: flux.Text, ...: any): 0?, string?, integer?, string?
 function Handle:sendevent(payload, fmt, ...) end
 
 ---Wait for an event.
@@ -143,7 +152,7 @@ function Handle:sendevent(payload, fmt, ...) end
 function Handle:recv_event() end
 
 ---Receive the events whose topics start with this text.
----@param fmt string
+---@param fmt flux.Text
 ---@param ... any
 ---@return 0? done
 ---@return string? err
@@ -151,7 +160,7 @@ function Handle:recv_event() end
 ---@return string? detail
 function Handle:subscribe(fmt, ...) end
 
----@param fmt string
+---@param fmt flux.Text
 ---@param ... any
 ---@return 0? done
 ---@return string? err
@@ -160,7 +169,7 @@ function Handle:subscribe(fmt, ...) end
 function Handle:unsubscribe(fmt, ...) end
 
 ---A broker attribute.
----@param name string
+---@param name flux.Text
 ---@return string? value
 ---@return string? err
 ---@return integer? errnum
@@ -168,8 +177,8 @@ function Handle:unsubscribe(fmt, ...) end
 function Handle:getattr(name) end
 
 ---Wait until `nprocs` processes have entered `name`.
----@param name string
----@param nprocs integer
+---@param name flux.Text
+---@param nprocs flux.Integer
 ---@return 0? done
 ---@return string? err
 ---@return integer? errnum
@@ -177,8 +186,8 @@ function Handle:getattr(name) end
 function Handle:barrier(name, nprocs) end
 
 ---Write to the broker's log.
----@param level integer|"emerg"|"alert"|"crit"|"err"|"warning"|"notice"|"info"|"debug"
----@param fmt string
+---@param level flux.Integer|"emerg"|"alert"|"crit"|"err"|"warning"|"notice"|"info"|"debug"
+---@param fmt flux.Text
 ---@param ... any
 ---@return 0? done
 ---@return string? err
@@ -199,14 +208,14 @@ function Handle:reactor(mode) end
 
 function Handle:reactor_stop() end
 
----@param reason? string
+---@param reason? flux.Text
 function Handle:reactor_stop_error(reason) end
 
 ---@class flux.MsghandlerOptions
----@field pattern string A glob on the topic
+---@field pattern flux.Text A glob on the topic
 ---@field handler fun(f: flux.Handle, msg: flux.Message, mh: flux.Watcher): integer?
----@field msgtypes? integer[] All unless given
----@field rolemask? integer Whose requests are let in: the owner's unless given
+---@field msgtypes? flux.Integer[] All unless given
+---@field rolemask? flux.Integer Whose requests are let in: the owner's unless given
 ---@field [any] any
 
 ---@param options flux.MsghandlerOptions
@@ -217,7 +226,7 @@ function Handle:reactor_stop_error(reason) end
 function Handle:msghandler(options) end
 
 ---@class flux.TimerOptions
----@field timeout number Milliseconds
+---@field timeout flux.Number Milliseconds
 ---@field handler fun(f: flux.Handle, timer: flux.Watcher): integer?
 ---@field oneshot? boolean True unless given
 ---@field [any] any
@@ -244,9 +253,9 @@ function Handle:timer(options) end
 ---@field st_blocks integer
 
 ---@class flux.StatwatcherOptions
----@field path string
+---@field path flux.Text
 ---@field handler fun(w: flux.Watcher, st: flux.Stat, prev: flux.Stat)
----@field interval? number Seconds
+---@field interval? flux.Number Seconds
 ---@field [any] any
 
 ---@param options flux.StatwatcherOptions
@@ -257,9 +266,9 @@ function Handle:timer(options) end
 function Handle:statwatcher(options) end
 
 ---@class flux.FdwatcherOptions
----@field fd integer
+---@field fd flux.Integer
 ---@field handler fun(w: flux.Watcher, events: integer) 1 reading, 2 writing, 4 error
----@field events? "r"|"w"|"rw"|integer Reading and writing unless given
+---@field events? "r"|"w"|"rw"|flux.Integer Reading and writing unless given
 ---@field [any] any
 
 ---@param options flux.FdwatcherOptions
@@ -274,12 +283,12 @@ function Handle:fdwatcher(options) end
 ---@field eof boolean
 
 ---@class flux.IowatcherFdOptions
----@field fd integer
+---@field fd flux.Integer
 ---@field handler fun(w: flux.Watcher, line: flux.Block)
 ---@field [any] any
 
 ---@class flux.IowatcherKeyOptions
----@field key string A stream in the KVS
+---@field key flux.Text A stream in the KVS
 ---@field handler fun(w: flux.Watcher, data: string?, err: string?)
 ---@field kz_flags? "nofollow"[]
 ---@field [any] any
@@ -292,7 +301,7 @@ function Handle:fdwatcher(options) end
 function Handle:iowatcher(options) end
 
 ---@class flux.SighandlerOptions
----@field sigmask integer[] Signal numbers
+---@field sigmask flux.Integer[] Signal numbers
 ---@field handler fun(f: flux.Handle, w: flux.Watcher, signum: integer)
 ---@field [any] any
 
@@ -304,7 +313,7 @@ function Handle:iowatcher(options) end
 function Handle:sighandler(options) end
 
 ---@class flux.KvswatcherOptions
----@field key string
+---@field key flux.Text
 ---@field handler fun(w: flux.Watcher, value: any, errnum: integer?)
 ---@field isdir? boolean
 ---@field [any] any
@@ -317,7 +326,7 @@ function Handle:sighandler(options) end
 function Handle:kvswatcher(options) end
 
 ---Put a value on the pending transaction; nil unlinks.
----@param key string|number
+---@param key flux.Text
 ---@param value any
 ---@return true? done
 ---@return string? err
@@ -325,7 +334,7 @@ function Handle:kvswatcher(options) end
 ---@return string? detail
 function Handle:kvs_put(key, value) end
 
----@param key string|number
+---@param key flux.Text
 ---@return any value
 ---@return string? err
 ---@return integer? errnum
@@ -339,22 +348,22 @@ function Handle:kvs_get(key) end
 ---@return string? detail
 function Handle:kvs_commit() end
 
----@param key string|number
+---@param key flux.Text
 ---@return true? done
 ---@return string? err
 ---@return integer? errnum
 ---@return string? detail
 function Handle:kvs_unlink(key) end
 
----@param key string|number
----@param target string|number
+---@param key flux.Text
+---@param target flux.Text
 ---@return true? done
 ---@return string? err
 ---@return integer? errnum
 ---@return string? detail
 function Handle:kvs_symlink(key, target) end
 
----@param key string|number
+---@param key flux.Text
 ---@return "file"|"dir"|"symlink"|nil type
 ---@return any value The value, the directory or the target; or the error's text
 ---@return integer? errnum
@@ -362,7 +371,7 @@ function Handle:kvs_symlink(key, target) end
 function Handle:kvs_type(key) end
 
 ---A directory, the root unless a key is given.
----@param fmt? string|number
+---@param fmt? flux.Text
 ---@param ... any
 ---@return flux.Kvsdir? dir
 ---@return string? err
@@ -371,7 +380,7 @@ function Handle:kvs_type(key) end
 function Handle:kvsdir(fmt, ...) end
 
 ---A byte stream kept in the KVS.
----@param key string|number
+---@param key flux.Text
 ---@param mode? "r"|"w"
 ---@return flux.Kz? kz
 ---@return string? err
@@ -400,8 +409,8 @@ local Message = {}
 ---@return string? detail
 function Message:respond(payload) end
 
----@param errnum integer
----@param text? string
+---@param errnum flux.Integer
+---@param text? flux.Text
 ---@return 0? done
 ---@return string? err
 ---@return integer? errnum
@@ -433,7 +442,7 @@ function Kvsdir:keys() end
 ---@return string? detail
 function Kvsdir:commit() end
 
----@param name string|number
+---@param name flux.Text
 ---@return true? done
 ---@return string? err
 ---@return integer? errnum
@@ -441,7 +450,7 @@ function Kvsdir:commit() end
 function Kvsdir:unlink(name) end
 
 ---Wait until the value differs from `last`; without it, until there is one.
----@param name string|number
+---@param name flux.Text
 ---@param last? any
 ---@return any value
 ---@return string? err
@@ -472,7 +481,7 @@ function kvs.keys(dir) end
 function kvs.commit(dir) end
 
 ---@param dir flux.Kvsdir
----@param name string|number
+---@param name flux.Text
 ---@return true? done
 ---@return string? err
 ---@return integer? errnum
@@ -481,7 +490,7 @@ function kvs.unlink(dir, name) end
 
 ---Wait until the value differs from `last`; without it, until there is one.
 ---@param dir flux.Kvsdir
----@param name string|number
+---@param name flux.Text
 ---@param last? any
 ---@return any value
 ---@return string? err
@@ -501,7 +510,7 @@ function kvs.watch_dir(dir) end
 ---@class flux.Kz
 local Kz = {}
 
----@param text string
+---@param text flux.Text
 ---@return integer? count
 ---@return string? err
 ---@return integer? errnum

@@ -1,10 +1,11 @@
-//! Reading a script's arguments: each check names the argument that is wrong.
+//! Reading a script's arguments, with Lua's coercions: a numeric string is a
+//! number, and a number is a string. Each check names the argument that is wrong.
 
+use std::ops::RangeInclusive;
 use std::os::raw::c_int;
 use std::time::Duration;
 
 use crate::backend::{NODEID_ANY, NODEID_UPSTREAM};
-use crate::json;
 use crate::lua::{Error, Key, Kind, Lack, Raised, Result, State, Writer};
 
 /// `string.format` as it was when the module was loaded.
@@ -19,12 +20,36 @@ pub fn open(writer: &Writer<'_>) {
     writer.state().pop(1);
 }
 
-/// A string of UTF-8: a topic, a name, a URI.
+/// Text in UTF-8: a name, a KVS key, a URI.
+#[inline]
 pub fn text<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
+    utf8(bytes(state, index)?).map_err(|why| Error::argument(index, why))
+}
+
+/// The same of an argument that may be absent or nil.
+pub fn optional_text<'a>(state: State<'a>, index: c_int) -> Result<Option<&'a str>> {
+    match state.kind(index) {
+        Kind::None | Kind::Nil => Ok(None),
+        _ => text(state, index).map(Some),
+    }
+}
+
+/// The topic of a request. It must be a string: a number there is an argument in
+/// the wrong place.
+#[inline]
+pub fn topic<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     let bytes = state
         .bytes(index)
         .ok_or_else(|| Error::expected(state, index, "string"))?;
     utf8(bytes).map_err(|why| Error::argument(index, why))
+}
+
+/// Any bytes.
+#[inline]
+pub fn bytes<'a>(state: State<'a>, index: c_int) -> Result<&'a [u8]> {
+    state
+        .to_bytes(index)?
+        .ok_or_else(|| Error::expected(state, index, "string"))
 }
 
 #[inline]
@@ -33,44 +58,28 @@ fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
         .map_err(|e| format!("text is not UTF-8 at byte {}", e.valid_up_to() + 1))
 }
 
-/// A KVS key: a string, or a number by its decimal text, as C's
-/// `lua_tostring` had it.
-pub fn key(state: State<'_>, index: c_int) -> Result<String> {
-    match state.kind(index) {
-        Kind::String => text(state, index).map(str::to_owned),
-        Kind::Number => match (state.integer(index), state.number(index)) {
-            (Some(n), _) => Ok(n.to_string()),
-            (None, Some(x)) => Ok(json::float_text(x)),
-            (None, None) => Err(Error::expected(state, index, "string")),
-        },
-        _ => Err(Error::expected(state, index, "string")),
+/// A whole number within a range, named so in the error.
+#[inline]
+pub fn integer(state: State<'_>, index: c_int, range: RangeInclusive<i64>) -> Result<i64> {
+    match state.to_integer(index) {
+        Some(n) if range.contains(&n) => Ok(n),
+        _ => Err(no_integer(state, index, &range)),
     }
 }
 
-/// A whole number within a range, named so in the error.
-pub fn integer(
-    state: State<'_>,
-    index: c_int,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<i64> {
-    if state.kind(index) != Kind::Number {
-        return Err(Error::expected(state, index, "number"));
+#[cold]
+fn no_integer(state: State<'_>, index: c_int, range: &RangeInclusive<i64>) -> Error {
+    if state.to_number(index).is_none() {
+        return Error::expected(state, index, "number");
     }
-    state
-        .integer(index)
-        .filter(|n| range.contains(n))
-        .ok_or_else(|| {
-            let (low, high) = (range.start(), range.end());
-            Error::argument(index, format!("an integer from {low} to {high} expected"))
-        })
+    let (low, high) = (range.start(), range.end());
+    Error::argument(index, format!("an integer from {low} to {high} expected"))
 }
 
 /// The text that the format at `index` and the arguments after it make. A format
 /// that does not fit its arguments is `nil, "string.format: …"`.
 pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
-    let format = state
-        .bytes(index)
-        .ok_or_else(|| Error::expected(state, index, "string"))?;
+    let format = bytes(state, index)?;
     // Most are plain text, which is what comes of it.
     let made = match format.contains(&b'%') {
         true => {
@@ -119,6 +128,9 @@ pub fn destination(state: State<'_>, index: c_int) -> Result<Destination> {
         Kind::None | Kind::Nil => {}
         Kind::Number => destination.nodeid = nodeid(state, index, index)?,
         Kind::Table => options(state, index, &mut destination)?,
+        Kind::String if state.to_number(index).is_some() => {
+            destination.nodeid = nodeid(state, index, index)?;
+        }
         _ => return Err(Error::expected(state, index, "number or table")),
     }
     Ok(destination)
@@ -145,7 +157,7 @@ fn options(state: State<'_>, index: c_int, destination: &mut Destination) -> Res
 /// The nodeid at `position`; `index` is the argument to name. C programs, and
 /// scripts written after them, say -1 and -2 for the two special ones.
 fn nodeid(state: State<'_>, position: c_int, index: c_int) -> Result<u32> {
-    match state.integer(position) {
+    match state.to_integer(position) {
         Some(-1) => Ok(NODEID_ANY),
         Some(-2) => Ok(NODEID_UPSTREAM),
         Some(n) => u32::try_from(n).map_err(|_| Error::argument(index, "nodeid out of range")),
@@ -155,7 +167,7 @@ fn nodeid(state: State<'_>, position: c_int, index: c_int) -> Result<u32> {
 
 /// One that is longer than any clock shows is none.
 fn seconds(state: State<'_>, position: c_int, index: c_int) -> Result<Option<Duration>> {
-    match state.number(position) {
+    match state.to_number(position) {
         Some(seconds) if seconds >= 0.0 => Ok(Duration::try_from_secs_f64(seconds).ok()),
         _ => Err(Error::argument(
             index,

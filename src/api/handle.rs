@@ -347,10 +347,7 @@ impl Push for NewHandle {
 
 /// `flux.new([uri])`
 fn new(state: State<'_>) -> Result<NewHandle> {
-    let given = match state.kind(1) {
-        Kind::None | Kind::Nil => None,
-        _ => Some(arguments::text(state, 1)?),
-    };
+    let given = arguments::optional_text(state, 1)?;
     let environment = std::env::var("FLUX_URI").ok();
     let uri = given.or(environment.as_deref());
     let backend = open_backend(uri).map_err(|error| {
@@ -524,18 +521,25 @@ const LEVELS: [&str; 8] = [
     "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 ];
 
+/// The level's number, which is argument 2.
+fn level(state: State<'_>) -> Result<i32> {
+    let named = state
+        .bytes(2)
+        .and_then(|name| LEVELS.iter().position(|level| level.as_bytes() == name));
+    match named {
+        Some(level) => Ok(level as i32),
+        None if state.kind(2) == Kind::String && state.to_number(2).is_none() => {
+            let message = format!("a level is 0 to 7 or {}", LEVELS.join(", "));
+            Err(Error::argument(2, message))
+        }
+        None => Ok(arguments::integer(state, 2, 0..=7)? as i32),
+    }
+}
+
 /// `f:log(level, fmt, ...)`
 fn log(state: State<'_>) -> Result<Integer> {
     let handle = check(state)?;
-    let level = match state.bytes(2) {
-        Some(name) => LEVELS
-            .iter()
-            .position(|level| level.as_bytes() == name)
-            .ok_or_else(|| {
-                Error::argument(2, format!("a level is 0 to 7 or {}", LEVELS.join(", ")))
-            })? as i32,
-        None => arguments::integer(state, 2, 0..=7)? as i32,
-    };
+    let level = level(state)?;
     let text = arguments::formatted(state, 3)?;
     handle.backend()?.log(level, text)?;
     Ok(Integer(0))

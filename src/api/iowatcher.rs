@@ -2,7 +2,6 @@
 //! in the KVS. `f:iowatcher`.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::CStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -12,7 +11,8 @@ use std::rc::Rc;
 use super::handle;
 use super::kz::{self, Kz, Mode, NewKz};
 use super::reactor::descriptor;
-use super::watcher::{self, Made, NewWatcher, Traits, Watcher, lua_watcher_functions};
+use super::watcher::fields::{self, Field, Form};
+use super::watcher::{Made, Method, NewWatcher, Traits, Watcher, lua_watcher_functions};
 use crate::backend::reactor::{Continuation, Source, poll};
 use crate::backend::{self, Future};
 use crate::lua::{Error, Kind, Push, Result, State};
@@ -20,8 +20,8 @@ use crate::lua::{Error, Kind, Push, Result, State};
 /// `f:iowatcher{ fd = n | key = k, handler = … , kz_flags = { "nofollow" } }`
 fn iowatcher(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, FIELDS)?;
-    watcher::check_handler(state, field + 2)?;
+    let field = fields::read(state, &FORM)?;
+    fields::handler(state, field + 2)?;
     static TRAITS: Traits = Traits {
         kind: "iowatcher",
         is_checked: false,
@@ -34,7 +34,7 @@ fn iowatcher(state: State<'_>) -> Result<Made> {
         return watcher.made(state);
     }
     if state.kind(field + 1) != Kind::Nil {
-        let key = watcher::text_field(state, field + 1, "key")?;
+        let key = fields::text(state, field + 1, "key")?;
         let nofollow = nofollow(state, field + 3)?;
         let kz = Kz::new(handle.clone(), key, Mode::Read);
         set_kz(state, &kz)?;
@@ -233,6 +233,15 @@ fn fire_stream(watcher: &Watcher, data: Option<&[u8]>, error: Option<&str>) {
 
 lua_watcher_functions! { lua_iowatcher => iowatcher; }
 
-const FIELDS: &[&CStr] = &[c"fd", c"key", c"handler", c"kz_flags"];
+static FORM: Form = Form {
+    fields: &[
+        Field::new(c"fd"),
+        Field::new(c"key"),
+        Field::new(c"handler"),
+        Field::new(c"kz_flags"),
+    ],
+    has_alternatives: true,
+    usage: "f:iowatcher{ fd = number, handler = function(w, line) ... end }",
+};
 
-pub const WATCHERS: &[watcher::Method] = &[(c"iowatcher", Some(lua_iowatcher), FIELDS)];
+pub const WATCHERS: &[Method] = &[(c"iowatcher", Some(lua_iowatcher), &FORM)];

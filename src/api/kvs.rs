@@ -56,28 +56,28 @@ pub fn put(state: State<'_>, handle: &Handle, key: &str, index: c_int) -> Result
 /// `f:kvs_put(key, value)`
 fn kvs_put(state: State<'_>) -> Result<bool> {
     let handle = handle::check(state)?;
-    let key = arguments::key(state, 2)?;
+    let key = arguments::text(state, 2)?;
     if state.kind(3) == Kind::None {
         return Err(Error::expected(state, 3, "value"));
     }
-    put(state, &handle, &key, 3)?;
+    put(state, &handle, key, 3)?;
     Ok(true)
 }
 
 /// `f:kvs_unlink(key)`
 fn kvs_unlink(state: State<'_>) -> Result<bool> {
     let handle = handle::check(state)?;
-    let key = arguments::key(state, 2)?;
-    handle.with_pending(|pending| pending.unlink(&key))?;
+    let key = arguments::text(state, 2)?;
+    handle.with_pending(|pending| pending.unlink(key))?;
     Ok(true)
 }
 
 /// `f:kvs_symlink(key, target)`
 fn kvs_symlink(state: State<'_>) -> Result<bool> {
     let handle = handle::check(state)?;
-    let key = arguments::key(state, 2)?;
-    let target = arguments::key(state, 3)?;
-    handle.with_pending(|pending| pending.symlink(&key, &target))?;
+    let key = arguments::text(state, 2)?.to_owned();
+    let target = arguments::text(state, 3)?;
+    handle.with_pending(|pending| pending.symlink(&key, target))?;
     Ok(true)
 }
 
@@ -107,7 +107,7 @@ pub fn commit(handle: &Handle) -> Result<Step<bool>> {
 /// `f:kvs_get(key)`
 fn kvs_get(state: State<'_>) -> Result<Step<Value>> {
     let handle = handle::check(state)?;
-    let key = arguments::key(state, 2)?;
+    let key = arguments::text(state, 2)?.to_owned();
     let future = handle.backend()?.lookup(None, 0, &key)?;
     Step::wait(future, move |_, future| match Value::of(future) {
         Ok(value) => Ok(Step::Done(value)),
@@ -145,7 +145,7 @@ impl Push for Typed {
 /// `f:kvs_type(key)`: a symlink is not followed; else a directory or a value.
 fn kvs_type(state: State<'_>) -> Result<Step<Typed>> {
     let handle = handle::check(state)?;
-    let key = arguments::key(state, 2)?;
+    let key = arguments::text(state, 2)?.to_owned();
     let backend = handle.backend()?;
     let link = backend.lookup(None, kvs_flags::READLINK, &key)?;
     Step::wait(link, move |_, link| match link.payload() {
@@ -178,7 +178,6 @@ fn kvsdir(state: State<'_>) -> Result<Step<NewDir>> {
     let handle = handle::check(state)?;
     let key = match state.kind(2) {
         Kind::None | Kind::Nil => ".".to_owned(),
-        Kind::Number => arguments::key(state, 2)?,
         _ => arguments::formatted(state, 2)?.to_owned(),
     };
     open_dir(handle, key)

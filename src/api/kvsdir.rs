@@ -140,7 +140,7 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
     if !matches!(state.kind(2), Kind::String | Kind::Number) {
         return Err(Error::raise("kvsdir: invalid index"));
     }
-    let key = dir.key_at(&arguments::key(state, 2)?);
+    let key = dir.key_at(arguments::text(state, 2)?);
     let value = match dir.handle().backend()?.lookup(None, 0, &key) {
         Ok(value) => value,
         // A broker that is gone is the method's to tell.
@@ -170,8 +170,8 @@ fn newindex(state: State<'_>) -> Result<()> {
     if !matches!(state.kind(2), Kind::String | Kind::Number) {
         return Err(Error::raise("kvsdir: invalid index"));
     }
-    let name = arguments::key(state, 2)?;
-    let put = kvs::put(state, dir.handle(), &dir.key_at(&name), 3);
+    let name = arguments::text(state, 2)?;
+    let put = kvs::put(state, dir.handle(), &dir.key_at(name), 3);
     // An assignment returns nothing, so that what fails must be raised.
     put.map_err(|error| match error.cause() {
         Cause::Failure(failure) => {
@@ -210,7 +210,7 @@ fn commit(state: State<'_>) -> Result<Step<bool>> {
 /// `dir:unlink(name)`
 fn unlink(state: State<'_>) -> Result<bool> {
     let dir: Dir = state.check_object(1)?;
-    let key = dir.key_at(&arguments::key(state, 2)?);
+    let key = dir.key_at(arguments::text(state, 2)?);
     dir.handle().with_pending(|pending| pending.unlink(&key))?;
     Ok(true)
 }

@@ -1,14 +1,14 @@
 //! KVS watchers: `f:kvswatcher`, on the broker's watch streams.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::rc::Rc;
 
 use super::handle;
 use super::kvs::push_stored;
 use super::kvsdir::NewDir;
 use super::wait::{Step, lua_waiting_functions};
-use super::watcher::{self, Made, NewWatcher, Traits, Watcher};
+use super::watcher::fields::{self, Field, Form};
+use super::watcher::{Made, Method, NewWatcher, Traits, Watcher};
 use crate::backend::reactor::Continuation;
 use crate::backend::{self, Future, kvs_flags};
 use crate::lua::{Kind, Push, Result, State};
@@ -21,16 +21,15 @@ const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL | kvs_flags::WATCH_U
 /// Looks the key up first: a directory where a value is meant is known at once.
 fn kvswatcher(state: State<'_>) -> Result<Step<Made>> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, FIELDS)?;
+    let field = fields::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
-        return Err(watcher::missing("key"));
+        return Err(fields::missing("key"));
     }
-    let key = watcher::text_field(state, field, "key")?.to_owned();
-    watcher::check_handler(state, field + 1)?;
-    let readdir = if state.boolean(field + 2) {
-        kvs_flags::READDIR
-    } else {
-        0
+    let key = fields::text(state, field, "key")?.to_owned();
+    fields::handler(state, field + 1)?;
+    let readdir = match fields::boolean(state, field + 2, "isdir", false)? {
+        true => kvs_flags::READDIR,
+        false => 0,
     };
     state.set_top(2);
     let now = handle.backend()?.lookup(None, readdir, &key)?;
@@ -143,6 +142,14 @@ fn fire_error(watcher: &Watcher, error: &backend::Error) {
 
 lua_waiting_functions! { lua_kvswatcher => kvswatcher; }
 
-const FIELDS: &[&CStr] = &[c"key", c"handler", c"isdir"];
+static FORM: Form = Form {
+    fields: &[
+        Field::new(c"key"),
+        Field::new(c"handler"),
+        Field::new(c"isdir"),
+    ],
+    has_alternatives: false,
+    usage: "f:kvswatcher{ key = name, handler = function(w, value, errnum) ... end }",
+};
 
-pub const WATCHERS: &[watcher::Method] = &[(c"kvswatcher", Some(lua_kvswatcher), FIELDS)];
+pub const WATCHERS: &[Method] = &[(c"kvswatcher", Some(lua_kvswatcher), &FORM)];

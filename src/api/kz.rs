@@ -185,7 +185,7 @@ impl Push for NewKz {
 /// `f:kz_open(key[, "r" | "w"])`
 fn kz_open(state: State<'_>) -> Result<Step<NewKz>> {
     let handle = handle::check(state)?;
-    let key = arguments::key(state, 2)?;
+    let key = arguments::text(state, 2)?.to_owned();
     let mode = match state.bytes(3).and_then(<[u8]>::first) {
         None if state.is_none_or_nil(3) => Mode::Read,
         Some(b'r') => Mode::Read,
@@ -211,9 +211,7 @@ fn kz_open(state: State<'_>) -> Result<Step<NewKz>> {
 /// `kz:write(s)`: the number of bytes, once they are in the KVS.
 fn write(state: State<'_>) -> Result<Step<Integer>> {
     let kz: Kz = state.check_object(1)?;
-    let data = state
-        .bytes(2)
-        .ok_or_else(|| Error::expected(state, 2, "string"))?;
+    let data = arguments::bytes(state, 2)?;
     kz.must_be(Mode::Write)?;
     let len = data.len() as i64;
     if data.is_empty() {

@@ -395,10 +395,7 @@ fn respond_error(state: State<'_>) -> Result<Responded> {
         request(&message)?;
     }
     let errnum = arguments::integer(state, 2, 1..=i32::MAX.into())? as i32;
-    let text = match state.kind(3) {
-        Kind::None | Kind::Nil => None,
-        _ => Some(arguments::text(state, 3)?),
-    };
+    let text = arguments::optional_text(state, 3)?;
     match &message.origin {
         Origin::Handle(handle) => {
             let backend = handle.backend()?;

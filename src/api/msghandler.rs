@@ -1,12 +1,12 @@
 //! Message handlers: `f:msghandler`.
 
-use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::sync::Arc;
 
 use super::handle;
 use super::message::Message;
-use super::watcher::{self, Made, NewWatcher, Traits, Watcher, lua_watcher_functions};
+use super::watcher::fields::{self, Field, Form};
+use super::watcher::{Made, Method, NewWatcher, Traits, Watcher, lua_watcher_functions};
 use crate::backend::msgtype;
 use crate::backend::reactor::{Event, ROLE_OWNER, Source};
 use crate::lua::{Error, Kind, Result, State};
@@ -14,12 +14,12 @@ use crate::lua::{Error, Kind, Result, State};
 /// `f:msghandler{ pattern = glob, handler = f(f, msg, mh), msgtypes = {…}, rolemask = n }`
 fn msghandler(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, FIELDS)?;
+    let field = fields::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
-        return Err(watcher::missing("pattern"));
+        return Err(fields::missing("pattern"));
     }
-    let pattern = watcher::text_field(state, field, "pattern")?;
-    watcher::check_handler(state, field + 1)?;
+    let pattern = fields::text(state, field, "pattern")?;
+    fields::handler(state, field + 1)?;
     let typemask = typemask(state, field + 2)?;
     let rolemask = rolemask(state, field + 3)?;
     static TRAITS: Traits = Traits {
@@ -62,7 +62,7 @@ fn typemask(state: State<'_>, index: c_int) -> Result<i32> {
     state.push_nil();
     while state.next(types) {
         let bit = state
-            .integer(-1)
+            .to_integer(-1)
             .filter(|bit| *bit > 0 && *bit <= msgtype::ANY.into())
             .ok_or_else(invalid)?;
         typemask |= bit as i32;
@@ -79,14 +79,23 @@ fn rolemask(state: State<'_>, index: c_int) -> Result<u32> {
     match state.kind(index) {
         Kind::Nil => Ok(ROLE_OWNER),
         _ => state
-            .integer(index)
+            .to_integer(index)
             .and_then(|roles| u32::try_from(roles).ok())
-            .ok_or_else(|| Error::argument(2, "field 'rolemask': an or of roles expected")),
+            .ok_or_else(|| fields::invalid("rolemask", "an or of roles")),
     }
 }
 
 lua_watcher_functions! { lua_msghandler => msghandler; }
 
-const FIELDS: &[&CStr] = &[c"pattern", c"handler", c"msgtypes", c"rolemask"];
+static FORM: Form = Form {
+    fields: &[
+        Field::new(c"pattern"),
+        Field::new(c"handler"),
+        Field::new(c"msgtypes"),
+        Field::new(c"rolemask"),
+    ],
+    has_alternatives: false,
+    usage: "f:msghandler{ pattern = topic, handler = function(f, msg, mh) ... end }",
+};
 
-pub const WATCHERS: &[watcher::Method] = &[(c"msghandler", Some(lua_msghandler), FIELDS)];
+pub const WATCHERS: &[Method] = &[(c"msghandler", Some(lua_msghandler), &FORM)];

@@ -4,8 +4,9 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::handle;
-use super::watcher::{self, Made, NewWatcher, Objects, Traits, Watcher, lua_watcher_functions};
+use super::watcher::fields::{self, Field, Form};
+use super::watcher::{Made, Method, NewWatcher, Objects, Traits, Watcher, lua_watcher_functions};
+use super::{arguments, handle};
 use crate::backend::reactor::{Event, RunMode, Source, poll};
 use crate::lua::{Error, Integer, Kind, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
@@ -40,10 +41,7 @@ fn reactor_stop_error(state: State<'_>) -> Result<()> {
     let handle = handle::check(state)?;
     let reason = match state.kind(2) {
         Kind::None | Kind::Nil => None,
-        _ => match state.bytes(2) {
-            Some(reason) => Some(String::from_utf8_lossy(reason).into_owned()),
-            None => return Err(Error::expected(state, 2, "string")),
-        },
+        _ => Some(String::from_utf8_lossy(arguments::bytes(state, 2)?).into_owned()),
     };
     handle.set_reason(reason);
     handle.stop_with_error();
@@ -60,20 +58,15 @@ fn push_handle_and_watcher(writer: &Writer<'_>, objects: Objects) -> c_int {
 /// `f:timer{ timeout = ms, handler = f(f, timer), oneshot = true }`
 fn timer(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, TIMER)?;
+    let field = fields::read(state, &TIMER)?;
     if state.kind(field) == Kind::Nil {
-        return Err(watcher::missing("timeout"));
+        return Err(fields::missing("timeout"));
     }
-    let timeout = state
-        .number(field)
-        .filter(|ms| *ms >= 0.0 && ms.is_finite());
-    let Some(timeout) = timeout else {
-        let message = "field 'timeout': a number of milliseconds, 0 or more, expected";
-        return Err(Error::argument(2, message));
-    };
-    watcher::check_handler(state, field + 1)?;
+    let what = "a number of milliseconds, 0 or more,";
+    let timeout = fields::amount(state, field, "timeout", what)?;
+    fields::handler(state, field + 1)?;
     // Without time between them there is nothing to repeat.
-    let oneshot = state.kind(field + 2) == Kind::Nil || state.boolean(field + 2) || timeout == 0.0;
+    let oneshot = fields::boolean(state, field + 2, "oneshot", true)? || timeout == 0.0;
     static TRAITS: Traits = Traits {
         kind: "timer",
         is_checked: true,
@@ -93,9 +86,9 @@ fn timer(state: State<'_>) -> Result<Made> {
 /// `f:fdwatcher{ fd = n, handler = f(w, events), events = "r" | "w" | "rw" }`
 fn fdwatcher(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, FD)?;
+    let field = fields::read(state, &FD)?;
     let fd = descriptor(state, field)?;
-    watcher::check_handler(state, field + 1)?;
+    fields::handler(state, field + 1)?;
     let events = poll_events(state, field + 2)?;
     static TRAITS: Traits = Traits {
         kind: "fdwatcher",
@@ -116,13 +109,13 @@ fn fdwatcher(state: State<'_>) -> Result<Made> {
 /// The field `fd`, which is on the stack.
 pub fn descriptor(state: State<'_>, field: c_int) -> Result<i32> {
     if state.kind(field) == Kind::Nil {
-        return Err(watcher::missing("fd"));
+        return Err(fields::missing("fd"));
     }
     state
-        .integer(field)
+        .to_integer(field)
         .and_then(|fd| i32::try_from(fd).ok())
         .filter(|fd| *fd >= 0)
-        .ok_or_else(|| Error::argument(2, "field 'fd': a file descriptor expected"))
+        .ok_or_else(|| fields::invalid("fd", "a file descriptor"))
 }
 
 /// A string of `r` and `w`, or [`poll`] bits; both unless said.
@@ -130,18 +123,10 @@ fn poll_events(state: State<'_>, field: c_int) -> Result<i32> {
     let all = i64::from(poll::IN | poll::OUT | poll::ERR);
     let events = match state.kind(field) {
         Kind::Nil => Some(poll::IN | poll::OUT),
-        Kind::Number => state
-            .integer(field)
-            .filter(|events| *events > 0 && events & !all == 0)
-            .map(|events| events as i32),
-        Kind::String => state.bytes(field).and_then(|names| {
-            names.iter().try_fold(0, |events, name| match name {
-                b'r' => Some(events | poll::IN),
-                b'w' => Some(events | poll::OUT),
-                _ => None,
-            })
+        _ => state.bytes(field).and_then(named_events).or_else(|| {
+            let bits = state.to_integer(field)?;
+            (bits & !all == 0).then_some(bits as i32)
         }),
-        _ => None,
     };
     events.filter(|events| *events != 0).ok_or_else(|| {
         let message = "field 'events': \"r\", \"w\" or \"rw\" expected, or an or of poll bits";
@@ -149,27 +134,30 @@ fn poll_events(state: State<'_>, field: c_int) -> Result<i32> {
     })
 }
 
+fn named_events(names: &[u8]) -> Option<i32> {
+    names.iter().try_fold(0, |events, name| match name {
+        b'r' => Some(events | poll::IN),
+        b'w' => Some(events | poll::OUT),
+        _ => None,
+    })
+}
+
 /// `f:statwatcher{ path = p, interval = seconds, handler = f(w, st, prev) }`
 fn statwatcher(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, STAT)?;
+    let field = fields::read(state, &STAT)?;
     if state.kind(field) == Kind::Nil {
         return Err(Error::failure("Mandatory argument 'path' missing"));
     }
-    let path = watcher::text_field(state, field, "path")?;
-    watcher::check_handler(state, field + 1)?;
+    let path = fields::text(state, field, "path")?;
+    fields::handler(state, field + 1)?;
     let interval = match state.kind(field + 2) {
-        Kind::Nil => Some(0.0),
-        _ => state.number(field + 2),
+        Kind::Nil => 0.0,
+        _ => {
+            let what = "a number of seconds, 0 or more,";
+            fields::amount(state, field + 2, "interval", what)?
+        }
     };
-    let interval = interval
-        .filter(|seconds| *seconds >= 0.0 && seconds.is_finite())
-        .ok_or_else(|| {
-            Error::argument(
-                2,
-                "field 'interval': a number of seconds, 0 or more, expected",
-            )
-        })?;
     static TRAITS: Traits = Traits {
         kind: "statwatcher",
         is_checked: false,
@@ -215,12 +203,12 @@ fn push_stat(writer: &Writer<'_>, stat: &libc::stat) {
 /// `f:sighandler{ sigmask = { n, … }, handler = f(f, w, signum) }`
 fn sighandler(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = watcher::fields(state, SIGNALS)?;
+    let field = fields::read(state, &SIGNALS)?;
     if state.kind(field) == Kind::Nil {
-        return Err(watcher::missing("sigmask"));
+        return Err(fields::missing("sigmask"));
     }
     let signals = signals(state, field)?;
-    watcher::check_handler(state, field + 1)?;
+    fields::handler(state, field + 1)?;
     static TRAITS: Traits = Traits {
         kind: "sighandler",
         is_checked: false,
@@ -266,7 +254,7 @@ fn signals(state: State<'_>, index: c_int) -> Result<Vec<i32>> {
     state.push_nil();
     while state.next(index) {
         let signum = state
-            .integer(-1)
+            .to_integer(-1)
             .and_then(|signum| i32::try_from(signum).ok())
             .filter(|signum| *signum > 0)
             .ok_or_else(invalid)?;
@@ -297,14 +285,42 @@ pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"reactor_stop_error", Some(lua_reactor_stop_error)),
 ];
 
-const TIMER: &[&CStr] = &[c"timeout", c"handler", c"oneshot"];
-const FD: &[&CStr] = &[c"fd", c"handler", c"events"];
-const STAT: &[&CStr] = &[c"path", c"handler", c"interval"];
-const SIGNALS: &[&CStr] = &[c"sigmask", c"handler"];
+static TIMER: Form = Form {
+    fields: &[
+        Field::new(c"timeout"),
+        Field::new(c"handler"),
+        Field::new(c"oneshot"),
+    ],
+    has_alternatives: false,
+    usage: "f:timer{ timeout = milliseconds, handler = function(f, timer) ... end }",
+};
+static FD: Form = Form {
+    fields: &[
+        Field::new(c"fd"),
+        Field::new(c"handler"),
+        Field::new(c"events"),
+    ],
+    has_alternatives: false,
+    usage: "f:fdwatcher{ fd = number, handler = function(w, events) ... end }",
+};
+static STAT: Form = Form {
+    fields: &[
+        Field::new(c"path"),
+        Field::new(c"handler"),
+        Field::new(c"interval"),
+    ],
+    has_alternatives: false,
+    usage: "f:statwatcher{ path = name, handler = function(w, st, prev) ... end }",
+};
+static SIGNALS: Form = Form {
+    fields: &[Field::new(c"sigmask"), Field::new(c"handler")],
+    has_alternatives: false,
+    usage: "f:sighandler{ sigmask = { number }, handler = function(f, w, signum) ... end }",
+};
 
-pub const WATCHERS: &[watcher::Method] = &[
-    (c"timer", Some(lua_timer), TIMER),
-    (c"fdwatcher", Some(lua_fdwatcher), FD),
-    (c"statwatcher", Some(lua_statwatcher), STAT),
-    (c"sighandler", Some(lua_sighandler), SIGNALS),
+pub const WATCHERS: &[Method] = &[
+    (c"timer", Some(lua_timer), &TIMER),
+    (c"fdwatcher", Some(lua_fdwatcher), &FD),
+    (c"statwatcher", Some(lua_statwatcher), &STAT),
+    (c"sighandler", Some(lua_sighandler), &SIGNALS),
 ];

@@ -23,7 +23,7 @@ use crate::{lua_functions, lua_functions_with_room};
 /// Waiting for one response takes no future.
 fn rpc<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Response<'r>, LongResponse>> {
     let handle = handle::check(state)?;
-    let topic = arguments::text(state, 2)?;
+    let topic = arguments::topic(state, 2)?;
     let mut text = Output::new(room);
     let request = payload::read(state, 3, &mut text)?;
     let to = arguments::destination(state, 4)?;
@@ -54,7 +54,7 @@ fn no_topic(errnum: i32) -> Error {
 /// `f:send(topic[, table[, nodeid | options]])`
 fn send(state: State<'_>) -> Result<Integer> {
     let handle = handle::check(state)?;
-    let topic = arguments::text(state, 2)?;
+    let topic = arguments::topic(state, 2)?;
     let mut room = Room::new();
     let mut text = Output::new(&mut room);
     let request = payload::read(state, 3, &mut text)?;

@@ -18,7 +18,7 @@ const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL;
 /// Without `last`: the value there is, or the first there will be.
 pub fn watch(state: State<'_>) -> Result<Step<Value>> {
     let dir: Dir = state.check_object(1)?;
-    let key = dir.key_at(&arguments::key(state, 2)?);
+    let key = dir.key_at(arguments::text(state, 2)?);
     let backend = dir.handle().backend()?;
     if state.is_none_or_nil(3) {
         return until_created(dir, key);

@@ -2,6 +2,7 @@
 //! keeps the table that it was made of, finds the handler there each time it
 //! fires, and is kept by its handle until it is removed or has fired for good.
 
+pub mod fields;
 mod making;
 
 use std::ffi::CStr;
@@ -20,9 +21,7 @@ use crate::lua::{
 use crate::lua_functions;
 
 pub(super) use making::lua_watcher_functions;
-pub use making::{
-    Made, Method, NewWatcher, check_handler, enter, fields, missing, set_methods, text_field,
-};
+pub use making::{Made, Method, NewWatcher, enter, set_methods};
 
 /// Something that a handle's reactor waits for, for a script. The handle has
 /// what it is; this says which one.
@@ -146,7 +145,7 @@ impl Watcher {
     }
 
     fn check_result(&self, state: State<'_>) {
-        if self.traits.is_checked && state.number(-1).is_some_and(|n| n < 0.0) {
+        if self.traits.is_checked && state.to_number(-1).is_some_and(|n| n < 0.0) {
             self.handle.stop_with_error();
         }
     }
@@ -173,23 +172,25 @@ fn let_go(state: State<'_>, table: c_int, place: Place) {
     if let Some(object) = state.find::<Reference>(index)
         && let Ok(reference) = value(object)
     {
-        let set = |table, index| state.raw_replace_index(table, index);
-        let fields = watchers::take_fields(state, table, place, set);
-        reference.has_ended(state, object, index, fields);
+        reference.has_ended(state, object, index, table);
+        watchers::forget(state, table, place, |table, index| {
+            state.raw_replace_index(table, index);
+        });
     }
     state.set_top(index - 1);
 }
 
 impl Reference {
-    /// Have the userdata at `index` keep the table on top, if it is one.
+    /// Have the userdata at `index` keep the table that the watcher was made of,
+    /// in place of the handle's table, which is at `table`.
     fn has_ended(
         mut self,
         state: State<'_>,
         object: Object<'_, Reference>,
         index: c_int,
-        fields: Kind,
+        table: c_int,
     ) {
-        if fields == Kind::Table {
+        if watchers::push_fields(state, table, self.place) == Kind::Table {
             self.has_ended = true;
             object.set(self);
             object.keep_table(state, index);
@@ -227,10 +228,10 @@ const FIELDS_OF_ALL: &[(&CStr, Field)] = &[(c"id", Field::Id)];
 /// `w.key`: the methods first, then the table it was made of. Timers of old had
 /// a number, under which scripts knew them.
 fn index(state: State<'_>) -> Result<Option<Indexed>> {
-    let object = state.find_object::<Reference>(1)?;
     if state.method(2) {
         return Ok(Some(Indexed::OnTop));
     }
+    let object = state.find_object::<Reference>(1)?;
     let reference = value(object)?;
     if push_fields(state, object, reference) {
         state.push_value(2);
@@ -289,7 +290,9 @@ fn remove(state: State<'_>) -> Result<Removed> {
     if let Some(handle) = push_handle(state, object, reference)
         && let Some(_source) = handle.watchers().end(reference.place)
     {
-        table_of_handle = Some(state.top() - 1);
+        let table = state.top() - 1;
+        reference.has_ended(state, object, 1, table);
+        table_of_handle = Some(table);
         handle.let_go();
     }
     Ok(Removed {
@@ -314,19 +317,21 @@ fn push_handle(
 /// True, or nothing.
 struct Removed {
     reference: Reference,
-    /// Where the table is that has what is the watcher's still.
+    /// Where the handle's table is, which keeps the watcher still.
     table_of_handle: Option<c_int>,
 }
 
 impl Push for Removed {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         if let Some(table) = self.table_of_handle {
-            let set = |table, index| writer.raw_set_index(table, index);
-            let state = writer.state();
-            let fields = watchers::take_fields(state, table, self.reference.place, set);
-            if let Some(object) = state.find(1) {
-                self.reference.has_ended(state, object, 1, fields);
-            }
+            watchers::forget(
+                writer.state(),
+                table,
+                self.reference.place,
+                |table, index| {
+                    writer.raw_set_index(table, index);
+                },
+            );
         }
         match self.reference.traits.removed {
             true => true.push(writer),

@@ -101,20 +101,12 @@ pub fn keep(writer: &Writer<'_>, table: c_int, place: Place, object: c_int, fiel
     writer.raw_set_index(table, fields_index(place));
 }
 
-/// Push the table that it was made of, and keep neither any more: `set` puts
-/// the value on top in the table at an index.
-pub fn take_fields(
-    state: State<'_>,
-    table: c_int,
-    place: Place,
-    set: impl Fn(c_int, c_int),
-) -> Kind {
-    let kind = push_fields(state, table, place);
+/// Keep neither any more: `set` puts the value on top in the table at an index.
+pub fn forget(state: State<'_>, table: c_int, place: Place, set: impl Fn(c_int, c_int)) {
     for index in [object_index(place), fields_index(place)] {
         state.push_boolean(false);
         set(table, index);
     }
-    kind
 }
 
 /// Push its userdata.

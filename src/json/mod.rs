@@ -128,7 +128,7 @@ impl Push for Encoded<'_> {
 
 /// `flux.json.decode(text[, {null = value}])` → value, or `nil, err`.
 fn decode_text(state: State<'_>) -> Result<Encoded<'_>> {
-    let Some(text) = state.bytes(1) else {
+    let Some(text) = state.to_bytes(1)? else {
         return Err(Error::expected(state, 1, "string"));
     };
     let has_options = state.top() > 1 && !state.is_none_or_nil(2);

@@ -146,7 +146,6 @@ mod versioned {
         unsafe { sys::lua_insert(state, index) }
     }
 
-    #[cfg(feature = "interpreter")]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
         unsafe { sys::lua_remove(state, index) }
     }
@@ -314,11 +313,11 @@ mod versioned {
         unsafe { sys::lua_rotate(state, index, 1) }
     }
 
-    #[cfg(all(feature = "lua52", feature = "interpreter"))]
+    #[cfg(feature = "lua52")]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
         unsafe { sys::lua_remove(state, index) }
     }
-    #[cfg(all(not(feature = "lua52"), feature = "interpreter"))]
+    #[cfg(not(feature = "lua52"))]
     pub unsafe fn remove(state: *mut lua_State, index: c_int) {
         unsafe {
             sys::lua_rotate(state, index, -1);
@@ -356,7 +355,7 @@ unsafe fn absindex(state: *mut lua_State, index: c_int) -> c_int {
 }
 
 /// The number at `index` as an integer, if it is one exactly. Never raises;
-/// the value must be a number, not a string that looks like one.
+/// the value must be a number, or a string that Lua reads as one.
 #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
 #[inline]
 pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {
@@ -366,7 +365,7 @@ pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> 
 }
 
 /// The number at `index` as an integer, if it is one exactly. Never raises;
-/// the value must be a number, not a string that looks like one.
+/// the value must be a number, or a string that Lua reads as one.
 #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
 #[inline]
 pub unsafe fn exact_integer(state: *mut lua_State, index: c_int) -> Option<i64> {

@@ -156,8 +156,7 @@ impl<'a> State<'a> {
         unsafe { sys::lua_toboolean(self.raw, index) != 0 }
     }
 
-    /// A string's bytes. Numbers are not strings here: converting one would
-    /// allocate.
+    /// A string's bytes. A number is not a string here: see [`State::to_bytes`].
     #[inline]
     pub fn bytes(self, index: c_int) -> Option<&'a [u8]> {
         match self.kind(index) {
@@ -200,6 +199,68 @@ impl<'a> State<'a> {
         }
         // SAFETY: the value is a number.
         unsafe { compat::exact_integer(self.raw, index) }
+    }
+
+    // The three below follow Lua's coercions: they read what Lua's own functions
+    // would take for a string or a number.
+
+    /// The bytes of a string, or of a number's text, which then takes the
+    /// number's place on the stack. Never for a key that [`State::next`] gave:
+    /// it would not find that key again. An error is a lack of memory.
+    #[inline]
+    pub fn to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
+        match self.kind(index) {
+            // SAFETY: a string is there.
+            Kind::String => Ok(Some(unsafe { self.string(index) })),
+            Kind::Number => self.number_to_bytes(index),
+            _ => Ok(None),
+        }
+    }
+
+    /// Lua converts in place and may raise, so a copy is converted under
+    /// protection.
+    #[cold]
+    fn number_to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
+        let index = self.absolute(index);
+        self.push_value(index);
+        self.protect(1, |writer| {
+            writer.number_to_string(1);
+            1
+        })?;
+        self.replace(index);
+        // A hook can put anything in its place.
+        Ok(self.bytes(index))
+    }
+
+    /// A number, or a string that Lua reads as one. The value stays as it is.
+    #[inline]
+    pub fn to_number(self, index: c_int) -> Option<f64> {
+        match self.kind(index) {
+            Kind::Number => {}
+            Kind::String if self.is_numeric(index) => {}
+            _ => return None,
+        }
+        // SAFETY: the value is a number, or converts to one.
+        Some(unsafe { compat::tonumber(self.raw, index) })
+    }
+
+    /// The same of an integer: a number that is none exactly is none.
+    #[inline]
+    pub fn to_integer(self, index: c_int) -> Option<i64> {
+        match self.kind(index) {
+            Kind::Number => {}
+            Kind::String if self.is_numeric(index) => {}
+            _ => return None,
+        }
+        // SAFETY: the value is a number, or converts to one.
+        unsafe { compat::exact_integer(self.raw, index) }
+    }
+
+    /// Whether Lua reads the string at `index` as a number.
+    #[cold]
+    fn is_numeric(self, index: c_int) -> bool {
+        // SAFETY: as in `kind`; nothing is allocated.
+        unsafe { sys::lua_isnumber(self.raw, index) != 0 }
     }
 
     /// Whether the number at `index` has the integer subtype of Lua 5.3.
@@ -257,6 +318,18 @@ impl<'a> State<'a> {
     pub fn push_integer(self, n: i64) {
         // SAFETY: there is a free slot.
         unsafe { compat::pushinteger(self.raw, n) }
+    }
+
+    /// Put the value on top, which goes, in the place of the one at the absolute
+    /// `index`.
+    #[inline]
+    pub fn replace(self, index: c_int) {
+        debug_assert!(0 < index && index < self.top());
+        // SAFETY: the slot is below the top.
+        unsafe {
+            compat::insert(self.raw, index);
+            compat::remove(self.raw, index + 1);
+        }
     }
 
     /// Push `table[n]`, without metamethods.

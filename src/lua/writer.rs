@@ -76,6 +76,13 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Convert the number at `index` to its text, in place.
+    pub fn number_to_string(&self, index: c_int) {
+        unsafe {
+            sys::lua_tolstring(self.raw, index, std::ptr::null_mut());
+        }
+    }
+
     /// Push formatted text, cut at 400 bytes: it is written on the C stack, so
     /// that nothing is owned when the string is made.
     pub fn text(&self, text: fmt::Arguments<'_>) {

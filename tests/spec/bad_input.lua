@@ -151,14 +151,14 @@ end)
 test("topics, names and keys that are no text are errors that name the argument", function()
   local f = support.open()
   for _, name in ipairs { "rpc", "send", "getattr", "barrier" } do
-    for _, wrong in ipairs { 42, 1.5, true, {}, print, io.stdout, flux.NULL } do
+    for _, wrong in ipairs { true, {}, print, io.stdout, flux.NULL } do
       raises("bad argument #2", f[name], f, wrong, 1)
     end
     raises("bad argument", f[name], f)
     raises("bad argument", f[name], f, nil)
   end
   for _, name in ipairs { "subscribe", "unsubscribe", "sendevent" } do
-    for _, wrong in ipairs { 42, true, print, io.stdout, flux.NULL } do
+    for _, wrong in ipairs { true, print, io.stdout, flux.NULL } do
       raises("bad argument", f[name], f, wrong)
     end
     raises("bad argument", f[name], f)

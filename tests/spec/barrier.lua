@@ -215,7 +215,7 @@ end)
 
 test("arguments of a wrong kind are errors that name them", function()
   local f = support.open()
-  for _, wrong in ipairs { 42, true, {}, print } do
+  for _, wrong in ipairs { true, {}, print } do
     raises("bad argument #1 to 'barrier'", function()
       f:barrier(wrong, 1)
     end)

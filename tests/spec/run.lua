@@ -25,6 +25,8 @@ local CHAPTERS = {
   "barrier.lua",
   "json.lua",
   "examples.lua",
+  "constructors.lua",
+  "coercion.lua",
   "bad_input.lua",
   "growth.lua",
   "lifetime.lua",

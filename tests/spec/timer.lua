@@ -41,18 +41,16 @@ end)
 
 test("oneshot may be said", function()
   local f = support.open()
-  for _, yes in ipairs { true, 1, "yes" } do
-    local count = 0
-    f:timer {
-      timeout = 0,
-      oneshot = yes,
-      handler = function()
-        count = count + 1
-      end,
-    }
-    equal(f:reactor(), 0)
-    equal(count, 1)
-  end
+  local count = 0
+  f:timer {
+    timeout = 0,
+    oneshot = true,
+    handler = function()
+      count = count + 1
+    end,
+  }
+  equal(f:reactor(), 0)
+  equal(count, 1)
 end)
 
 test("a timeout of 0 fires in the next turn, not at once", function()

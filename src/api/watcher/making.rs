@@ -1,11 +1,12 @@
-//! Making a reactor object: reading the table that it is made of, and a userdata
-//! that waits for its value. What it is then is `watcher`'s.
+//! Making a reactor object: a userdata that waits for its value. The table that
+//! it is made of is read in `fields`.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
 use super::super::handle::Handle;
 use super::super::watchers;
+use super::fields::Form;
 use super::{Reference, Traits, Watcher};
 use crate::backend::reactor::{Event, Source};
 use crate::lua::{
@@ -136,77 +137,20 @@ fn prepare(writer: &Writer<'_>) {
     }
 }
 
-/// The upvalues of a method that makes a watcher: the watchers' metatable, then
-/// the names of fields, so that neither has to be looked for.
+/// The upvalue of a method that makes a watcher which is the watchers' metatable,
+/// so that it does not have to be looked for. Above it are the names of fields.
 const METATABLE: c_int = 1;
-const NAMES: c_int = 2;
 
-/// A method that makes a watcher, and the fields that it has of its table.
-pub type Method = (&'static CStr, lua_CFunction, &'static [&'static CStr]);
+/// A method that makes a watcher, and the table that it takes.
+pub type Method = (&'static CStr, lua_CFunction, &'static Form);
 
 pub fn set_methods(writer: &Writer<'_>, class: c_int, methods: &[Method]) {
-    for (name, function, fields) in methods {
+    for (name, function, form) in methods {
         writer.state().registry(&Reference::info().key);
-        for field in *fields {
-            writer.bytes(field.to_bytes());
+        for field in form.fields {
+            writer.bytes(field.name.to_bytes());
         }
-        writer.closure(*function, 1 + fields.len() as c_int);
+        writer.closure(*function, 1 + form.fields.len() as c_int);
         writer.set_field(class, name);
-    }
-}
-
-/// The values of the method's fields in the table that is argument 2, pushed;
-/// the index of the first. The C bindings' words for a table that is none.
-pub fn fields(state: State<'_>, names: &[&CStr]) -> Result<c_int> {
-    if state.kind(2) != Kind::Table {
-        return Err(Error::failure("Expected table as 2nd argument"));
-    }
-    let first = state.top() + 1;
-    if state.push_metatable(2) {
-        state.pop(1);
-        return computed_fields(state, names).map(|()| first);
-    }
-    for upvalue in 0..names.len() as c_int {
-        state.push_value(upvalue_index(NAMES + upvalue));
-        state.raw_get(2);
-    }
-    Ok(first)
-}
-
-/// The table's metamethods may have them, and may raise.
-#[cold]
-fn computed_fields(state: State<'_>, names: &[&CStr]) -> Result<()> {
-    state.push_value(2);
-    state.protect(1, |writer| {
-        for name in names {
-            writer.field(1, name);
-        }
-        names.len() as c_int
-    })?;
-    Ok(())
-}
-
-/// The C bindings' words for a field that is not there.
-pub fn missing(name: &str) -> Error {
-    Error::failure(format!("Mandatory table argument '{name}' missing"))
-}
-
-/// The field `name`, which is on the stack at `index` and must be a string.
-pub fn text_field<'a>(state: State<'a>, index: c_int, name: &str) -> Result<&'a str> {
-    state
-        .bytes(index)
-        .and_then(|text| std::str::from_utf8(text).ok())
-        .ok_or_else(|| Error::argument(2, format!("field '{name}': a string expected")))
-}
-
-/// The handler must be there, and be something to call.
-pub fn check_handler(state: State<'_>, index: c_int) -> Result<()> {
-    match state.kind(index) {
-        Kind::Nil => Err(missing("handler")),
-        Kind::Function | Kind::Table | Kind::Userdata => Ok(()),
-        kind => Err(Error::argument(
-            2,
-            format!("field 'handler': function expected, got {}", kind.name()),
-        )),
     }
 }

@@ -49,6 +49,10 @@ unsafe extern "C-unwind" {
         sz: ::std::os::raw::c_int,
     ) -> ::std::os::raw::c_int;
     pub fn lua_xmove(from: *mut lua_State, to: *mut lua_State, n: ::std::os::raw::c_int);
+    pub fn lua_isnumber(
+        L: *mut lua_State,
+        idx: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn lua_type(
         L: *mut lua_State,
         idx: ::std::os::raw::c_int,

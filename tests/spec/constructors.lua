@@ -1,0 +1,259 @@
+-- The tables that the reactor's objects are made of: misspelled fields, booleans,
+-- and what is said where there is no table.
+
+local flux = require "flux"
+local spec = require "spec"
+local support = require "support"
+
+local test, equal, raises = spec.test, spec.equal, spec.raises
+
+-- Each constructor with a table that works, and the fields that it may lack.
+local function constructors()
+  local _, fd = support.fifo()
+  local handler = function() end
+  return {
+    { name = "timer", given = { timeout = 60000, handler = handler }, others = { oneshot = true } },
+    { name = "msghandler", given = { pattern = "x", handler = handler }, others = { msgtypes = { 1 }, rolemask = 1 } },
+    { name = "statwatcher", given = { path = "/", handler = handler }, others = { interval = 1 } },
+    { name = "fdwatcher", given = { fd = fd, handler = handler }, others = { events = "r" } },
+    { name = "iowatcher", given = { fd = fd, handler = handler }, others = { kz_flags = {} } },
+    { name = "iowatcher", given = { key = "x", handler = handler }, others = { kz_flags = {} } },
+    { name = "sighandler", given = { sigmask = { 10 }, handler = handler }, others = {} },
+    { name = "kvswatcher", given = { key = "x", handler = handler }, others = { isdir = false } },
+  }
+end
+
+-- Make the object, which the test then takes away.
+local function make(f, name, fields)
+  local w = spec.ok(f[name](f, fields))
+  w:remove()
+  return w
+end
+
+local function copy(fields, without)
+  local copied = {}
+  for name, value in pairs(fields) do
+    copied[name] = name ~= without and value or nil
+  end
+  return copied
+end
+
+-- Slips for a name, by one letter or by what does not count.
+local function slips(name)
+  local all = { "_" .. name, name .. "_", name:upper(), name:sub(1, 1):upper() .. name:sub(2) }
+  for at = 1, #name do
+    local before, letter, after = name:sub(1, at - 1), name:sub(at, at), name:sub(at + 1)
+    all[#all + 1] = before .. after
+    all[#all + 1] = before .. letter .. letter .. after
+    all[#all + 1] = before .. "_" .. letter .. after
+    all[#all + 1] = before .. letter .. "x" .. after
+    if #name > 2 then
+      all[#all + 1] = before .. "x" .. after
+    end
+    if after ~= "" then
+      all[#all + 1] = before .. after:sub(1, 1) .. letter .. after:sub(2)
+    end
+  end
+  return all
+end
+
+-- Slips by two letters.
+local function far_slips(name)
+  local all = {}
+  for at = 1, #name - 1 do
+    all[#all + 1] = name:sub(1, at - 1) .. name:sub(at + 2)
+    all[#all + 1] = name:sub(1, at - 1) .. "xy" .. name:sub(at + 2)
+    all[#all + 1] = name:sub(1, at) .. "xy" .. name:sub(at + 1)
+  end
+  return all
+end
+
+-- That the constructor refuses the slip for a field, with both named.
+local function refuses_slip(f, constructor, fields, slip, field)
+  if fields[slip] ~= nil or slip == field or slip == "" then
+    return
+  end
+  fields[slip] = 1
+  local text = ("unknown field '%s' (did you mean '%s'?)"):format(slip, field)
+  local ok, err = pcall(f[constructor.name], f, fields)
+  spec.ok(not ok and err:find(text, 1, true), ("%s{ %s } for %s: %s"):format(constructor.name, slip, field, tostring(err)))
+  fields[slip] = nil
+end
+
+test("a field that is misspelled by a letter is refused, and the right name is said", function()
+  local f = support.open()
+  for _, constructor in ipairs(constructors()) do
+    for field in pairs(constructor.others) do
+      for _, slip in ipairs(slips(field)) do
+        refuses_slip(f, constructor, copy(constructor.given), slip, field)
+      end
+    end
+    for field in pairs(constructor.given) do
+      for _, slip in ipairs(slips(field)) do
+        refuses_slip(f, constructor, copy(constructor.given, field), slip, field)
+      end
+    end
+  end
+  equal(f:reactor "nowait", 0)
+end)
+
+test("a field of five letters or more that is misspelled by two is refused, too", function()
+  local f = support.open()
+  for _, constructor in ipairs(constructors()) do
+    for _, fields in ipairs { constructor.given, constructor.others } do
+      for field in pairs(fields) do
+        for _, slip in ipairs(#field >= 5 and far_slips(field) or {}) do
+          refuses_slip(f, constructor, copy(constructor.given, field), slip, field)
+        end
+      end
+    end
+  end
+end)
+
+test("common slips are named with what was meant", function()
+  local f = support.open()
+  for _, case in ipairs {
+    { "timer", { timeout = 1, handler = print }, "one_shot", "oneshot" },
+    { "timer", { timeout = 1, handler = print }, "oneShot", "oneshot" },
+    { "timer", { handler = print }, "timout", "timeout" },
+    { "timer", { handler = print }, "time_out", "timeout" },
+    { "timer", { timeout = 1 }, "Handler", "handler" },
+    { "timer", { timeout = 1 }, "hander", "handler" },
+    { "msghandler", { pattern = "x", handler = print }, "msgtype", "msgtypes" },
+    { "msghandler", { pattern = "x", handler = print }, "msg_types", "msgtypes" },
+    { "msghandler", { pattern = "x", handler = print }, "msg_type", "msgtypes" },
+    { "msghandler", { pattern = "x", handler = print }, "role_mask", "rolemask" },
+    { "kvswatcher", { key = "x", handler = print }, "is_dir", "isdir" },
+    { "iowatcher", { key = "x", handler = print }, "kzflags", "kz_flags" },
+    { "sighandler", { handler = print }, "sigmsak", "sigmask" },
+  } do
+    local name, fields, slip, meant = support.unpack(case)
+    fields[slip] = false
+    raises("unknown field '" .. slip .. "' %(did you mean '" .. meant .. "'%?%)", f[name], f, fields)
+  end
+  raises("^[^ ]+ bad argument #1 to 'timer' %(unknown field 'one_shot' %(did you mean 'oneshot'%?%)%)$", function()
+    f:timer { timeout = 1, handler = print, one_shot = true }
+  end)
+end)
+
+test("a script's own keys are let through", function()
+  local f = support.open()
+  for _, constructor in ipairs(constructors()) do
+    local fields = copy(constructor.given)
+    for _, key in ipairs {
+      "id", "name", "data", "count", "mykey", "user", "tag", "state", "owner", "kay", "kz", "df", "paths", "x", "",
+      "timer", "watcher", "on_error", "remove_me", "a_very_long_name_of_a_field_of_a_script", "\0", "é", 1, 2, 1.5, true, print,
+    } do
+      fields[key] = 1
+    end
+    local w = make(f, constructor.name, fields)
+    equal(w.mykey, 1)
+    equal(w[true], 1)
+    w.mykey = 2
+    equal(w.mykey, 2)
+  end
+end)
+
+test("a key that is like a field that is given is the script's own", function()
+  local f = support.open()
+  for _, constructor in ipairs(constructors()) do
+    local fields = copy(constructor.given)
+    for name, value in pairs(constructor.others) do
+      fields[name] = value
+    end
+    for _, name in ipairs { "timeout", "handler", "oneshot", "isdir", "pattern", "events", "interval", "sigmask" } do
+      if fields[name] ~= nil then
+        fields["_" .. name] = 1
+        fields[name:upper()] = 1
+        fields[name .. "s"] = 1
+      end
+    end
+    make(f, constructor.name, fields)
+  end
+end)
+
+test("an iowatcher with one of fd and key does not lack the other", function()
+  local f = support.open()
+  local _, fd = support.fifo()
+  make(f, "iowatcher", { fd = fd, handler = print, keys = 1, Key = 1 })
+  make(f, "iowatcher", { key = "x", handler = print, fds = 1, FD = 1 })
+  raises("did you mean 'key'", f.iowatcher, f, { handler = print, keys = 1 })
+  raises("did you mean 'fd'", f.iowatcher, f, { handler = print, fds = 1 })
+end)
+
+test("a slip is found beside keys that are let through, and in a table with a metatable", function()
+  local f = support.open()
+  local fields = { timeout = 1, handler = print, one_shot = true }
+  for n = 1, 100 do
+    fields["own" .. n], fields[n] = n, n
+  end
+  raises("unknown field 'one_shot'", f.timer, f, fields)
+  local inherited = setmetatable({ one_shot = true }, { __index = { timeout = 1, handler = print } })
+  raises("unknown field 'one_shot'", f.timer, f, inherited)
+  make(f, "timer", setmetatable({ one_shot = true }, { __index = { timeout = 1, handler = print, oneshot = true } }))
+  make(f, "timer", setmetatable({}, { __index = { timeout = 1, handler = print, one_shot = 1 } }))
+end)
+
+test("the table may change while its metamethods give the fields", function()
+  local f = support.open()
+  local fields = {}
+  setmetatable(fields, {
+    __index = function(t, name)
+      for n = 1, 50 do
+        rawset(t, "own_" .. name .. n, n)
+      end
+      collectgarbage()
+      return ({ timeout = 60000, handler = print })[name]
+    end,
+  })
+  make(f, "timer", fields)
+end)
+
+test("a debug hook may run in a constructor", function()
+  local f = support.open()
+  local count = 0
+  spec.after(function()
+    debug.sethook()
+  end)
+  for _, constructor in ipairs(constructors()) do
+    local fields = copy(constructor.given)
+    fields.mykey = 1
+    debug.sethook(function()
+      count = count + 1
+      fields["key" .. count] = count
+      collectgarbage "step"
+    end, "crl", 1)
+    local ok, w = pcall(f[constructor.name], f, fields)
+    debug.sethook()
+    spec.ok(ok, w)
+    w:remove()
+  end
+  spec.ok(count > 0)
+end)
+
+test("oneshot and isdir are booleans", function()
+  local f, key = support.kvs()
+  support.put(f, key, { a = 1 })
+  for _, wrong in ipairs { 0, 1, "", "true", "false", {}, print, flux.NULL } do
+    raises("field 'oneshot': true or false expected", f.timer, f, { timeout = 1, handler = print, oneshot = wrong })
+    raises("field 'isdir': true or false expected", f.kvswatcher, f, { key = key, handler = print, isdir = wrong })
+  end
+  make(f, "timer", { timeout = 60000, handler = print, oneshot = true })
+  make(f, "timer", { timeout = 60000, handler = print, oneshot = false })
+  make(f, "kvswatcher", { key = key, handler = print, isdir = true })
+  make(f, "kvswatcher", { key = key .. ".a", handler = print, isdir = false })
+end)
+
+test("where there is no table, what to write is said", function()
+  local f = support.open()
+  for _, constructor in ipairs(constructors()) do
+    local name = constructor.name
+    for _, wrong in ipairs { { 100, print }, { "x", print }, { print }, {} } do
+      local _, hint = spec.fails("Expected table as 2nd argument", f[name](f, support.unpack(wrong)))
+      spec.ok(hint:find("write f:" .. name .. "{ ", 1, true), hint)
+      spec.matches(hint, "handler = function")
+    end
+  end
+  local _, hint = spec.fails("Expected table as 2nd argument", f:timer(100, print))
+  equal(hint, "write f:timer{ timeout = milliseconds, handler = function(f, timer) ... end }")
+end)
