@@ -123,7 +123,7 @@ impl Handle {
 
     /// The error of a read of `key`, which may be pending here.
     pub fn explain_read(&self, key: &str, error: backend::Error) -> Error {
-        let error = match &*self.0.pending.borrow() {
+        let error = match &mut *self.0.pending.borrow_mut() {
             Some(pending) => pending.keys().explain_read(key, error),
             None => error,
         };

@@ -7,7 +7,7 @@ use std::os::raw::c_int;
 use super::handle::Handle;
 use super::kvsdir::NewDir;
 use super::wait::{Step, lua_waiting_functions};
-use super::{arguments, handle};
+use super::{arguments, handle, refusal};
 use crate::backend::{self, Future, kvs_flags, treeobj};
 use crate::json;
 use crate::lua::{Error, Kind, Push, Result, Room, State, Writer, lua_CFunction};
@@ -93,14 +93,15 @@ pub fn commit(handle: &Handle) -> Result<Step<bool>> {
     let Some(pending) = handle.take_pending() else {
         return Ok(Step::Done(true));
     };
-    let (mut transaction, keys) = pending.into_parts();
+    let (mut transaction, mut keys) = pending.into_parts();
     let future = match backend.commit(None, 0, transaction.as_mut()) {
         Ok(future) => future,
         Err(error) => return Err(keys.explain_commit(error).into()),
     };
+    let handle = handle.clone();
     Step::wait(future, move |_, committed| match committed.payload() {
         Ok(_) => Ok(Step::Done(true)),
-        Err(error) => Err(keys.explain_commit(error).into()),
+        Err(error) => refusal::explain(handle, keys, error),
     })
 }
 

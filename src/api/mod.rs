@@ -20,6 +20,7 @@ mod names;
 mod payload;
 mod pending;
 mod reactor;
+mod refusal;
 mod rpc;
 mod wait;
 mod watch;

@@ -2,6 +2,7 @@
 //! keys in it. A transaction cannot be read, and errors name its keys.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::quoted;
 use crate::backend::key::{self, ROOT};
@@ -13,10 +14,15 @@ pub struct Pending {
     keys: Keys,
 }
 
-/// The normalized keys of a transaction, with what a commit makes of each. An
-/// operation replaces those before it on the same key, and below it.
+/// The keys of a transaction, with what a commit makes of each.
 #[derive(Default)]
-pub struct Keys(BTreeMap<String, Effect>);
+pub struct Keys {
+    /// What was added since an error was last explained. Few transactions meet
+    /// one, so that the others do not pay for the order.
+    added: Vec<(String, Effect)>,
+    /// Of all before, by normalized key: the last operation on each.
+    ordered: BTreeMap<String, Effect>,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
@@ -51,8 +57,8 @@ impl Pending {
         Ok(())
     }
 
-    pub fn keys(&self) -> &Keys {
-        &self.keys
+    pub fn keys(&mut self) -> &mut Keys {
+        &mut self.keys
     }
 
     pub fn into_parts(self) -> (Box<dyn Transaction>, Keys) {
@@ -62,26 +68,37 @@ impl Pending {
 
 impl Keys {
     fn add(&mut self, key: &str, effect: Effect) {
-        let key = key::normalize(key).into_owned();
-        let replaced: Vec<String> = self.below(&key).map(|(key, _)| key.clone()).collect();
-        for key in replaced {
-            self.0.remove(&key);
-        }
-        self.0.insert(key, effect);
+        self.added.push((key.to_owned(), effect));
     }
 
-    fn below(&self, key: &str) -> impl Iterator<Item = (&String, &Effect)> {
-        let start = format!("{key}.");
-        let from_start = self.0.range(start.clone()..);
-        from_start.take_while(move |(key, _)| key.starts_with(&start))
+    /// Order what was added: an operation replaces those before it on the same
+    /// key, and below it.
+    fn order(&mut self) {
+        for (key, effect) in std::mem::take(&mut self.added) {
+            let key = key::normalize(&key).into_owned();
+            let start = format!("{key}.");
+            let below: Vec<_> = self.beginning_with(&start).cloned().collect();
+            for replaced in below {
+                self.ordered.remove(&replaced);
+            }
+            self.ordered.insert(key, effect);
+        }
+    }
+
+    fn beginning_with(&self, start: &str) -> impl Iterator<Item = &String> {
+        let from_start = (Bound::Included(start), Bound::Unbounded);
+        let keys = self.ordered.range::<str, _>(from_start);
+        keys.map(|(key, _)| key)
+            .take_while(move |key| key.starts_with(start))
     }
 
     /// The error of a read of `key`. Its detail tells whether a commit would
     /// put something there.
-    pub fn explain_read(&self, key: &str, error: Error) -> Error {
+    pub fn explain_read(&mut self, key: &str, error: Error) -> Error {
         if !matches!(error.errnum, libc::ENOENT | libc::EISDIR | libc::ENOTDIR) {
             return error;
         }
+        self.order();
         match self.that_makes(&key::normalize(key)) {
             Some(key) => {
                 let key = quoted(key);
@@ -99,7 +116,7 @@ impl Keys {
     fn that_makes(&self, key: &str) -> Option<&str> {
         let mut up = Some(key);
         while let Some(path) = up {
-            match self.0.get_key_value(path) {
+            match self.ordered.get_key_value(path) {
                 Some((_, Effect::Unlink)) if path == key => break,
                 Some((_, Effect::Unlink)) => return None,
                 Some((found, Effect::Put)) if path == key => return Some(found),
@@ -108,19 +125,32 @@ impl Keys {
             }
             up = path.rsplit_once('.').map(|(path, _)| path);
         }
-        let mut below = self.below(key);
-        let found = below.find(|&(_, &effect)| effect != Effect::Unlink);
-        found.map(|(found, _)| found.as_str())
+        let start = format!("{key}.");
+        let mut below = self.beginning_with(&start);
+        let found = below.find(|&key| self.ordered[key] != Effect::Unlink);
+        found.map(String::as_str)
+    }
+
+    /// All of them, normalized and sorted.
+    pub fn names(&mut self) -> impl Iterator<Item = &str> {
+        self.order();
+        self.ordered.keys().map(String::as_str)
+    }
+
+    /// Whether the root is among them.
+    pub fn has_root(&mut self) -> bool {
+        self.order();
+        self.ordered.contains_key(ROOT)
     }
 
     /// The error of a commit of these keys.
-    pub fn explain_commit(&self, error: Error) -> Error {
+    pub fn explain_commit(&mut self, error: Error) -> Error {
         match error.errnum {
-            libc::EINVAL if self.0.contains_key(ROOT) => also(
+            libc::EINVAL if self.has_root() => also(
                 error,
                 "'.' is the root, and only keys below it can be put or unlinked".to_owned(),
             ),
-            _ => not_committed(self.0.keys().map(String::as_str), error),
+            _ => not_committed(self.names(), error),
         }
     }
 }

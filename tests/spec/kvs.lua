@@ -460,26 +460,47 @@ local function link_out(f, key)
   spec.ok(f:rpc("kvs.commit", { namespace = "primary", flags = 0, ops = { op } }))
 end
 
-test("a commit that fails names its key, or some of its keys", function()
+test("a commit that leads into another namespace names the key, and the link on its way", function()
   local f, key = support.kvs()
   link_out(f, key .. ".out")
   spec.ok(f:kvs_put(key .. ".out.a", 1))
+  local cannot = "'%s' cannot be committed: the symlink '%s.out' leads into the namespace 'spec-other'"
   local _, detail = fails("Invalid argument", f:kvs_commit())
-  equal(detail, ("not committed: '%s.out.a'"):format(key))
-  for n = 1, 7 do
-    spec.ok(f:kvs_put(key .. ".out." .. n, 1))
+  equal(detail, cannot:format(key .. ".out.a", key))
+  for n = 1, 9 do
+    spec.ok(f:kvs_put(key .. ".a.b.c" .. n, 1))
   end
+  spec.ok(f:kvs_put(key .. ".out.b.c.d", 1))
   spec.ok(f:kvs_unlink(key .. ".z"))
   _, detail = fails("Invalid argument", f:kvs_commit())
-  local shown = {}
-  for n = 1, 5 do
-    shown[n] = ("'%s.out.%d'"):format(key, n)
-  end
-  equal(detail, "not committed: " .. table.concat(shown, ", ") .. " and 3 more")
+  equal(detail, cannot:format(key .. ".out.b.c.d", key))
+  spec.ok(f:kvs_symlink(key .. ".in", key .. ".out"))
+  spec.ok(f:kvs_symlink(key .. ".loop", key .. ".loop"))
+  spec.ok(f:kvs_commit())
   local dir = spec.ok(f:kvsdir())
-  dir[key .. ".out.b"] = 1
+  dir[key .. ".in.x"] = 1
   _, detail = fails("Invalid argument", dir:commit())
-  equal(detail, ("not committed: '%s.out.b'"):format(key))
+  equal(detail, cannot:format(key .. ".in.x", key))
+end)
+
+test("a commit to a namespace that does not exist names the keys, the first few", function()
+  local process = support.start_apart(
+    [[
+      local flux = require "flux"
+      local f = assert(flux.new())
+      f:kvs_put("b", 1)
+      print(f:kvs_commit())
+      for n = 1, 7 do f:kvs_put("a." .. n, n) end
+      print(f:kvs_commit())
+    ]],
+    nil,
+    "FLUX_KVS_NAMESPACE=spec-nowhere"
+  )
+  local function failed(keys)
+    return ("nil\tOperation not supported\t95\tnot committed: %s\n"):format(keys)
+  end
+  equal(process:read "*a", failed "'b'" .. failed "'a.1', 'a.2', 'a.3', 'a.4', 'a.5' and 2 more")
+  process:close()
 end)
 
 test("a key that no KVS can hold is an error that says why", function()
