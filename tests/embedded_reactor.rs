@@ -25,8 +25,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use flux::backend::embedded;
-use flux::backend::reactor::{Event, ROLE_OWNER, RunMode, Source, Watcher};
-use flux::backend::{Handle, Match, Message, NODEID_ANY, Result, msgtype};
+use flux::backend::reactor::{Event, RunMode, Source, Watcher};
+use flux::backend::{Handle, Match, Message, NODEID_ANY, ROLE_OWNER, Result, msgtype};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 

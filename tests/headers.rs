@@ -8,7 +8,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use flux::backend::{NODEID_ANY, NODEID_UPSTREAM, kvs_flags, msgtype, reactor, rpc_flags};
+use flux::backend::{
+    NODEID_ANY, NODEID_UPSTREAM, ROLE_OWNER, kvs_flags, msgtype, reactor, rpc_flags,
+};
 use installed::{Flux, cc, skipped};
 
 const LIBFLUX: &str = include_str!("../src/backend/libflux/sys.rs");
@@ -206,7 +208,7 @@ fn backend_constants() -> Vec<(&'static str, i64)> {
         ("FLUX_POLLIN", reactor::poll::IN.into()),
         ("FLUX_POLLOUT", reactor::poll::OUT.into()),
         ("FLUX_POLLERR", reactor::poll::ERR.into()),
-        ("FLUX_ROLE_OWNER", reactor::ROLE_OWNER.into()),
+        ("FLUX_ROLE_OWNER", ROLE_OWNER.into()),
     ]
 }
 

@@ -25,9 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::backend::object;
-use crate::backend::reactor::ROLE_OWNER;
 use crate::backend::{
-    Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, Result, msgtype, userid,
+    Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, ROLE_OWNER, Result, msgtype, userid,
 };
 
 /// Where instances keep what they rendezvous at.
@@ -362,7 +361,10 @@ impl Barrier {
             }
             _ => {
                 let text = response.payload().map(String::from_utf8_lossy);
-                Err(Error::said(errnum, text.map(|text| text.into_owned())))
+                Err(Error::with_optional_detail(
+                    errnum,
+                    text.map(|text| text.into_owned()),
+                ))
             }
         }
     }

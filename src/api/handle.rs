@@ -15,7 +15,7 @@ use super::{
 };
 use crate::backend::ids::TagMap;
 use crate::backend::reactor::RunMode;
-use crate::backend::{self, Words};
+use crate::backend::{self, ErrorParts};
 use crate::lua::{
     self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Lack, Push, Raised, Result,
     State, Text, Writer, lua_CFunction,
@@ -357,7 +357,7 @@ fn new(state: State<'_>) -> Result<NewHandle> {
             None => error,
         };
         let text = error.to_string();
-        let Words { errnum, detail } = error.into();
+        let ErrorParts { errnum, detail } = error.into();
         Error::from(lua::Failure {
             text,
             code: Some(errnum),

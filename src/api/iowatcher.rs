@@ -13,8 +13,8 @@ use super::kz::{self, Kz, Mode, NewKz};
 use super::reactor::descriptor;
 use super::watcher::fields::{self, Field, Form};
 use super::watcher::{Made, Method, NewWatcher, Traits, Watcher, lua_watcher_functions};
-use crate::backend::reactor::{Continuation, Source, poll};
-use crate::backend::{self, Future};
+use crate::backend::reactor::{Source, poll};
+use crate::backend::{self, Continuation, Future};
 use crate::lua::{Error, Kind, Push, Result, State};
 
 /// `f:iowatcher{ fd = n | key = k, handler = … , kz_flags = { "nofollow" } }`

@@ -9,8 +9,7 @@ use super::kvsdir::NewDir;
 use super::wait::{Step, lua_waiting_functions};
 use super::watcher::fields::{self, Field, Form};
 use super::watcher::{Made, Method, NewWatcher, Traits, Watcher};
-use crate::backend::reactor::Continuation;
-use crate::backend::{self, Future, kvs_flags};
+use crate::backend::{self, Continuation, Future, kvs_flags};
 use crate::lua::{Kind, Push, Result, State};
 
 /// Changes that come through a parent directory or a symlink count too.

@@ -37,14 +37,14 @@ pub use message::{
     NewMessage, NoResponse, Responder, Responding, push_class as push_message_class,
 };
 
-use crate::backend::{self, Words, msgtype};
+use crate::backend::{self, ErrorParts, msgtype};
 use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
 use crate::{exported, json, lua_functions};
 
 impl From<backend::Error> for lua::Error {
     fn from(error: backend::Error) -> lua::Error {
         let text = error.text().into_owned();
-        let Words { errnum, detail } = error.into();
+        let ErrorParts { errnum, detail } = error.into();
         let failure = Failure {
             text,
             code: Some(errnum),

@@ -7,8 +7,8 @@ use super::handle;
 use super::message::Message;
 use super::watcher::fields::{self, Field, Form};
 use super::watcher::{Made, Method, NewWatcher, Traits, Watcher, lua_watcher_functions};
-use crate::backend::msgtype;
-use crate::backend::reactor::{Event, ROLE_OWNER, Source};
+use crate::backend::reactor::{Event, Source};
+use crate::backend::{ROLE_OWNER, msgtype};
 use crate::lua::{Error, Kind, Result, State};
 
 /// `f:msghandler{ pattern = glob, handler = f(f, msg, mh), msgtypes = {…}, rolemask = n }`

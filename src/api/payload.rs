@@ -75,7 +75,7 @@ pub fn response<'r>(
     let errnum = message.errnum()?;
     if errnum != 0 {
         let text = text.filter(|text| !text.is_empty());
-        return Err(backend::Error::answered(errnum, text).into());
+        return Err(backend::Error::from_response(errnum, text).into());
     }
     Ok(match text.map(|text| lua::copy(&mut room.all(), text)) {
         None => Either::Plain(Response(None)),

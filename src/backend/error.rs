@@ -1,50 +1,54 @@
-//! The one error type of the back ends: an errno, and what the service said.
+//! The error type of the back ends: an errno, and what the service said about
+//! it.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
 use std::ops::Deref;
 
-/// An errno, with the human-readable text of whoever knew more, if anyone did.
-/// One word, as each function that may fail hands it on.
+/// An errno, with a text for people from whoever knew more. One pointer wide,
+/// because every function that may fail returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error(Box<Words>);
+pub struct Error(Box<ErrorParts>);
 
-/// What an [`Error`] says.
+/// The parts of an [`Error`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words {
+pub struct ErrorParts {
     /// A positive errno.
     pub errnum: i32,
-    /// What the service, or the library, said about it.
+    /// The text of the service or the library, if there was one.
     pub detail: Option<String>,
 }
 
+/// The result of a function of a back end.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// An errno without a text.
     #[cold]
     pub fn new(errnum: i32) -> Error {
-        Error::said(errnum, None)
+        Error::with_optional_detail(errnum, None)
     }
 
+    /// An errno with a text.
     pub fn with_detail(errnum: i32, detail: impl Into<String>) -> Error {
-        Error::said(errnum, Some(detail.into()))
+        Error::with_optional_detail(errnum, Some(detail.into()))
     }
 
-    /// With what was said about it, if anything was.
+    /// An errno, with a text if there is one.
     #[cold]
-    pub fn said(errnum: i32, detail: Option<String>) -> Error {
-        Error(Box::new(Words { errnum, detail }))
+    pub fn with_optional_detail(errnum: i32, detail: Option<String>) -> Error {
+        Error(Box::new(ErrorParts { errnum, detail }))
     }
 
-    /// What a service answered: an errno, and perhaps a text, which a peer wrote.
+    /// The error in a response: its errno, and its text as a peer wrote it.
     #[cold]
-    pub fn answered(errnum: i32, text: Option<&[u8]>) -> Error {
+    pub fn from_response(errnum: i32, text: Option<&[u8]>) -> Error {
         let detail = text.map(|text| String::from_utf8_lossy(text).into_owned());
-        Error::said(errnum, detail)
+        Error::with_optional_detail(errnum, detail)
     }
 
-    /// The errno that the last C call of this thread left.
+    /// The errno that this thread's last C call set.
     pub fn last_os_error() -> Error {
         Error::new(last_errno())
     }
@@ -55,16 +59,16 @@ impl Error {
     }
 }
 
-impl From<Error> for Words {
-    fn from(error: Error) -> Words {
+impl From<Error> for ErrorParts {
+    fn from(error: Error) -> ErrorParts {
         *error.0
     }
 }
 
 impl Deref for Error {
-    type Target = Words;
+    type Target = ErrorParts;
 
-    fn deref(&self) -> &Words {
+    fn deref(&self) -> &ErrorParts {
         &self.0
     }
 }
@@ -80,13 +84,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The errno that the last C call of this thread left; EINVAL where it left none.
+/// The errno that this thread's last C call set, EINVAL if it set none.
 pub fn last_errno() -> i32 {
     let errnum = std::io::Error::last_os_error().raw_os_error();
     errnum.filter(|&e| e != 0).unwrap_or(libc::EINVAL)
 }
 
-/// The text of an errno, in the C locale's words on every thread.
+/// The text of an errno, in the C locale's words, on any thread.
 pub fn strerror(errnum: i32) -> Cow<'static, str> {
     let mut buf = [0 as libc::c_char; 128];
     // SAFETY: the buffer is ours and its length is passed; XSI strerror_r

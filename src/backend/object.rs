@@ -58,9 +58,13 @@ pub fn write(value: &impl Serialize) -> String {
 }
 
 /// Whether more arrays and objects are open within one another than allowed.
-/// Exact for a text that is JSON; serde_json itself has no such limit for the
-/// values that stay text.
+/// Exact for a text that is JSON. serde_json has no such limit for values that
+/// stay text.
 fn is_too_deep(json: &[u8]) -> bool {
+    // Fast path: too short for so many brackets.
+    if json.len() <= MAX_JSON_DEPTH as usize {
+        return false;
+    }
     let mut depth = 0;
     let mut rest = json.iter();
     while let Some(byte) = rest.next() {

@@ -1,77 +1,96 @@
-//! The reactor of a handle, as both back ends have it: running it, and what it
+//! The reactor of a handle, as both back ends have it: how it runs, and what it
 //! can wait for.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Future, Message};
+use super::message::Message;
 
-/// How long [`super::Handle::reactor_run`] runs.
+/// How long [`Handle::reactor_run`](super::Handle::reactor_run) runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunMode {
-    /// Until it is stopped, or nothing is left to wait for.
+    /// Until it is stopped, or there is nothing left to wait for.
     Forever,
     /// Until at least one event was handled.
     Once,
-    /// Handle what is there already.
+    /// Only the events that have already happened.
     NoWait,
 }
 
-/// Readiness of a file descriptor: bits of [`Source::Fd`]'s and [`Event::Fd`]'s masks.
+/// Readiness of a file descriptor: the bits of [`Source::Fd`] and [`Event::Fd`].
 pub mod poll {
+    /// It can be read.
     pub const IN: i32 = 1;
+    /// It can be written to.
     pub const OUT: i32 = 2;
+    /// It has an error, or was closed.
     pub const ERR: i32 = 4;
 }
 
 /// What a watcher waits for.
 #[derive(Clone, Debug)]
 pub enum Source<'a> {
-    /// Seconds from now, and then from time to time if `repeat` is not 0.
-    Timer { after: f64, repeat: f64 },
-    /// [`poll`] bits. The descriptor stays its owner's.
-    Fd { fd: i32, events: i32 },
-    /// A signal's number. Several watchers may share one.
+    /// A time.
+    Timer {
+        /// Seconds from now.
+        after: f64,
+        /// Seconds between further events. 0 for one event only.
+        repeat: f64,
+    },
+    /// A file descriptor, which stays its owner's.
+    Fd {
+        /// The descriptor.
+        fd: i32,
+        /// [`poll`] bits.
+        events: i32,
+    },
+    /// A signal, by its number. Several watchers may share one.
     Signal(i32),
-    /// A path's status, compared every `interval` seconds (0: the reactor's
-    /// own choice) or sooner where the system tells.
-    Stat { path: &'a str, interval: f64 },
+    /// A change of a path's status.
+    Stat {
+        /// The path.
+        path: &'a str,
+        /// Seconds between two looks, at most. 0: the reactor's default.
+        interval: f64,
+    },
     /// Messages of these types whose topic matches, from senders that have one
-    /// of these roles; others are refused with EPERM as libflux does.
-    /// The newest handler of a request or response comes first and takes it;
-    /// an event goes to all.
+    /// of these roles. Requests of others are refused with EPERM, as in libflux.
+    ///
+    /// A request or response goes to the newest handler that matches, an event
+    /// to all of them.
     Message {
+        /// An or of [`msgtype`](super::msgtype) bits.
         typemask: i32,
-        /// With `*`, `?` and `[…]`; none for any topic.
+        /// A topic, or a pattern with `*`, `?` and `[…]`. None for any topic.
         topic_glob: Option<&'a str>,
+        /// An or of role bits. The owner's role is always allowed.
         rolemask: u32,
     },
 }
 
-/// The owner of the instance: who may send to a message handler by default.
-pub const ROLE_OWNER: u32 = 1;
-
 /// What a watcher saw.
 pub enum Event {
+    /// The time has come.
     Timer,
-    /// [`poll`] bits.
+    /// The descriptor is ready, for these [`poll`] bits.
     Fd(i32),
+    /// The signal was received.
     Signal,
+    /// The path's status changed.
     Stat {
+        /// The present status.
         now: Box<libc::stat>,
+        /// The status before.
         before: Box<libc::stat>,
     },
+    /// A message was received.
     Message(Arc<dyn Message>),
 }
 
-/// Called in the reactor. It may do all that a script may: run the reactor
-/// again, make watchers, drop any of them, its own among them.
+/// Called in the reactor. It may do whatever a script may: run the reactor
+/// again, make watchers, and drop any of them, including its own.
 pub type Callback = Rc<dyn Fn(Event)>;
 
-/// Called in the reactor each time a future is fulfilled; [`Future::payload`]
-/// says with what. A stream is reset after each call, until its error.
-pub type Continuation = Rc<dyn Fn(&dyn Future)>;
-
-/// Something that the reactor waits for. Dropping it stops that for good;
-/// its callback is not called again, and is dropped when no call of it runs.
+/// Something that the reactor waits for. To drop it ends that for good: its
+/// callback is not called again, and is dropped once no call of it runs.
 pub trait Watcher {}

@@ -1,6 +1,6 @@
-//! What a reactor asks of the system, as safe calls: waiting on descriptors,
-//! waking a waiter on another thread, a path's status; `signals` does the same
-//! for signals. Knows neither Flux nor back ends.
+//! System calls as safe functions: waiting for descriptors, waking a thread, the
+//! status of a path, the user id. Signals are in `signals`. Nothing here knows
+//! Flux or the back ends.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -11,43 +11,45 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 
 pub mod signals;
 
-/// A descriptor that becomes readable when someone, on any thread, says so.
+/// A descriptor that any thread can make readable.
 pub struct EventFd(File);
 
 impl EventFd {
+    /// A descriptor that is not readable yet.
     pub fn new() -> Result<EventFd> {
         // SAFETY: the call takes no pointer.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(Error::last_os_error());
         }
-        // SAFETY: the descriptor was just made, and nobody else has it.
+        // SAFETY: the descriptor is new, so nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(EventFd(File::from(fd)))
     }
 
-    /// Make it readable.
+    /// Makes it readable.
     pub fn signal(&self) {
-        // The one possible failure is a counter at its end, which is readable.
+        // It can fail only if the counter is at its maximum, and then it is readable.
         let _ = (&self.0).write(&1u64.to_ne_bytes());
     }
 
-    /// Make it unreadable again.
+    /// Makes it not readable.
     pub fn drain(&self) {
-        // It fails where there is nothing to drain.
+        // It fails if it is not readable.
         let _ = (&self.0).read(&mut [0; 8]);
     }
 
+    /// The descriptor, which stays open as long as this lives.
     pub fn fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }
 
-/// An entry of [`poll`]'s list: wait for these `libc::POLL*` events.
+/// An entry for [`poll`]: a descriptor, and the `libc::POLL*` events to wait for.
 pub fn poll_entry(fd: RawFd, events: i16) -> libc::pollfd {
     libc::pollfd {
         fd,
@@ -56,16 +58,16 @@ pub fn poll_entry(fd: RawFd, events: i16) -> libc::pollfd {
     }
 }
 
-/// poll(2), to the nanosecond. Without a timeout it waits for ever. A signal
-/// ends it early, with no descriptor ready.
+/// Waits for descriptors, as poll(2), but with a timeout in nanoseconds; None
+/// waits for ever. A signal ends the wait early, with no descriptor ready.
 pub fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<()> {
     let timeout = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: the list is ours, with its length; the timeout is null or lives
-    // until the call returns; no signal mask is given.
+    // SAFETY: the list is passed with its length; the timeout is null or outlives
+    // the call; the null signal mask changes nothing.
     let rc = unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as _, timeout, ptr::null()) };
     if rc >= 0 {
         return Ok(());
@@ -87,28 +89,28 @@ pub fn userid() -> u32 {
     *USERID.get_or_init(|| unsafe { libc::getuid() })
 }
 
-/// `EBADF` for what is not an open descriptor.
+/// `EBADF` if `fd` is not an open descriptor.
 pub fn check_descriptor(fd: RawFd) -> Result<()> {
-    // SAFETY: the call takes no pointer, and changes nothing.
+    // SAFETY: the call takes no pointer and changes nothing.
     match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
         -1 => Err(Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
-/// A path's status; of a symbolic link, its own.
+/// The status of a path. A symbolic link is not followed.
 pub fn lstat(path: &CStr) -> Result<libc::stat> {
     let mut status = MaybeUninit::uninit();
-    // SAFETY: the path is terminated, and the buffer is of the type asked for.
+    // SAFETY: the path is terminated, and the buffer has the right type.
     if unsafe { libc::lstat(path.as_ptr(), status.as_mut_ptr()) } < 0 {
         return Err(Error::last_os_error());
     }
-    // SAFETY: lstat succeeded, so that it filled the buffer in.
+    // SAFETY: lstat succeeded, so it has filled in the buffer.
     Ok(unsafe { status.assume_init() })
 }
 
-/// The status that stands for "nothing known": all zero.
+/// A status in which everything is zero, for a path that was never seen.
 pub fn no_status() -> libc::stat {
-    // SAFETY: the structure holds integers only, for which zero is a value.
+    // SAFETY: the structure has only integers, and zero is valid for them.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }

@@ -14,8 +14,8 @@ use super::kvs;
 use super::message::{Message, Payload};
 use super::queue::Queue;
 use super::reactor::{Reactor, ResponseFuture};
-use crate::backend::reactor::{Continuation, Watcher};
-use crate::backend::{self, Error, MATCHTAG_NONE, Match, Result, msgtype, object};
+use crate::backend::reactor::Watcher;
+use crate::backend::{self, Continuation, Error, MATCHTAG_NONE, Match, Result, msgtype, object};
 
 type Fulfilled = Result<Option<Payload>>;
 
@@ -150,7 +150,7 @@ fn borrow(result: &Fulfilled) -> Result<Option<&[u8]>> {
 fn decode(response: &Message, decode: Decode) -> Fulfilled {
     if response.errnum != 0 {
         let text = response.payload.as_deref();
-        return Err(Error::answered(response.errnum, text));
+        return Err(Error::from_response(response.errnum, text));
     }
     let Some(payload) = response.payload.clone() else {
         return Ok(None);

@@ -7,9 +7,8 @@ use std::cell::RefCell;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
-use crate::backend::reactor::ROLE_OWNER;
 use crate::backend::system::userid;
-use crate::backend::{self, Error, NODEID_UPSTREAM, Result, msgtype, rpc_flags};
+use crate::backend::{self, Error, NODEID_UPSTREAM, ROLE_OWNER, Result, msgtype, rpc_flags};
 
 /// A role (RFC 12): sent from a handle of the receiver's own broker rank.
 pub(super) const ROLE_LOCAL: u32 = 4;

@@ -9,8 +9,8 @@ use super::future::FluxFuture;
 use super::reactor::{self, Called};
 use super::sys::flux_future_t;
 use super::watcher;
-use crate::backend::Result;
-use crate::backend::reactor::{Callback, Continuation, Source, Watcher};
+use crate::backend::reactor::{Callback, Source, Watcher};
+use crate::backend::{Continuation, Result};
 
 /// Have the reactor call `continuation` each time the future is fulfilled.
 pub fn then(future: FluxFuture, continuation: Continuation) -> Result<Box<dyn Watcher>> {

@@ -13,8 +13,8 @@ use super::reactor::{self, Called};
 use super::sys::{self, Api, MessageCallback, flux_match, flux_msg_handler_t, flux_msg_t, flux_t};
 use super::text::terminated_if_any;
 use crate::backend::ids::{IdMap, Order, by_age};
-use crate::backend::reactor::{Callback, Event, ROLE_OWNER, Watcher};
-use crate::backend::{Error, MATCHTAG_NONE, Message, Result, msgtype};
+use crate::backend::reactor::{Callback, Event, Watcher};
+use crate::backend::{Error, MATCHTAG_NONE, Message, ROLE_OWNER, Result, msgtype};
 
 /// What a handle's message handlers share.
 ///

@@ -12,8 +12,8 @@ use super::continuation;
 use super::signals;
 use super::sys::{Api, Continuation, flux_future_t};
 use super::text::{self, Bytes};
-use crate::backend::reactor::{self, Watcher};
-use crate::backend::{Error, Future, MATCHTAG_NONE, Result};
+use crate::backend::reactor::Watcher;
+use crate::backend::{self, Error, Future, MATCHTAG_NONE, Result};
 
 /// What a future is fulfilled with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -307,7 +307,7 @@ impl Future for FluxFuture {
         unsafe { self.next() };
     }
 
-    fn then(self: Box<Self>, continuation: reactor::Continuation) -> Result<Box<dyn Watcher>> {
+    fn then(self: Box<Self>, continuation: backend::Continuation) -> Result<Box<dyn Watcher>> {
         continuation::then(*self, continuation)
     }
 }

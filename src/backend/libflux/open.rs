@@ -70,7 +70,10 @@ fn opened(h: *mut flux_t, error: Option<&flux_error_t>) -> Result<*mut flux_t> {
         let bytes: Vec<u8> = bytes.map(|&c| c as u8).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     });
-    Err(Error::said(errnum, detail.filter(|text| !text.is_empty())))
+    Err(Error::with_optional_detail(
+        errnum,
+        detail.filter(|text| !text.is_empty()),
+    ))
 }
 
 /// libflux's text, unless it only repeats the errno; then what was to be opened.

@@ -1,53 +1,57 @@
-//! Signals as readable descriptors: any number of listeners, on any threads,
-//! hear of the same signal. The handler touches atomics and eventfds only;
-//! what was done about a signal before comes back with its last subscription.
+//! Signals as readable descriptors. Any number of listeners, on any threads, can
+//! receive the same signal. The signal handler uses only atomics and eventfds.
+//! When the last subscription to a signal ends, its previous action is restored.
 //!
-//! SIGINT and SIGQUIT are `held`: system(3) ignores them while it waits for its
-//! command, and they would be lost meanwhile.
+//! SIGINT and SIGQUIT are handled in `held`: system(3) ignores them while it
+//! waits for its command, and they would be lost meanwhile.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
-use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::EventFd;
-use crate::backend::{Error, Result};
+use crate::backend::error::{Error, Result};
 use held::Held;
 
 mod held;
+mod mask;
 
-/// Signal numbers are 1 to this, so that a set of them fits 64 bits.
+/// The largest signal number. A set of signals fits in 64 bits.
 const MAX: i32 = 64;
 
-/// Something of each signal, by its number.
+/// A value for each signal, by its number.
 type BySignal<T> = [T; MAX as usize + 1];
 
-/// A listener as the handler sees it. Slots are never freed, only used again,
-/// so that the handler may walk over them at any time.
+/// A listener as the signal handler sees it. Slots are reused but never freed, so
+/// the handler may walk over them at any time.
 struct Slot {
     taken: AtomicBool,
-    /// Where to write; -1 for nowhere.
+    /// The eventfd to write to, -1 for none.
     fd: AtomicI32,
+    /// The signals that the listener subscribed to.
     wanted: AtomicU64,
+    /// The signals that were received, and not taken.
     pending: AtomicU64,
     next: OnceLock<Box<Slot>>,
 }
 
 static SLOTS: Slot = Slot::new();
-/// How many handlers are running, on all threads.
+/// How many calls of the handler run, on all threads.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
-/// The signals that are handled here.
+/// The signals that have our action.
 static ACTIONS: Mutex<BySignal<Option<Action>>> = Mutex::new([const { None }; MAX as usize + 1]);
 
+/// What to do when the last listener of a signal is gone.
 struct Action {
     listeners: usize,
+    /// The action to restore.
     before: libc::sigaction,
 }
 
-/// Hears of signals, one descriptor for all of them.
+/// Receives signals, through one descriptor for all of them.
 pub struct Listener {
     event: EventFd,
     held: Held,
@@ -56,7 +60,7 @@ pub struct Listener {
     subscriptions: RefCell<BySignal<usize>>,
 }
 
-/// A signal that a listener hears of while this lives.
+/// While this lives, its listener receives one signal.
 pub struct Subscription {
     listener: Rc<Listener>,
     signum: i32,
@@ -87,6 +91,7 @@ impl Slot {
 }
 
 impl Listener {
+    /// A listener without subscriptions.
     pub fn new() -> Result<Rc<Listener>> {
         let event = EventFd::new()?;
         let held = Held::new(event.fd())?;
@@ -101,10 +106,10 @@ impl Listener {
         }))
     }
 
-    /// Hear of a signal. `EINVAL` for one that cannot be handled.
+    /// Subscribes to a signal. `EINVAL` for one that cannot be handled.
     ///
-    /// It is unblocked in this thread, and stays so: as libev leaves it. One
-    /// that is held is blocked there meanwhile.
+    /// The signal is unblocked in this thread, and stays unblocked, as with
+    /// libev. A signal that is held is blocked while it is subscribed to.
     pub fn subscribe(self: &Rc<Self>, signum: i32) -> Result<Subscription> {
         if !(1..=MAX).contains(&signum) {
             return Err(Error::new(libc::EINVAL));
@@ -118,7 +123,7 @@ impl Listener {
         if held::is_held(signum) {
             self.held.add(signum)?;
         } else {
-            unblock(signum);
+            mask::set(libc::SIG_UNBLOCK, signum);
         }
         Ok(Subscription {
             listener: Rc::clone(self),
@@ -126,12 +131,13 @@ impl Listener {
         })
     }
 
-    /// Readable when there is something to [`Listener::take`].
+    /// Readable when [`Listener::take`] has something to return.
     pub fn fd(&self) -> RawFd {
         self.held.fd()
     }
 
-    /// Whether each signal was received since the last time.
+    /// Returns a function that tells whether a signal was received since the last
+    /// call.
     pub fn take(&self) -> impl Fn(i32) -> bool + use<> {
         while let Some(signum) = self.held.next() {
             notify(signum);
@@ -145,8 +151,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.slot.fd.store(-1, SeqCst);
-        // A handler that saw the descriptor must be done with it before it is
-        // closed. It waits for nothing.
+        // A handler that has read the descriptor must finish before it is closed.
+        // It does not block.
         while RUNNING.load(SeqCst) != 0 {
             std::thread::yield_now();
         }
@@ -162,7 +168,7 @@ impl Drop for Subscription {
             return;
         }
         if held::is_held(self.signum) {
-            // While our action is in place: it may be pending.
+            // Before our action is replaced, because the signal may be pending.
             self.listener.held.remove(self.signum);
         }
         release(self.signum);
@@ -172,7 +178,7 @@ impl Drop for Subscription {
     }
 }
 
-/// Whether some listener of the process hears of the signal.
+/// Whether any listener of the process receives the signal.
 pub fn is_heard(signum: i32) -> bool {
     let actions = actions();
     let action = usize::try_from(signum).ok().and_then(|n| actions.get(n));
@@ -187,7 +193,7 @@ fn actions() -> MutexGuard<'static, BySignal<Option<Action>>> {
     ACTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Have the signal handled here, for one more listener.
+/// Counts one more listener of a signal. The first one sets our action.
 fn acquire(signum: i32) -> Result<()> {
     let mut actions = actions();
     let action = &mut actions[signum as usize];
@@ -201,8 +207,8 @@ fn acquire(signum: i32) -> Result<()> {
     Ok(())
 }
 
-/// One listener less. After the last the signal is handled as it was before,
-/// unless someone else has taken it since.
+/// Counts one listener less of a signal. After the last one the previous action
+/// is restored, unless other code has changed the action since.
 fn release(signum: i32) {
     let mut actions = actions();
     let handled = &mut actions[signum as usize];
@@ -216,64 +222,49 @@ fn release(signum: i32) {
     let replaced = set_action(signum, &action.before).ok();
     let own = own_action().sa_sigaction;
     if let Some(foreign) = replaced.filter(|replaced| replaced.sa_sigaction != own) {
-        // It was valid a moment ago.
+        // It cannot fail: the system has just returned this action.
         let _ = set_action(signum, &foreign);
     }
     *handled = None;
 }
 
-/// What a signal with listeners does. System calls that it meets go on, and no
-/// other signal's handler can interrupt it.
+/// The action of a signal that has listeners. System calls are restarted, and no
+/// other signal interrupts the handler.
 fn own_action() -> libc::sigaction {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: zero is a value of every field of the structure.
+    // SAFETY: zero is valid for every field of the structure.
     let action = unsafe { action.assume_init_mut() };
     action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
     action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the set is ours; sigfillset fills it in.
+    // SAFETY: sigfillset writes to the set, which is valid.
     unsafe { libc::sigfillset(&mut action.sa_mask) };
     *action
 }
 
-/// Returns what was done before.
+/// Sets the action of a signal. Returns the previous one.
 fn set_action(signum: i32, action: &libc::sigaction) -> Result<libc::sigaction> {
     let mut before = MaybeUninit::uninit();
-    // SAFETY: both structures are ours. The handler they name is on_signal,
-    // which is safe to run at any point, or what the system had named.
+    // SAFETY: both pointers are valid. The action's handler is `on_signal`, which
+    // may run at any point, or one that the system returned.
     if unsafe { libc::sigaction(signum, action, before.as_mut_ptr()) } < 0 {
         return Err(Error::last_os_error());
     }
-    // SAFETY: sigaction succeeded, so that it filled the structure in.
+    // SAFETY: sigaction succeeded, so it has filled in the structure.
     Ok(unsafe { before.assume_init() })
 }
 
-fn unblock(signum: i32) {
-    // SAFETY: the set is ours; the mask that was before is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set_of(&[signum]), ptr::null_mut()) };
-}
-
-fn set_of(signals: &[i32]) -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset fills in the set, sigaddset changes it.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for &signum in signals {
-            libc::sigaddset(set.as_mut_ptr(), signum);
-        }
-        set.assume_init()
-    }
-}
-
-/// Runs in the middle of anything: atomics and write(2) alone.
+/// The signal handler. It may interrupt any code, so it uses only atomics and
+/// write(2).
 extern "C" fn on_signal(signum: libc::c_int) {
-    // SAFETY: the place of this thread's errno is always there.
+    // SAFETY: the pointer to this thread's errno is always valid.
     let errno = unsafe { *libc::__errno_location() };
     notify(signum);
-    // SAFETY: as above. The code that was interrupted may be about to read it.
+    // The interrupted code may be about to read errno.
+    // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// Tell all listeners of a signal, from its handler or not.
+/// Tells all listeners of a signal. Also called outside the handler.
 fn notify(signum: i32) {
     RUNNING.fetch_add(1, SeqCst);
     for slot in Slot::all() {
@@ -282,8 +273,8 @@ fn notify(signum: i32) {
         }
         slot.pending.fetch_or(bit(signum), SeqCst);
         let one = 1u64.to_ne_bytes();
-        // SAFETY: the buffer is ours, with its length. The descriptor is -1 or
-        // stays open until this handler is no longer counted in RUNNING.
+        // SAFETY: the buffer is passed with its length. The descriptor is -1, or
+        // stays open while this call is counted in RUNNING.
         unsafe { libc::write(slot.fd.load(SeqCst), one.as_ptr().cast(), one.len()) };
     }
     RUNNING.fetch_sub(1, SeqCst);

@@ -3,10 +3,9 @@
 
 use std::collections::VecDeque;
 
-use crate::backend::Future;
 use crate::backend::embedded::message::Message;
 use crate::backend::ids::{IdMap, Order, TagMap};
-use crate::backend::reactor::Continuation;
+use crate::backend::{Continuation, Future};
 
 /// A future that responses fulfil.
 pub trait ResponseFuture: Future {

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use super::glob;
 use crate::backend::embedded::message::Message;
 use crate::backend::ids::TopicMap;
-use crate::backend::reactor::{Callback, ROLE_OWNER};
+use crate::backend::reactor::Callback;
 use crate::backend::slab::{Place, Slab};
-use crate::backend::{Error, Result, msgtype};
+use crate::backend::{Error, ROLE_OWNER, Result, msgtype};
 
 /// The message handlers of a handle.
 #[derive(Default)]

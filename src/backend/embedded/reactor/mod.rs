@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use super::message::{Message, without_nul};
 use super::queue::Queue;
 use super::service::unknown_method;
-use crate::backend::reactor::{Callback, Continuation, Event, RunMode, Source, Watcher};
+use crate::backend::reactor::{Callback, Event, RunMode, Source, Watcher};
 use crate::backend::slab::Place;
 use crate::backend::system::{self, poll_entry};
-use crate::backend::{Error, Future, Result, msgtype};
+use crate::backend::{Continuation, Error, Future, Result, msgtype};
 
 mod descriptors;
 mod futures;

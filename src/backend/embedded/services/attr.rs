@@ -108,7 +108,7 @@ const MAX_LOG_LEVEL: i64 = 7;
 
 /// The service `attr`: by rank, the attributes that were set, or removed (None).
 #[derive(Default)]
-pub(in crate::backend::embedded) struct Attributes(IdMap<HashMap<String, Option<String>>>);
+pub struct Attributes(IdMap<HashMap<String, Option<String>>>);
 
 #[derive(Deserialize)]
 struct Name {

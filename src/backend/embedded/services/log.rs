@@ -27,7 +27,7 @@ const MAX_APPNAME: usize = 48;
 
 /// The service `log`: the logs by rank.
 #[derive(Default)]
-pub(in crate::backend::embedded) struct Logs(IdMap<Log>);
+pub struct Logs(IdMap<Log>);
 
 /// The log of one rank.
 #[derive(Default)]
