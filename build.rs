@@ -87,38 +87,15 @@ fn main() {
             println!("cargo:rustc-env=FLUX_LUA_{name}={}", path.display());
         }
     }
-    if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
-        // The host provides Lua's symbols; only Apple's linker has to be told.
-        println!("cargo:rustc-link-arg-cdylib=-Wl,-undefined,dynamic_lookup");
-    }
-    pack_relocations();
     compile_variadics();
     name_library(lua);
     let include = include_dir(lua, vendored.map(|library| library.include));
     declare(lua, include.as_deref());
 }
 
-/// Have the module's relocations packed, which makes a twentieth of them, where
-/// this machine's loader can read that: glibc's since 2.36.
-fn pack_relocations() {
-    let is = |what: &str, name: &str| env::var(what).as_deref() == Ok(name);
-    let is_glibc = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
-    let is_own = env::var("HOST").ok() == env::var("TARGET").ok();
-    if is_glibc && is_own && glibc_version().is_some_and(|version| version >= (2, 36)) {
-        println!("cargo:rustc-link-arg-cdylib=-Wl,-z,pack-relative-relocs");
-    }
-}
-
-/// The glibc of this machine, "glibc 2.36".
-fn glibc_version() -> Option<(u32, u32)> {
-    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
-    let text = String::from_utf8(output.ok()?.stdout).ok()?;
-    let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// What is in C because it takes variable arguments. Of C objects a shared
-/// object of Rust's exports nothing, so a function of Rust's lends the name.
+/// Compile lua_pusherror(), which is in C because it takes variable arguments.
+/// A Rust library exports no function of a C object. So Rust defines and exports
+/// a function of that name, and the linker puts the C function in its place.
 fn compile_variadics() {
     println!("cargo:rerun-if-changed=src/capi/lutil.c");
     cc::Build::new()
@@ -126,12 +103,7 @@ fn compile_variadics() {
         // LuaJIT unwinds the stack when an error is raised.
         .flag_if_supported("-fexceptions")
         .compile("flux_lua_variadics");
-    let argument = if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
-        "-Wl,-alias,_flux_lua_pusherror,_lua_pusherror"
-    } else {
-        "-Wl,--defsym=lua_pusherror=flux_lua_pusherror"
-    };
-    println!("cargo:rustc-link-arg-cdylib={argument}");
+    println!("cargo:rustc-link-arg-cdylib=-Wl,--defsym=lua_pusherror=flux_lua_pusherror");
 }
 
 /// The version of what the library exports to C code. It changes when code that
@@ -148,9 +120,7 @@ fn name_library(lua: &Lua) {
     };
     let name = format!("libflux-lua{version}.so.{INTERFACE}");
     println!("cargo:rustc-env=FLUX_LUA_SONAME={name}");
-    if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() != Ok("apple") {
-        println!("cargo:rustc-link-arg-cdylib=-Wl,-soname,{name}");
-    }
+    println!("cargo:rustc-link-arg-cdylib=-Wl,-soname,{name}");
 }
 
 /// The Lua whose feature is on; a clear word when it is not exactly one.

@@ -11,6 +11,9 @@
 //!   - [`backend::embedded`]: a broker in this process
 //! - `symbols`: C functions that are found at run time; knows nothing of whose
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("flux-lua supports Linux only, as Flux does");
+
 pub mod api;
 pub mod backend;
 pub mod capi;

@@ -60,12 +60,7 @@ impl Push for Count {
 
 fn set_errno(errnum: c_int) {
     // SAFETY: gives the place of this thread's errno.
-    unsafe {
-        #[cfg(target_vendor = "apple")]
-        libc::__error().write(errnum);
-        #[cfg(not(target_vendor = "apple"))]
-        libc::__errno_location().write(errnum);
-    }
+    unsafe { libc::__errno_location().write(errnum) }
 }
 
 exported! {
