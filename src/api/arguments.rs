@@ -34,8 +34,8 @@ pub fn optional_text<'a>(state: State<'a>, index: c_int) -> Result<Option<&'a st
     }
 }
 
-/// The topic of a request. It must be a string: a number there is an argument in
-/// the wrong place.
+/// The topic of a request. Unlike all other text it must be a string: a number in
+/// its place is most likely another argument.
 #[inline]
 pub fn topic<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     let bytes = state

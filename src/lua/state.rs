@@ -201,12 +201,12 @@ impl<'a> State<'a> {
         unsafe { compat::exact_integer(self.raw, index) }
     }
 
-    // The three below follow Lua's coercions: they read what Lua's own functions
-    // would take for a string or a number.
+    // The next three functions follow Lua's coercions: they accept what Lua's own
+    // functions accept as a string or a number.
 
     /// The bytes of a string, or of a number's text, which then takes the
-    /// number's place on the stack. Never for a key that [`State::next`] gave:
-    /// it would not find that key again. An error is a lack of memory.
+    /// number's place on the stack. Not for a key that [`State::next`] pushed:
+    /// the walk would lose its place. Fails only without memory.
     #[inline]
     pub fn to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
         match self.kind(index) {
@@ -217,8 +217,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Lua converts in place and may raise, so a copy is converted under
-    /// protection.
+    /// Lua's conversion allocates, and so may raise: it is protected.
     #[cold]
     fn number_to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
         let index = self.absolute(index);
@@ -244,7 +243,7 @@ impl<'a> State<'a> {
         Some(unsafe { compat::tonumber(self.raw, index) })
     }
 
-    /// The same of an integer: a number that is none exactly is none.
+    /// A number that is an integer exactly, or a string that Lua reads as one.
     #[inline]
     pub fn to_integer(self, index: c_int) -> Option<i64> {
         match self.kind(index) {

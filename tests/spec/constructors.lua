@@ -231,6 +231,31 @@ test("a debug hook may run in a constructor", function()
   spec.ok(count > 0)
 end)
 
+test("a debug hook may take the table away from a constructor", function()
+  local f = support.open()
+  spec.after(function()
+    debug.sethook()
+  end)
+  local taken = 0
+  for _, constructor in ipairs(constructors()) do
+    local fields = setmetatable({ mykey = 1 }, { __index = constructor.given })
+    local method = f[constructor.name]
+    debug.sethook(function()
+      -- Level 2 is the call itself: those that it makes are meant.
+      for level = 3, 5 do
+        local info = debug.getinfo(level, "f")
+        if info and info.func == method and debug.setlocal(level, 2, 5) then
+          taken = taken + 1
+        end
+      end
+    end, "cr")
+    local _, why = pcall(method, f, fields)
+    debug.sethook()
+    spec.ok(not tostring(why):find "internal error", why)
+  end
+  spec.ok(taken > 0)
+end)
+
 test("oneshot and isdir are booleans", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })

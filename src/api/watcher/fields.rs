@@ -1,5 +1,5 @@
-//! The table that a constructor takes: reading the fields it knows, and noticing
-//! those that are misspelled. What a script keeps there for itself is let through.
+//! The table that a constructor takes: reads the fields that the constructor knows,
+//! and refuses misspelled ones. All other keys are the script's own.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -7,8 +7,8 @@ use std::os::raw::c_int;
 use super::super::quoted;
 use crate::lua::{Error, Failure, Kind, Result, State, upvalue_index};
 
-/// The first upvalue of a constructor that is a field's name, in the order of its
-/// form: so names need not be made to be looked up.
+/// The first of a constructor's upvalues that are its fields' names, in the order of
+/// its form. A lookup by an upvalue creates no string.
 pub(super) const NAMES: c_int = 2;
 
 /// The table that a constructor takes.
@@ -17,7 +17,7 @@ pub struct Form {
     pub fields: &'static [Field],
     /// Whether the first two fields stand for each other: one of them is enough.
     pub has_alternatives: bool,
-    /// A call as it should be, for one without a table.
+    /// A correct call, shown where the argument is no table.
     pub usage: &'static str,
 }
 
@@ -57,8 +57,8 @@ pub fn read(state: State<'_>, form: &Form) -> Result<c_int> {
     Ok(first)
 }
 
-/// Whether the table that is argument 2 has more than `count` keys. Lua has no
-/// quicker way to tell than a walk.
+/// Whether the table that is argument 2 has more than `count` keys. Lua's API counts
+/// keys only by a walk.
 #[inline]
 fn has_more_than(state: State<'_>, count: c_int) -> bool {
     let top = state.top();
@@ -74,7 +74,8 @@ fn has_more_than(state: State<'_>, count: c_int) -> bool {
     has_more
 }
 
-/// The same where the table's metamethods, which may raise, may have fields.
+/// The same for a table with a metatable: its metamethods may compute fields, and
+/// may raise.
 #[cold]
 fn read_computed(state: State<'_>, form: &Form, first: c_int) -> Result<c_int> {
     state.push_value(2);
@@ -88,7 +89,7 @@ fn read_computed(state: State<'_>, form: &Form, first: c_int) -> Result<c_int> {
     Ok(first)
 }
 
-/// The C bindings' words for an argument that is no table, and a hint.
+/// The C bindings' text for an argument that is no table, and a hint.
 #[cold]
 fn no_table(form: &Form) -> Error {
     let failure = Failure {
@@ -100,7 +101,7 @@ fn no_table(form: &Form) -> Error {
 }
 
 /// Refuse a key of the table that is a slip for a field that the table lacks. The
-/// fields' values are on the stack from `first` on.
+/// values of the fields are on the stack, from `first` on.
 #[cold]
 fn check_names(state: State<'_>, form: &Form, first: c_int) -> Result<()> {
     let is_given = |position: usize| state.kind(first + position as c_int) != Kind::Nil;
@@ -108,6 +109,10 @@ fn check_names(state: State<'_>, form: &Form, first: c_int) -> Result<()> {
         true => !is_given(0) && !is_given(1),
         false => !is_given(position),
     };
+    // A hook that ran in a metamethod can put anything in the table's place.
+    if state.kind(2) != Kind::Table {
+        return Err(no_table(form));
+    }
     state.push_nil();
     while state.next(2) {
         state.pop(1);
@@ -158,8 +163,8 @@ impl Letters {
         if self.count < 5 { 1 } else { 2 }
     }
 
-    /// Whether the name of these letters may be a slip for the other. Of most it
-    /// is known by this that they are none.
+    /// Whether a key of these letters may be a slip for the name. This quick test
+    /// rules out most keys.
     #[inline]
     fn may_be_slip(&self, name: &Letters) -> bool {
         let (added, lost) = (self.set & !name.set, name.set & !self.set);
@@ -181,7 +186,7 @@ fn is_slip(key: &[u8], name: &[u8]) -> bool {
     distance(&key, &name, replacement) <= limit
 }
 
-/// What counts of a name.
+/// The letters of a name that count, in lower case.
 fn compared(name: &[u8]) -> Vec<u8> {
     let counts = name.iter().filter(|letter| **letter != b'_');
     counts.map(u8::to_ascii_lowercase).collect()
@@ -212,7 +217,7 @@ fn distance(a: &[u8], b: &[u8], replacement: usize) -> usize {
 
 // The fields' readers take the index of a value that `read` pushed.
 
-/// The C bindings' words for a field that is not there.
+/// The C bindings' text for a field that is absent.
 pub fn missing(name: &str) -> Error {
     Error::failure(format!("Mandatory table argument '{name}' missing"))
 }
@@ -240,8 +245,8 @@ pub fn amount(state: State<'_>, index: c_int, name: &str, what: &str) -> Result<
         .ok_or_else(|| invalid(name, what))
 }
 
-/// A boolean, `default` where it is absent. Nothing else counts as one: of a
-/// number or a string, Lua's truth is not the one that the script had in mind.
+/// A boolean; `default` if it is absent. Numbers and strings are errors: Lua takes
+/// even `0` and `"false"` for true, and the script that says so means false.
 #[inline]
 pub fn boolean(state: State<'_>, index: c_int, name: &str, default: bool) -> Result<bool> {
     match state.kind(index) {
