@@ -3,8 +3,9 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::message::{self, LongReceived, Received};
-use super::{arguments, handle, payload, quoted};
+use crate::api::message::{self, LongReceived, Received};
+use crate::api::quote::quoted;
+use crate::api::{arguments, handle, payload};
 use crate::backend::{self, Match, msgtype};
 use crate::json::Output;
 use crate::lua::{Cause, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction};

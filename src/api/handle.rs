@@ -7,14 +7,14 @@ use std::os::raw::{c_int, c_void};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
-use super::pending::Pending;
-use super::watchers::Watchers;
-use super::{
-    arguments, event, fields, iowatcher, kvs, kvswatcher, kz, msghandler, quoted, reactor, rpc,
-    set_functions, watcher,
-};
+use crate::api::kvs::pending::Pending;
+use crate::api::quote::quoted;
+use crate::api::reactor::reference;
+use crate::api::reactor::slots::Watchers;
+use crate::api::{arguments, read_only};
 use crate::backend::ids::TagMap;
 use crate::backend::reactor::RunMode;
+use crate::backend::slab::Place;
 use crate::backend::{self, ErrorParts};
 use crate::lua::{
     self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Lack, Push, Raised, Result,
@@ -278,9 +278,22 @@ impl Handle {
         Err(Raised.into())
     }
 
+    /// The watcher waits no more, and the collector may have it.
+    pub fn end_watcher(&self, place: Place) {
+        let Some(_source) = self.0.watchers.end(place) else {
+            return;
+        };
+        self.0.gate.with_state(|state| {
+            if self.push_objects(state) {
+                reference::let_go(state, state.top(), place);
+            }
+        });
+        self.let_go();
+    }
+
     fn end_watchers(&self) {
         for place in self.0.watchers.places() {
-            watcher::end(self, place);
+            self.end_watcher(place);
         }
     }
 
@@ -485,7 +498,7 @@ fn index(state: State<'_>) -> Result<Option<Indexed>> {
 
 /// `f.name = value`
 fn newindex(state: State<'_>) -> Result<()> {
-    fields::refuse_assignment::<Handle, _>(state, FIELDS)
+    read_only::refuse_assignment::<Handle, _>(state, FIELDS)
 }
 
 /// Brokers before 0.53 have it as an attribute; later ones name their tree's
@@ -567,33 +580,15 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"log", Some(lua_log)),
 ];
 
+/// Make the class, and leave its metatable on top of the stack.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class_with_fields::<Handle, Field>(METHODS, FIELDS);
-    let class = writer.state().top();
-    for methods in [
-        rpc::METHODS,
-        event::METHODS,
-        kvs::METHODS,
-        reactor::METHODS,
-        kz::METHODS,
-    ] {
-        set_functions(writer, class, methods);
+    for by_handle in [&HANDLES, &EXTERNAL] {
+        writer.weak_values();
+        writer.set_registry(by_handle);
     }
-    for methods in [
-        reactor::WATCHERS,
-        msghandler::WATCHERS,
-        kvswatcher::WATCHERS,
-        iowatcher::WATCHERS,
-    ] {
-        watcher::set_methods(writer, class, methods);
-    }
-    writer.weak_values();
-    writer.set_registry(&HANDLES);
-    writer.weak_values();
-    writer.set_registry(&EXTERNAL);
     for kept in [&ANCHORS, &RAISED] {
         writer.table(0, 0);
         writer.set_registry(kept);
     }
-    writer.state().pop(1);
+    writer.new_class_with_fields::<Handle, Field>(METHODS, FIELDS);
 }

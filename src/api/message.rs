@@ -6,8 +6,8 @@ use std::os::raw::c_int;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::handle::Handle;
-use super::{arguments, fields, payload};
+use crate::api::handle::Handle;
+use crate::api::{arguments, payload, read_only as fields};
 use crate::backend::{self, msgtype};
 use crate::json::{self, Output};
 use crate::lua::{

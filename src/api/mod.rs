@@ -3,75 +3,32 @@
 //! become a script's.
 
 mod arguments;
-mod assert;
-mod barrier;
+mod error;
 mod event;
-mod exitstatus;
-mod fields;
 mod handle;
-mod iowatcher;
 mod kvs;
-mod kvsdir;
-mod kvswatcher;
-mod kz;
 mod message;
-mod msghandler;
-mod names;
+mod module;
 mod payload;
-mod pending;
+mod quote;
 mod reactor;
-mod refusal;
+mod read_only;
 mod rpc;
 mod wait;
-mod watch;
-mod watcher;
-mod watchers;
 
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_void};
 
 pub use arguments::push_formatted;
 pub use handle::{Handle, backend_at, push_external};
-pub use kvsdir::NewDir;
+pub use kvs::dir::NewDir;
 pub use message::{
     NewMessage, NoResponse, Responder, Responding, push_class as push_message_class,
 };
 
-use crate::backend::{self, ErrorParts, msgtype};
-use crate::lua::{self, Failure, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
+use crate::backend::{self, msgtype};
+use crate::lua::{self, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
 use crate::{exported, json, lua_functions};
-
-impl From<backend::Error> for lua::Error {
-    fn from(error: backend::Error) -> lua::Error {
-        let text = error.text().into_owned();
-        let ErrorParts { errnum, detail } = error.into();
-        let failure = Failure {
-            text,
-            code: Some(errnum),
-            detail,
-        };
-        failure.into()
-    }
-}
-
-/// A text as an error shows it: in quotes, on one line, and cut where it is long.
-fn quoted(text: &str) -> String {
-    const MOST: usize = 200;
-    let mut chars = text.chars();
-    let mut shown = String::from("'");
-    for c in chars.by_ref().take(MOST) {
-        match c.is_control() {
-            // As Lua writes it.
-            true => shown.push_str(&format!("\\{}", u32::from(c))),
-            false => shown.push(c),
-        }
-    }
-    if chars.next().is_some() {
-        shown.push('…');
-    }
-    shown.push('\'');
-    shown
-}
 
 lua_functions! {
     open_flux => flux_module;
@@ -152,14 +109,54 @@ fn open_classes(writer: &Writer<'_>) {
     gate::open(writer);
     json::open(writer);
     arguments::open(writer);
-    watcher::open(writer);
-    handle::open(writer);
+    reactor::watcher::open(writer);
+    open_handle(writer);
     message::open(writer);
-    kvsdir::open(writer);
-    kz::open(writer);
+    open_dir(writer);
+    kvs::stream::open(writer);
     writer.boolean(true);
     writer.set_registry(&OPENED);
 }
+
+/// Make the class of handles, with the methods of all subjects.
+fn open_handle(writer: &Writer<'_>) {
+    handle::open(writer);
+    let class = writer.state().top();
+    for methods in [
+        rpc::METHODS,
+        event::METHODS,
+        reactor::run::METHODS,
+        kvs::keys::METHODS,
+        kvs::stream::METHODS,
+    ] {
+        set_functions(writer, class, methods);
+    }
+    for methods in [
+        reactor::msghandler::WATCHERS,
+        reactor::timer::WATCHERS,
+        reactor::fd::WATCHERS,
+        reactor::iowatcher::WATCHERS,
+        reactor::stat::WATCHERS,
+        reactor::signal::WATCHERS,
+        kvs::watcher::WATCHERS,
+    ] {
+        reactor::making::set_methods(writer, class, methods);
+    }
+    writer.state().pop(1);
+}
+
+/// Make the class of KVS directories.
+fn open_dir(writer: &Writer<'_>) {
+    kvs::dir::open(writer);
+    let class = writer.state().top();
+    for methods in DIR_METHODS {
+        set_functions(writer, class, methods);
+    }
+    writer.state().pop(1);
+}
+
+/// The methods of KVS directories, which are the functions of module `kvs` too.
+const DIR_METHODS: [&[(&CStr, lua_CFunction)]; 2] = [kvs::dir::METHODS, kvs::watch::METHODS];
 
 impl Push for FluxModule {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
@@ -169,14 +166,14 @@ impl Push for FluxModule {
         set_functions(writer, table, &[(c"version", Some(version))]);
         for functions in [
             handle::FUNCTIONS,
-            exitstatus::FUNCTIONS,
-            assert::FUNCTIONS,
-            names::FUNCTIONS,
+            module::exitstatus::FUNCTIONS,
+            module::assert::FUNCTIONS,
+            module::names::FUNCTIONS,
         ] {
             set_functions(writer, table, functions);
         }
         set_constants(writer, table);
-        names::set_tables(writer, table);
+        module::names::set_tables(writer, table);
         json::push_module(writer);
         writer.set_field(table, c"json");
         KvsModule.push(writer);
@@ -188,8 +185,11 @@ impl Push for FluxModule {
 impl Push for KvsModule {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         open_classes(writer);
-        writer.table(0, kvsdir::METHODS.len());
-        set_functions(writer, writer.state().top(), kvsdir::METHODS);
+        writer.table(0, DIR_METHODS.iter().map(|methods| methods.len()).sum());
+        let table = writer.state().top();
+        for methods in DIR_METHODS {
+            set_functions(writer, table, methods);
+        }
         1
     }
 }

@@ -6,12 +6,12 @@ use std::os::raw::c_int;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::handle::Handle;
-use super::message::{self, LongReceived, Message, Received};
-use super::payload::{self, LongResponse, Response};
-use super::wait::{Step, lua_waiting_functions};
-use super::{arguments, barrier, handle};
-use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, msgtype};
+use crate::api::handle::Handle;
+use crate::api::message::{self, LongReceived, Message, Received};
+use crate::api::payload::{self, LongResponse, Response};
+use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::{arguments, handle};
+use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, barrier, msgtype};
 use crate::json::Output;
 use crate::lua::{
     self, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction, lua_State,

@@ -2,6 +2,7 @@
 //! the traits: `libflux` (the real one) and `embedded` (a broker in this
 //! process). Nothing here knows Lua.
 
+pub mod barrier;
 pub mod base64;
 pub mod embedded;
 mod error;

@@ -8,11 +8,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::raw::c_int;
 use std::rc::Rc;
 
-use super::handle;
-use super::kz::{self, Kz, Mode, NewKz};
-use super::reactor::descriptor;
-use super::watcher::fields::{self, Field, Form};
-use super::watcher::{Made, Method, NewWatcher, Traits, Watcher, lua_watcher_functions};
+use crate::api::handle;
+use crate::api::kvs::stream::{self, Kz, Mode, NewKz};
+use crate::api::reactor::fd::descriptor;
+use crate::api::reactor::form::{self, Field, Form};
+use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::reference::Traits;
+use crate::api::reactor::watcher::Watcher;
 use crate::backend::reactor::{Source, poll};
 use crate::backend::{self, Continuation, Future};
 use crate::lua::{Error, Kind, Push, Result, State};
@@ -20,8 +22,8 @@ use crate::lua::{Error, Kind, Push, Result, State};
 /// `f:iowatcher{ fd = n | key = k, handler = … , kz_flags = { "nofollow" } }`
 fn iowatcher(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = fields::read(state, &FORM)?;
-    fields::handler(state, field + 2)?;
+    let field = form::read(state, &FORM)?;
+    form::handler(state, field + 2)?;
     static TRAITS: Traits = Traits {
         kind: "iowatcher",
         is_checked: false,
@@ -34,7 +36,7 @@ fn iowatcher(state: State<'_>) -> Result<Made> {
         return watcher.made(state);
     }
     if state.kind(field + 1) != Kind::Nil {
-        let key = fields::text(state, field + 1, "key")?;
+        let key = form::text(state, field + 1, "key")?;
         let nofollow = nofollow(state, field + 3)?;
         let kz = Kz::new(handle.clone(), key, Mode::Read);
         set_kz(state, &kz)?;
@@ -109,7 +111,7 @@ impl Lines {
 }
 
 fn fire_io(watcher: &Watcher, data: Vec<u8>, eof: bool) {
-    let mut block = kz::Block { data, eof };
+    let mut block = stream::Block { data, eof };
     watcher.fire(|writer, objects| {
         writer.state().push_value(objects.watcher);
         1 + block.push(writer)
@@ -175,7 +177,7 @@ fn begin_stream(watcher: &Watcher, kz: Kz, nofollow: bool) -> Result<()> {
 
 /// Call the handler with each block's data, and at the end with nil.
 fn watch_stream(watcher: &Watcher, kz: Kz, nofollow: bool) -> Result<()> {
-    let flags = if nofollow { 0 } else { kz::WAIT };
+    let flags = if nofollow { 0 } else { stream::WAIT };
     let lookup = kz.lookup_next(flags)?;
     let weak = watcher.downgrade();
     let continuation: Continuation = Rc::new(move |block| {

@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::handle;
-use super::kvs::push_stored;
-use super::kvsdir::NewDir;
-use super::wait::{Step, lua_waiting_functions};
-use super::watcher::fields::{self, Field, Form};
-use super::watcher::{Made, Method, NewWatcher, Traits, Watcher};
+use crate::api::handle;
+use crate::api::kvs::dir::NewDir;
+use crate::api::kvs::value::push_stored;
+use crate::api::reactor::form::{self, Field, Form};
+use crate::api::reactor::making::{Made, Method, NewWatcher};
+use crate::api::reactor::reference::Traits;
+use crate::api::reactor::watcher::Watcher;
+use crate::api::wait::{Step, lua_waiting_functions};
 use crate::backend::{self, Continuation, Future, kvs_flags};
 use crate::lua::{Kind, Push, Result, State};
 
@@ -20,13 +22,13 @@ const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL | kvs_flags::WATCH_U
 /// Looks the key up first: a directory where a value is meant is known at once.
 fn kvswatcher(state: State<'_>) -> Result<Step<Made>> {
     let handle = handle::check(state)?;
-    let field = fields::read(state, &FORM)?;
+    let field = form::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
-        return Err(fields::missing("key"));
+        return Err(form::missing("key"));
     }
-    let key = fields::text(state, field, "key")?.to_owned();
-    fields::handler(state, field + 1)?;
-    let readdir = match fields::boolean(state, field + 2, "isdir", false)? {
+    let key = form::text(state, field, "key")?.to_owned();
+    form::handler(state, field + 1)?;
+    let readdir = match form::boolean(state, field + 2, "isdir", false)? {
         true => kvs_flags::READDIR,
         false => 0,
     };

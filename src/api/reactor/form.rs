@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::super::quoted;
+use crate::api::quote::quoted;
 use crate::lua::{Error, Failure, Kind, Result, State, upvalue_index};
 
 /// The first of a constructor's upvalues that are its fields' names, in the order of

@@ -4,10 +4,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::env;
 
-use super::handle::Handle;
-use super::pending::Keys;
-use super::quoted;
-use super::wait::Step;
+use crate::api::handle::Handle;
+use crate::api::kvs::pending::Keys;
+use crate::api::quote::quoted;
+use crate::api::wait::Step;
 use crate::backend::{self, kvs_flags, treeobj};
 use crate::lua::Result;
 

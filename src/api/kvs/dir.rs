@@ -6,11 +6,12 @@ use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::Rc;
 
-use super::handle::Handle;
-use super::kvs::{self, Value};
-use super::wait::{Step, lua_waiting_functions};
-use super::{arguments, set_functions, watch};
-use crate::backend::{Future, treeobj};
+use crate::api::arguments;
+use crate::api::handle::Handle;
+use crate::api::kvs::commit;
+use crate::api::kvs::value::{self, Value};
+use crate::api::wait::{Step, lua_waiting_functions};
+use crate::backend::{Future, kvs_flags, treeobj};
 use crate::lua::{
     self, Cause, Class, ClassInfo, Error, Kind, Push, Result, State, Text, Writer, lua_CFunction,
 };
@@ -116,6 +117,15 @@ impl Push for NewDir {
 /// that pushing the handle finds the one on which the directory's puts are.
 const HANDLE: c_int = 1;
 
+/// Look up a directory.
+pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
+    let dir = handle.backend()?.lookup(None, kvs_flags::READDIR, &key)?;
+    Step::wait(dir, move |_, dir| match dir.payload() {
+        Ok(_) => Ok(Step::Done(NewDir::of(handle, key, &*dir)?)),
+        Err(error) => Err(handle.explain_read(&key, error)),
+    })
+}
+
 /// What indexing finds.
 enum Indexed {
     Value(Value),
@@ -150,7 +160,7 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
     Step::wait(value, move |state, value| match value.payload() {
         Ok(_) => Ok(Step::Done(Indexed::Value(Value::of(value)?))),
         Err(error) if error.errnum == libc::EISDIR => {
-            Ok(kvs::open_dir(dir.handle().clone(), key)?.map(Indexed::Dir))
+            Ok(open_dir(dir.handle().clone(), key)?.map(Indexed::Dir))
         }
         Err(_) if method(state) => Ok(Step::Done(Indexed::Top)),
         Err(error) => Err(dir.handle().explain_read(&key, error)),
@@ -171,7 +181,7 @@ fn newindex(state: State<'_>) -> Result<()> {
         return Err(Error::raise("kvsdir: invalid index"));
     }
     let name = arguments::text(state, 2)?;
-    let put = kvs::put(state, dir.handle(), &dir.key_at(name), 3);
+    let put = value::put(state, dir.handle(), &dir.key_at(name), 3);
     // An assignment returns nothing, so that what fails must be raised.
     put.map_err(|error| match error.cause() {
         Cause::Failure(failure) => {
@@ -204,7 +214,7 @@ fn tostring(state: State<'_>) -> Result<Text> {
 /// `dir:commit()`, `kvs.commit(dir)`
 fn commit(state: State<'_>) -> Result<Step<bool>> {
     let dir: Dir = state.check_object(1)?;
-    kvs::commit(dir.handle())
+    commit::commit(dir.handle())
 }
 
 /// `dir:unlink(name)`
@@ -277,8 +287,6 @@ lua_functions! {
 lua_waiting_functions! {
     lua_index => index;
     lua_commit => commit;
-    lua_watch => watch::watch;
-    lua_watch_dir => watch::watch_dir;
 }
 
 const METAMETHODS: &[(&CStr, lua_CFunction)] = &[
@@ -293,13 +301,11 @@ pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"commit", Some(lua_commit)),
     (c"unlink", Some(lua_unlink)),
     (c"keys", Some(lua_keys)),
-    (c"watch", Some(lua_watch)),
-    (c"watch_dir", Some(lua_watch_dir)),
 ];
 
+/// Make the class, and leave its metatable on top of the stack.
 pub fn open(writer: &Writer<'_>) {
     writer.new_class::<Names>(&[]);
+    writer.state().pop(1);
     writer.new_class::<Dir>(METAMETHODS);
-    set_functions(writer, writer.state().top(), METHODS);
-    writer.state().pop(2);
 }

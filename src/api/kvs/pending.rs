@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::quoted;
+use crate::api::quote::quoted;
 use crate::backend::key::{self, ROOT};
 use crate::backend::{Error, Result, Transaction};
 

@@ -1,14 +1,15 @@
 //! Waiting for the KVS to change: `kvs.watch` and `watch_dir`, on the broker's
 //! watch streams.
 
+use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::arguments;
-use super::kvs::{Value, push_stored};
-use super::kvsdir::Dir;
-use super::wait::Step;
+use crate::api::arguments;
+use crate::api::kvs::dir::Dir;
+use crate::api::kvs::value::{Value, push_stored};
+use crate::api::wait::{Step, lua_waiting_functions};
 use crate::backend::{Future, kvs_flags};
-use crate::lua::{Integer, Kind, Result, State};
+use crate::lua::{Integer, Kind, Result, State, lua_CFunction};
 
 /// Changes that come through a parent directory or a symlink count too.
 const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL;
@@ -16,7 +17,7 @@ const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL;
 /// `kvs.watch(dir, name[, last])`: the value once it differs from `last`.
 ///
 /// Without `last`: the value there is, or the first there will be.
-pub fn watch(state: State<'_>) -> Result<Step<Value>> {
+fn watch(state: State<'_>) -> Result<Step<Value>> {
     let dir: Dir = state.check_object(1)?;
     let key = dir.key_at(arguments::text(state, 2)?);
     let backend = dir.handle().backend()?;
@@ -105,7 +106,7 @@ fn field_count(state: State<'_>, table: c_int) -> usize {
 }
 
 /// `dir:watch_dir()`: returns 0 once something below the directory changed.
-pub fn watch_dir(state: State<'_>) -> Result<Step<Integer>> {
+fn watch_dir(state: State<'_>) -> Result<Step<Integer>> {
     let dir: Dir = state.check_object(1)?;
     let flags = WATCH | kvs_flags::READDIR;
     let changes = dir.handle().backend()?.lookup(None, flags, dir.key())?;
@@ -120,3 +121,14 @@ pub fn watch_dir(state: State<'_>) -> Result<Step<Integer>> {
         })
     })
 }
+
+lua_waiting_functions! {
+    lua_watch => watch;
+    lua_watch_dir => watch_dir;
+}
+
+/// Methods of KVS directories, and functions of module `kvs`.
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"watch", Some(lua_watch)),
+    (c"watch_dir", Some(lua_watch_dir)),
+];

@@ -4,10 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::os::raw::c_int;
 
-use super::handle::Handle;
 use crate::backend::reactor;
 use crate::backend::slab::{Place, Slab};
-use crate::lua::{Kind, Result, State, Writer};
+use crate::lua::{Class, Kind, Result, State, Writer};
 
 /// Where the table has the handle's own userdata. What else is in it are two
 /// values for each slot: a watcher's userdata, and the table that it was made
@@ -35,22 +34,22 @@ pub struct Watchers {
 }
 
 impl Watchers {
-    /// One more, of the handle that is argument 1.
-    pub fn begin(&self, state: State<'_>, id: u64) -> Result<Place> {
+    /// Add a slot for a watcher of the handle, of class `H`, that is argument 1.
+    pub fn begin<H: Class>(&self, state: State<'_>, id: u64) -> Result<Place> {
         if self.alive.borrow().next_slot() >= self.room.get() {
-            self.make_room(state)?;
+            self.make_room::<H>(state)?;
         }
         Ok(self.alive.borrow_mut().insert(id, None))
     }
 
     #[cold]
-    fn make_room(&self, state: State<'_>) -> Result<()> {
+    fn make_room<H: Class>(&self, state: State<'_>) -> Result<()> {
         let before = self.room.get();
         // So that the table's items are just under a power of two.
         let after = (2 * before + 1).max(3);
         state.push_value(1);
         state.protect(1, |writer| {
-            if writer.object_table::<Handle>(1) {
+            if writer.object_table::<H>(1) {
                 writer.state().push_value(1);
                 writer.raw_set_index(2, HANDLE);
                 let first = PER_SLOT * (before as c_int + 1);

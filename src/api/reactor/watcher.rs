@@ -2,26 +2,20 @@
 //! keeps the table that it was made of, finds the handler there each time it
 //! fires, and is kept by its handle until it is removed or has fired for good.
 
-pub mod fields;
-mod making;
-
 use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::rc::Rc;
 
-use super::handle::{Handle, WeakHandle};
-use super::watchers;
+use crate::api::handle::{Handle, WeakHandle};
+use crate::api::reactor::reference::{Reference, Traits, value};
+use crate::api::reactor::slots;
 use crate::backend;
 use crate::backend::reactor::{Callback, Event, Source};
 use crate::backend::slab::Place;
 use crate::lua::{
-    self, Class, ClassInfo, Error, Indexed, Kind, Object, Push, Raised, Result, State, Text,
-    Writer, lua_CFunction,
+    Error, Indexed, Kind, Object, Push, Raised, Result, State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
-
-pub(super) use making::lua_watcher_functions;
-pub use making::{Made, Method, NewWatcher, enter, set_methods};
 
 /// Something that a handle's reactor waits for, for a script. The handle has
 /// what it is; this says which one.
@@ -32,17 +26,6 @@ pub struct Watcher {
     traits: &'static Traits,
 }
 
-/// What the script holds of it: a userdata that owns nothing, and so needs no
-/// finalizer. What is made and dropped by the thousand would else pile up.
-#[derive(Clone, Copy)]
-struct Reference {
-    place: Place,
-    traits: &'static Traits,
-    /// Whether the table that the userdata carries is the one that the watcher
-    /// was made of. While it is alive it is its handle's.
-    has_ended: bool,
-}
-
 /// A watcher as its callback knows it: it does not keep its handle alive.
 #[derive(Clone)]
 pub struct WeakWatcher {
@@ -51,23 +34,25 @@ pub struct WeakWatcher {
     traits: &'static Traits,
 }
 
-impl Class for Reference {
-    fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo::new(c"FLUX.watcher", "flux watcher");
-        &INFO
-    }
-}
-
-/// What the kinds of watchers differ in beside what they wait for.
-pub struct Traits {
-    pub kind: &'static str,
-    /// Whether a handler's negative number stops the reactor.
-    pub is_checked: bool,
-    /// Whether `remove` returns true, or nothing.
-    pub removed: bool,
-}
-
 impl Watcher {
+    /// The watcher in a slot of a handle.
+    pub fn new(handle: Handle, place: Place, traits: &'static Traits) -> Watcher {
+        Watcher {
+            handle,
+            place,
+            traits,
+        }
+    }
+
+    /// The userdata's value while the watcher is alive.
+    pub fn reference(&self) -> Reference {
+        Reference {
+            place: self.place,
+            traits: self.traits,
+            has_ended: false,
+        }
+    }
+
     pub fn downgrade(&self) -> WeakWatcher {
         WeakWatcher {
             handle: self.handle.downgrade(),
@@ -107,7 +92,7 @@ impl Watcher {
 
     /// Wait no more, and let the collector have it.
     pub fn end(&self) {
-        end(&self.handle, self.place);
+        self.handle.end_watcher(self.place);
     }
 
     /// Call the handler, with the arguments that `arguments` pushes.
@@ -135,8 +120,8 @@ impl Watcher {
             return None;
         }
         let table = state.top();
-        let is_there = watchers::push_object(state, table, self.place) == Kind::Userdata
-            && watchers::push_fields(state, table, self.place) == Kind::Table;
+        let is_there = slots::push_object(state, table, self.place) == Kind::Userdata
+            && slots::push_fields(state, table, self.place) == Kind::Table;
         is_there.then_some(Objects {
             handle: table - 1,
             watcher: table + 1,
@@ -147,53 +132,6 @@ impl Watcher {
     fn check_result(&self, state: State<'_>) {
         if self.traits.is_checked && state.to_number(-1).is_some_and(|n| n < 0.0) {
             self.handle.stop_with_error();
-        }
-    }
-}
-
-/// The handle's watcher waits no more, and the collector may have it.
-pub fn end(handle: &Handle, place: Place) {
-    let Some(_source) = handle.watchers().end(place) else {
-        return;
-    };
-    handle.gate().with_state(|state| {
-        if handle.push_objects(state) {
-            let_go(state, state.top(), place);
-        }
-    });
-    handle.let_go();
-}
-
-/// The table at `table`, its handle's, keeps the watcher no more, which keeps
-/// the table that it was made of.
-fn let_go(state: State<'_>, table: c_int, place: Place) {
-    let index = state.top() + 1;
-    watchers::push_object(state, table, place);
-    if let Some(object) = state.find::<Reference>(index)
-        && let Ok(reference) = value(object)
-    {
-        reference.has_ended(state, object, index, table);
-        watchers::forget(state, table, place, |table, index| {
-            state.raw_replace_index(table, index);
-        });
-    }
-    state.set_top(index - 1);
-}
-
-impl Reference {
-    /// Have the userdata at `index` keep the table that the watcher was made of,
-    /// in place of the handle's table, which is at `table`.
-    fn has_ended(
-        mut self,
-        state: State<'_>,
-        object: Object<'_, Reference>,
-        index: c_int,
-        table: c_int,
-    ) {
-        if watchers::push_fields(state, table, self.place) == Kind::Table {
-            self.has_ended = true;
-            object.set(self);
-            object.keep_table(state, index);
         }
     }
 }
@@ -215,6 +153,16 @@ pub struct Objects {
     pub watcher: c_int,
     pub handle: c_int,
     fields: c_int,
+}
+
+impl Objects {
+    /// Push the first arguments of handlers of messages, timers and signals;
+    /// returns how many those are.
+    pub fn push_handle_and_watcher(writer: &Writer<'_>, objects: Objects) -> c_int {
+        writer.state().push_value(objects.handle);
+        writer.state().push_value(objects.watcher);
+        2
+    }
 }
 
 /// What a script may ask for beside the methods and its own fields.
@@ -261,13 +209,6 @@ fn newindex(state: State<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The value of the object at 1.
-fn value(object: Object<'_, Reference>) -> Result<Reference> {
-    // SAFETY: it is copied at once.
-    let value = unsafe { object.borrow() }.copied();
-    value.ok_or_else(|| lua::closed::<Reference>(1))
-}
-
 /// Push the table that the watcher at 1 was made of.
 fn push_fields(state: State<'_>, object: Object<'_, Reference>, reference: Reference) -> bool {
     if !object.push_table(state, 1) {
@@ -278,8 +219,8 @@ fn push_fields(state: State<'_>, object: Object<'_, Reference>, reference: Refer
     }
     let table = state.top();
     // Where memory was too short to end it, its slot may be another's.
-    watchers::push_object(state, table, reference.place);
-    state.raw_equal(1, -1) && watchers::push_fields(state, table, reference.place) == Kind::Table
+    slots::push_object(state, table, reference.place);
+    state.raw_equal(1, -1) && slots::push_fields(state, table, reference.place) == Kind::Table
 }
 
 /// `w:remove()`
@@ -310,7 +251,7 @@ fn push_handle(
     if reference.has_ended || !object.push_table(state, 1) {
         return None;
     }
-    watchers::push_handle(state, state.top());
+    slots::push_handle(state, state.top());
     state.object(-1)?
 }
 
@@ -324,7 +265,7 @@ struct Removed {
 impl Push for Removed {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         if let Some(table) = self.table_of_handle {
-            watchers::forget(
+            slots::forget(
                 writer.state(),
                 table,
                 self.reference.place,

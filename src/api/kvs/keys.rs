@@ -4,54 +4,15 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::handle::Handle;
-use super::kvsdir::NewDir;
-use super::wait::{Step, lua_waiting_functions};
-use super::{arguments, handle, refusal};
-use crate::backend::{self, Future, kvs_flags, treeobj};
-use crate::json;
-use crate::lua::{Error, Kind, Push, Result, Room, State, Writer, lua_CFunction};
+use crate::api::handle::Handle;
+use crate::api::kvs::commit::commit;
+use crate::api::kvs::dir::{NewDir, open_dir};
+use crate::api::kvs::value::{self, Value};
+use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::{arguments, handle};
+use crate::backend::{kvs_flags, treeobj};
+use crate::lua::{Error, Kind, Push, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
-
-/// A looked up value, to be pushed: decoded where it is JSON, else the string
-/// that it is.
-pub struct Value {
-    future: Box<dyn Future>,
-}
-
-impl Value {
-    /// The lookup's error, if it failed.
-    pub fn of(future: Box<dyn Future>) -> backend::Result<Value> {
-        future.payload()?;
-        Ok(Value { future })
-    }
-}
-
-impl Push for Value {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        let stored = self.future.payload().ok().flatten().unwrap_or_default();
-        push_stored(writer, stored);
-        1
-    }
-}
-
-/// Push a stored value: JSON decoded, anything else as a string.
-pub fn push_stored(writer: &Writer<'_>, stored: &[u8]) {
-    if json::decode(writer, stored, json::Options::default()).is_err() {
-        writer.bytes(stored);
-    }
-}
-
-/// Put the value at `index` on the pending transaction; nil unlinks.
-pub fn put(state: State<'_>, handle: &Handle, key: &str, index: c_int) -> Result<()> {
-    if state.kind(index) == Kind::Nil {
-        return handle.with_pending(|pending| pending.unlink(key));
-    }
-    let mut room = Room::new();
-    let mut value = json::Output::new(&mut room);
-    json::encode(state, index, &mut value).map_err(|error| error.raised(Some(index)))?;
-    handle.with_pending(|pending| pending.put(key, &value))
-}
 
 /// `f:kvs_put(key, value)`
 fn kvs_put(state: State<'_>) -> Result<bool> {
@@ -60,7 +21,7 @@ fn kvs_put(state: State<'_>) -> Result<bool> {
     if state.kind(3) == Kind::None {
         return Err(Error::expected(state, 3, "value"));
     }
-    put(state, &handle, key, 3)?;
+    value::put(state, &handle, key, 3)?;
     Ok(true)
 }
 
@@ -84,25 +45,6 @@ fn kvs_symlink(state: State<'_>) -> Result<bool> {
 /// `f:kvs_commit()`
 fn kvs_commit(state: State<'_>) -> Result<Step<bool>> {
     commit(&handle::check(state)?)
-}
-
-/// Commit what is pending. Nothing pending is a success; what could not be
-/// committed is dropped whole.
-pub fn commit(handle: &Handle) -> Result<Step<bool>> {
-    let backend = handle.backend()?;
-    let Some(pending) = handle.take_pending() else {
-        return Ok(Step::Done(true));
-    };
-    let (mut transaction, mut keys) = pending.into_parts();
-    let future = match backend.commit(None, 0, transaction.as_mut()) {
-        Ok(future) => future,
-        Err(error) => return Err(keys.explain_commit(error).into()),
-    };
-    let handle = handle.clone();
-    Step::wait(future, move |_, committed| match committed.payload() {
-        Ok(_) => Ok(Step::Done(true)),
-        Err(error) => refusal::explain(handle, keys, error),
-    })
 }
 
 /// `f:kvs_get(key)`
@@ -182,15 +124,6 @@ fn kvsdir(state: State<'_>) -> Result<Step<NewDir>> {
         _ => arguments::formatted(state, 2)?.to_owned(),
     };
     open_dir(handle, key)
-}
-
-/// Look up a directory.
-pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
-    let dir = handle.backend()?.lookup(None, kvs_flags::READDIR, &key)?;
-    Step::wait(dir, move |_, dir| match dir.payload() {
-        Ok(_) => Ok(Step::Done(NewDir::of(handle, key, &*dir)?)),
-        Err(error) => Err(handle.explain_read(&key, error)),
-    })
 }
 
 lua_functions! {

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::arguments;
+use crate::api::arguments;
 use crate::backend;
 use crate::lua::{Kind, Result, State, Text, Writer, lua_CFunction};
 use crate::lua_functions;

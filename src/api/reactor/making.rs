@@ -4,10 +4,11 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::super::handle::Handle;
-use super::super::watchers;
-use super::fields::Form;
-use super::{Reference, Traits, Watcher};
+use crate::api::handle::Handle;
+use crate::api::reactor::form::Form;
+use crate::api::reactor::reference::{Reference, Traits};
+use crate::api::reactor::slots;
+use crate::api::reactor::watcher::Watcher;
 use crate::backend::reactor::{Event, Source};
 use crate::lua::{
     self, Class, Error, Kind, Push, Result, State, Writer, lua_CFunction, lua_State, upvalue_index,
@@ -24,13 +25,11 @@ impl NewWatcher {
     /// One that waits for nothing yet.
     pub fn new(state: State<'_>, handle: Handle, traits: &'static Traits) -> Result<NewWatcher> {
         handle.hold()?;
-        let place = handle.watchers().begin(state, handle.gate().next_id())?;
+        let place = handle
+            .watchers()
+            .begin::<Handle>(state, handle.gate().next_id())?;
         Ok(NewWatcher {
-            watcher: Watcher {
-                handle,
-                place,
-                traits,
-            },
+            watcher: Watcher::new(handle, place, traits),
             is_known: false,
         })
     }
@@ -58,11 +57,7 @@ impl NewWatcher {
             return Err(Error::raise("the flux handle has no watchers"));
         }
         self.is_known = true;
-        Ok(Made(Reference {
-            place: self.watcher.place,
-            traits: self.watcher.traits,
-            has_ended: false,
-        }))
+        Ok(Made(self.watcher.reference()))
     }
 
     /// The same where none waits.
@@ -83,7 +78,7 @@ impl Push for Made {
     /// Only a script that took the watcher's slot out of the table has this raise.
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         let state = writer.state();
-        watchers::keep(writer, OBJECT + 1, self.0.place, OBJECT, 2);
+        slots::keep(writer, OBJECT + 1, self.0.place, OBJECT, 2);
         // The debug library can put anything in its place.
         if let Some(object) = state.find::<Reference>(OBJECT) {
             object.set(self.0);
@@ -112,7 +107,7 @@ macro_rules! lua_watcher_functions {
             state: *mut $crate::lua::lua_State,
         ) -> ::std::os::raw::c_int {
             // SAFETY: Lua calls with a live state, and this frame owns nothing.
-            unsafe { $crate::api::watcher::enter(state, $body) }
+            unsafe { $crate::api::reactor::making::enter(state, $body) }
         })*
     };
 }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use super::arguments;
+use crate::api::arguments;
 use crate::lua::{Error, Integer, Push, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
 

@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::handle::Handle;
-use super::pending::not_committed;
-use super::wait::{Step, lua_waiting_functions};
-use super::{arguments, fields, handle};
+use crate::api::handle::Handle;
+use crate::api::kvs::pending::not_committed;
+use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::{arguments, handle, read_only as fields};
 use crate::backend::{self, Future, base64, kvs_flags, object};
 use crate::lua::{
     Class, ClassInfo, Error, Integer, Push, Result, State, Text, Writer, lua_CFunction,

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use super::quoted;
+use crate::api::quote::quoted;
 use crate::lua::{Class, Error, Result, State};
 
 /// The body of such a class's `__newindex`: an error, as there is without one,

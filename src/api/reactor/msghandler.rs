@@ -3,10 +3,12 @@
 use std::os::raw::c_int;
 use std::sync::Arc;
 
-use super::handle;
-use super::message::Message;
-use super::watcher::fields::{self, Field, Form};
-use super::watcher::{Made, Method, NewWatcher, Traits, Watcher, lua_watcher_functions};
+use crate::api::handle;
+use crate::api::message::Message;
+use crate::api::reactor::form::{self, Field, Form};
+use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::reference::Traits;
+use crate::api::reactor::watcher::Watcher;
 use crate::backend::reactor::{Event, Source};
 use crate::backend::{ROLE_OWNER, msgtype};
 use crate::lua::{Error, Kind, Result, State};
@@ -14,12 +16,12 @@ use crate::lua::{Error, Kind, Result, State};
 /// `f:msghandler{ pattern = glob, handler = f(f, msg, mh), msgtypes = {…}, rolemask = n }`
 fn msghandler(state: State<'_>) -> Result<Made> {
     let handle = handle::check(state)?;
-    let field = fields::read(state, &FORM)?;
+    let field = form::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
-        return Err(fields::missing("pattern"));
+        return Err(form::missing("pattern"));
     }
-    let pattern = fields::text(state, field, "pattern")?;
-    fields::handler(state, field + 1)?;
+    let pattern = form::text(state, field, "pattern")?;
+    form::handler(state, field + 1)?;
     let typemask = typemask(state, field + 2)?;
     let rolemask = rolemask(state, field + 3)?;
     static TRAITS: Traits = Traits {
@@ -81,7 +83,7 @@ fn rolemask(state: State<'_>, index: c_int) -> Result<u32> {
         _ => state
             .to_integer(index)
             .and_then(|roles| u32::try_from(roles).ok())
-            .ok_or_else(|| fields::invalid("rolemask", "an or of roles")),
+            .ok_or_else(|| form::invalid("rolemask", "an or of roles")),
     }
 }
 

@@ -1,0 +1,17 @@
+//! How a back end's error becomes the error of a Lua call.
+
+use crate::backend::{self, ErrorParts};
+use crate::lua::{self, Failure};
+
+impl From<backend::Error> for lua::Error {
+    fn from(error: backend::Error) -> lua::Error {
+        let text = error.text().into_owned();
+        let ErrorParts { errnum, detail } = error.into();
+        let failure = Failure {
+            text,
+            code: Some(errnum),
+            detail,
+        };
+        failure.into()
+    }
+}

@@ -1,0 +1,5 @@
+//! Functions of module `flux` that need no handle.
+
+pub mod assert;
+pub mod exitstatus;
+pub mod names;
