@@ -12,7 +12,7 @@ use super::dispatch::Dispatch;
 use super::lookout::Lookout;
 use super::message::FluxMessage;
 use super::reactor::Runs;
-use super::signals;
+use super::sigmask;
 use super::sys::{self, Api, flux_match, flux_t};
 use super::tags::Tags;
 use super::text::terminated;
@@ -58,13 +58,13 @@ impl Connection {
     }
 
     pub fn send(&self, msg: &FluxMessage) -> Result<()> {
-        signals::sending(|| self.write(msg))
+        sigmask::sending(|| self.write(msg))
     }
 
     /// Send a request whose response [`Connection::recv`] will return.
     pub fn send_request(&self, request: &FluxMessage, nodeid: u32, flags: c_int) -> Result<u32> {
         self.sweep();
-        let matchtag = signals::sending(|| {
+        let matchtag = sigmask::sending(|| {
             let matchtag = self.allocate()?;
             let sent = request.address(nodeid, flags, matchtag);
             if let Err(error) = sent.and_then(|()| self.write(request)) {
@@ -176,7 +176,7 @@ impl Connection {
     /// One of libflux's numbers about the instance.
     pub fn number(&self, get: unsafe extern "C" fn(*mut flux_t, *mut u32) -> c_int) -> Result<u32> {
         let mut number = 0;
-        signals::sending_and_waiting(|| {
+        sigmask::sending_and_waiting(|| {
             // SAFETY: a valid handle; `get` is one of libflux's accessors,
             // which write the number where they are told.
             self.check(unsafe { get(self.h, &mut number) })
@@ -199,7 +199,7 @@ impl Connection {
     }
 
     fn log_line(&self, level: i32, line: &CStr) -> Result<()> {
-        signals::sending(|| {
+        sigmask::sending(|| {
             // SAFETY: a valid handle, and a format that takes the one string
             // that is passed.
             self.check(unsafe { (self.api.flux_log)(self.h, level, c"%s".as_ptr(), line.as_ptr()) })
@@ -299,7 +299,7 @@ impl Connection {
         }
     }
 
-    /// Needs `signals::sending` round it, as `allocate` does, which may log
+    /// Needs `sigmask::sending` round it, as `allocate` does, which may log
     /// that the pool of tags has grown.
     fn write(&self, msg: &FluxMessage) -> Result<()> {
         // SAFETY: a valid handle and message; libflux copies what it keeps.

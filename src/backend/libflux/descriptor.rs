@@ -1,6 +1,6 @@
-//! Waiting for a descriptor that a script names, and may close at any time.
-//! libev would abort the process over one that it cannot wait for; so it gets
-//! one of ours, which stands for the script's.
+//! Waiting for a descriptor of a script, which may close it at any time. libev
+//! aborts the process over a descriptor that it cannot wait for. So libev waits
+//! for another one, which stands for the script's.
 
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -11,23 +11,23 @@ use crate::backend::reactor::poll;
 use crate::backend::system::{self, EventFd};
 use crate::backend::{Error, Result, last_errno};
 
-/// A script's descriptor, and the [`poll`] bits that it waits for.
+/// A script's descriptor, and the [`poll`] bits to wait for.
 pub struct Descriptor {
     fd: RawFd,
     events: i32,
     proxy: Proxy,
 }
 
-/// What stands for it.
+/// What libev waits for in place of the descriptor.
 enum Proxy {
-    /// An epoll instance with that descriptor alone. It knows the open file,
-    /// so that another one under the same number is no event.
+    /// An epoll instance with that descriptor alone. It knows the open file, so
+    /// another file with the same number causes no event.
     Epoll(OwnedFd),
-    /// For what cannot be waited for, a regular file: always readable.
+    /// Always readable, for a regular file, which nothing can wait for.
     Always(EventFd),
-    /// For an epoll instance. Were it libev's own, or did it lead there, the
-    /// kernel would refuse the loop when libev registers ours, and libev
-    /// abort. Looked at from time to time.
+    /// Nothing, for an epoll instance: a timer looks at it. If it were libev's
+    /// own, or led to it, the kernel would refuse the loop that an epoll
+    /// instance of ours makes, and libev would abort.
     Polled,
 }
 
@@ -38,18 +38,19 @@ pub const INTERVAL: f64 = 0.01;
 pub struct Closed;
 
 impl Descriptor {
-    /// `EBADF` for what is not open, or cannot be waited for at all.
+    /// `EBADF` if `fd` is not open; `EINVAL` for events that are not [`poll`]
+    /// bits.
     pub fn new(fd: RawFd, events: i32) -> Result<Descriptor> {
         if events == 0 || events & !(poll::IN | poll::OUT | poll::ERR) != 0 {
             return Err(Error::new(libc::EINVAL));
         }
         system::check_descriptor(fd)?;
-        // SAFETY: the call takes no pointer.
+        // SAFETY: the call takes no pointer and returns a new descriptor or -1.
         let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if epoll < 0 {
             return Err(Error::last_os_error());
         }
-        // SAFETY: the descriptor was just made, and nobody else has it.
+        // SAFETY: the descriptor is new, so nothing else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         let proxy = match control(&epoll, libc::EPOLL_CTL_ADD, fd, events) {
             _ if is_epoll(fd, &epoll) => Proxy::Polled,
@@ -64,7 +65,7 @@ impl Descriptor {
         Ok(Descriptor { fd, events, proxy })
     }
 
-    /// What libev may wait for to become readable; none where it cannot.
+    /// The descriptor that libev waits for to become readable, if there is one.
     pub fn proxy(&self) -> Option<RawFd> {
         match &self.proxy {
             Proxy::Epoll(epoll) => Some(epoll.as_raw_fd()),
@@ -73,12 +74,12 @@ impl Descriptor {
         }
     }
 
-    /// The [`poll`] bits that are ready; 0 where that has passed.
+    /// The [`poll`] bits that are ready now; 0 if there are none any more.
     pub fn ready(&self) -> std::result::Result<i32, Closed> {
         let ready = match &self.proxy {
             Proxy::Epoll(epoll) => {
-                // Fails where the number leads nowhere, or to another file:
-                // the one that was meant may live on under a second number.
+                // Fails if the number is closed, or belongs to another file. The
+                // script's file may live on under another number.
                 control(epoll, libc::EPOLL_CTL_MOD, self.fd, self.events).map_err(|_| Closed)?;
                 self.ready_of(epoll)
             }
@@ -89,14 +90,14 @@ impl Descriptor {
 
     fn ready_of(&self, epoll: &OwnedFd) -> i32 {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
-        // SAFETY: our epoll instance, and a place for one event.
+        // SAFETY: an open epoll instance, and a place for one event.
         let count = unsafe { libc::epoll_wait(epoll.as_raw_fd(), &mut event, 1, 0) };
         if count > 0 { event.events as i32 } else { 0 }
     }
 
     fn look(&self) -> std::result::Result<i32, Closed> {
         let mut entry = [system::poll_entry(self.fd, mask(self.events) as i16)];
-        // A failure is want of memory, which may be over at the next look.
+        // It fails only for lack of memory. The next look may succeed.
         let _ = system::poll(&mut entry, Some(Duration::ZERO));
         match i32::from(entry[0].revents) {
             ready if ready & i32::from(libc::POLLNVAL) != 0 => Err(Closed),
@@ -104,7 +105,8 @@ impl Descriptor {
         }
     }
 
-    /// Who waits to read or write learns by it of an error, or of the end.
+    /// The [`poll`] bits for epoll events. Errors and hangups count as readiness:
+    /// reading or writing then reports them.
     fn events_of(&self, ready: i32) -> i32 {
         let mut events = 0;
         if ready & libc::EPOLLIN != 0 {
@@ -123,7 +125,7 @@ impl Descriptor {
     }
 }
 
-/// epoll's bits are poll's.
+/// The epoll events for [`poll`] bits. poll(2) has the same values.
 fn mask(events: i32) -> c_int {
     let mut mask = 0;
     if events & poll::IN != 0 {
@@ -135,23 +137,23 @@ fn mask(events: i32) -> c_int {
     mask
 }
 
+/// Adds `fd` to an epoll instance, or changes its events there.
 fn control(epoll: &OwnedFd, op: c_int, fd: RawFd, events: i32) -> Result<()> {
     let mut event = libc::epoll_event {
         events: mask(events) as u32,
         u64: 0,
     };
-    // SAFETY: our epoll instance, and an event that is read only.
+    // SAFETY: an open epoll instance, and an event that is only read.
     match unsafe { libc::epoll_ctl(epoll.as_raw_fd(), op, fd, &mut event) } {
         -1 => Err(Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
-/// An epoll instance does not find what it is to let go of; what is none does
-/// not look.
+/// Whether `fd` is an epoll instance. If so, it reports that it does not have
+/// `other`, which must be new; other files report another error.
 fn is_epoll(fd: RawFd, other: &OwnedFd) -> bool {
-    // SAFETY: no event is needed to let go. `other` is new, so that nothing
-    // has it, and nothing changes.
+    // SAFETY: removing takes no event, so the pointer may be null.
     let rc =
         unsafe { libc::epoll_ctl(fd, libc::EPOLL_CTL_DEL, other.as_raw_fd(), ptr::null_mut()) };
     rc < 0 && last_errno() == libc::ENOENT

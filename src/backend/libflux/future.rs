@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::continuation;
-use super::signals;
+use super::sigmask;
 use super::sys::{Api, Continuation, flux_future_t};
 use super::text::{self, Bytes};
 use crate::backend::reactor::Watcher;
@@ -259,7 +259,7 @@ impl Drop for FluxFuture {
         let over = self.is_answered();
         if !over && self.course.cancels {
             // A failure is the connection's, which is then no longer of use.
-            let _ = signals::sending(|| {
+            let _ = sigmask::sending(|| {
                 // SAFETY: a valid future of a lookup.
                 let rc = unsafe { (self.api().flux_kvs_lookup_cancel)(self.f) };
                 self.connection.check(rc)

@@ -11,7 +11,7 @@ use super::kvs::{self, FluxTransaction};
 use super::message::FluxMessage;
 use super::open;
 use super::reactor::Stop;
-use super::signals;
+use super::sigmask;
 use super::sys::{self, flux_future_t, flux_t};
 use super::text::{self, terminated, terminated_if_any};
 use super::watcher;
@@ -79,7 +79,7 @@ impl FluxHandle {
             streaming: flags & rpc_flags::STREAMING != 0,
             cancels: false,
         };
-        signals::sending(|| {
+        sigmask::sending(|| {
             // SAFETY: by the contract.
             unsafe { FluxFuture::from_owned(&self.connection, call(), course) }
         })
@@ -103,7 +103,7 @@ impl FluxHandle {
 impl Handle for FluxHandle {
     fn attr_get(&self, name: &str) -> Result<String> {
         let name = terminated(name)?;
-        signals::sending_and_waiting(|| {
+        sigmask::sending_and_waiting(|| {
             // SAFETY: a valid handle and a terminated name. The value is the
             // handle's until the next call, and is copied here.
             let value = unsafe {

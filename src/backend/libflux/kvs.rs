@@ -1,4 +1,4 @@
-//! The KVS through libflux: lookups, transactions and their commit.
+//! The KVS through libflux: lookups, transactions and commits.
 
 use std::any::Any;
 use std::ffi::{CString, c_int, c_void};
@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use super::connection::Connection;
 use super::future::{Course, FluxFuture, Value};
-use super::signals;
+use super::sigmask;
 use super::sys::{Api, flux_kvs_txn_t};
 use super::text::{self, terminated, terminated_if_any};
 use crate::backend::{Error, Result, Transaction, key, kvs_flags};
 
+/// Starts a lookup. `flags`: [`kvs_flags`].
 pub fn lookup(
     connection: &Rc<Connection>,
     namespace: Option<&str>,
@@ -20,9 +21,9 @@ pub fn lookup(
     let namespace = terminated_if_any(namespace)?;
     let key = terminated_key(key)?;
     connection.sweep();
-    signals::sending(|| {
-        // SAFETY: a valid handle, and terminated strings that outlive the
-        // call, which copies them; the future is ours.
+    sigmask::sending(|| {
+        // SAFETY: the handle is valid; the strings are terminated, and copied by
+        // the call, which returns a new future or null.
         unsafe {
             let f = (connection.api.flux_kvs_lookup)(
                 connection.as_ptr(),
@@ -35,11 +36,13 @@ pub fn lookup(
     })
 }
 
+/// A key as C takes it. EINVAL for one that no KVS can hold.
 fn terminated_key(key: &str) -> Result<CString> {
     key::check(key)?;
     terminated(key)
 }
 
+/// The course of a lookup with these flags.
 fn course(flags: i32) -> Course {
     let treeobj = kvs_flags::READDIR | kvs_flags::READLINK | kvs_flags::TREEOBJ;
     Course {
@@ -53,7 +56,7 @@ fn course(flags: i32) -> Course {
     }
 }
 
-/// Commit leaves the transaction as it is: it may be committed again.
+/// Starts a commit. The transaction does not change, and may be committed again.
 pub fn commit(
     connection: &Rc<Connection>,
     namespace: Option<&str>,
@@ -64,9 +67,9 @@ pub fn commit(
     let transaction = transaction.ok_or_else(|| Error::new(libc::EINVAL))?;
     let namespace = terminated_if_any(namespace)?;
     connection.sweep();
-    signals::sending(|| {
-        // SAFETY: a valid handle and transaction, which libflux encodes here;
-        // the future is ours.
+    sigmask::sending(|| {
+        // SAFETY: the handle and the transaction are valid. The call encodes the
+        // transaction, and returns a new future or null.
         unsafe {
             let f = (connection.api.flux_kvs_commit)(
                 connection.as_ptr(),
@@ -84,15 +87,17 @@ pub fn commit(
     })
 }
 
-/// Owns a transaction. It belongs to no handle.
+/// Owns a `flux_kvs_txn_t`, which belongs to no handle.
 pub struct FluxTransaction {
     api: &'static Api,
     txn: *mut flux_kvs_txn_t,
 }
 
 impl FluxTransaction {
+    /// An empty transaction.
     pub fn new(api: &'static Api) -> Result<FluxTransaction> {
-        // SAFETY: creates a transaction of ours, or null.
+        // SAFETY: the call has no preconditions. It returns a new transaction or
+        // null.
         let txn = unsafe { (api.flux_kvs_txn_create)() };
         if txn.is_null() {
             return Err(Error::last_os_error());
@@ -110,7 +115,7 @@ impl FluxTransaction {
 
 impl Drop for FluxTransaction {
     fn drop(&mut self) {
-        // SAFETY: ours, destroyed once.
+        // SAFETY: this owns the transaction, and destroys it once.
         unsafe { (self.api.flux_kvs_txn_destroy)(self.txn) };
     }
 }
@@ -120,7 +125,7 @@ impl Transaction for FluxTransaction {
         let key = terminated_key(key)?;
         text::fits_an_int(value.len())?;
         let data = value.as_ptr().cast::<c_void>();
-        // SAFETY: a valid transaction; key and value are copied.
+        // SAFETY: the transaction is valid; key and value are copied.
         self.check(unsafe {
             (self.api.flux_kvs_txn_put_raw)(self.txn, flags, key.as_ptr(), data, value.len())
         })
@@ -128,13 +133,13 @@ impl Transaction for FluxTransaction {
 
     fn mkdir(&mut self, key: &str) -> Result<()> {
         let key = terminated_key(key)?;
-        // SAFETY: a valid transaction; the key is copied.
+        // SAFETY: the transaction is valid; the key is copied.
         self.check(unsafe { (self.api.flux_kvs_txn_mkdir)(self.txn, 0, key.as_ptr()) })
     }
 
     fn unlink(&mut self, key: &str) -> Result<()> {
         let key = terminated_key(key)?;
-        // SAFETY: a valid transaction; the key is copied.
+        // SAFETY: the transaction is valid; the key is copied.
         self.check(unsafe { (self.api.flux_kvs_txn_unlink)(self.txn, 0, key.as_ptr()) })
     }
 
@@ -142,7 +147,7 @@ impl Transaction for FluxTransaction {
         let key = terminated_key(key)?;
         let namespace = terminated_if_any(namespace)?;
         let target = terminated(target)?;
-        // SAFETY: a valid transaction; the strings are copied.
+        // SAFETY: the transaction is valid; the strings are copied.
         self.check(unsafe {
             (self.api.flux_kvs_txn_symlink)(
                 self.txn,

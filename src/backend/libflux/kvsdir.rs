@@ -1,5 +1,5 @@
-//! One `flux_kvsdir_t` of C code's and its owner. Directories that scripts
-//! look up are none: `kvs` reads what they hold.
+//! A KVS directory that C code looked up: the owner of one `flux_kvsdir_t`.
+//! Directories that scripts look up are only the bytes of their tree object.
 
 use super::library;
 use super::sys::{Api, flux_kvsdir_t, flux_t};
@@ -13,12 +13,12 @@ pub struct FluxKvsdir {
 }
 
 impl FluxKvsdir {
-    /// Take a directory over; ENOENT for null.
+    /// Takes over a reference. ENOENT for null.
     ///
     /// # Safety
     ///
-    /// `dir` is null, or a valid directory whose reference is the caller's to
-    /// give.
+    /// `dir` is null, or a valid directory, and the caller owns a reference on it
+    /// and gives it up.
     pub unsafe fn from_owned(dir: *mut flux_kvsdir_t) -> Result<FluxKvsdir> {
         if dir.is_null() {
             return Err(Error::new(libc::ENOENT));
@@ -27,13 +27,14 @@ impl FluxKvsdir {
         Ok(FluxKvsdir { api, dir })
     }
 
-    /// Share a directory that somebody else owns; ENOENT for null.
+    /// Takes a new reference. ENOENT for null.
     ///
     /// # Safety
     ///
     /// `dir` is null or a valid directory.
     pub unsafe fn shared(dir: *mut flux_kvsdir_t) -> Result<FluxKvsdir> {
-        // SAFETY: the reference that is owned is the one that is taken.
+        // SAFETY: null or valid by the contract. The reference that is taken below
+        // is the one that this owns; nothing can fail in between.
         unsafe {
             let shared = FluxKvsdir::from_owned(dir)?;
             (shared.api.flux_kvsdir_incref)(dir);
@@ -41,23 +42,24 @@ impl FluxKvsdir {
         }
     }
 
-    /// The directory's handle; null where it has none.
+    /// The directory's handle, null if it has none.
     pub fn handle(&self) -> *mut flux_t {
-        // SAFETY: a valid directory.
+        // SAFETY: the directory is valid.
         unsafe { (self.api.flux_kvsdir_handle)(self.dir) }.cast()
     }
 
+    /// The directory's key.
     pub fn key(&self) -> String {
-        // SAFETY: a valid directory, whose key is terminated.
+        // SAFETY: the directory is valid, and its key terminated.
         let key = unsafe { text::copied((self.api.flux_kvsdir_key)(self.dir)) };
         key.unwrap_or_else(|| ".".to_owned())
     }
 
-    /// The names in it, sorted.
+    /// The names in the directory, sorted.
     pub fn names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        // SAFETY: a valid directory, which outlives its iterator; a name is
-        // terminated and the iterator's, and is copied.
+        // SAFETY: the directory is valid and outlives the iterator. A name is
+        // terminated, and valid until the next call; it is copied.
         unsafe {
             let itr = (self.api.flux_kvsitr_create)(self.dir);
             if itr.is_null() {
@@ -75,7 +77,7 @@ impl FluxKvsdir {
 
 impl Drop for FluxKvsdir {
     fn drop(&mut self) {
-        // SAFETY: our reference, given up once.
+        // SAFETY: this owns a reference, and gives it up once.
         unsafe { (self.api.flux_kvsdir_destroy)(self.dir) };
     }
 }

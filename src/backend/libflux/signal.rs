@@ -1,6 +1,6 @@
-//! Waiting for a signal. libev can do that in one reactor of the process only,
-//! and aborts over a second; so it waits for `system`'s listener, of which
-//! there may be any number.
+//! Waiting for a signal. libev can wait for a signal in only one reactor of the
+//! process, and aborts over a second one. So it waits for a descriptor of a
+//! `system::signals` listener, of which there may be any number.
 
 use std::fs;
 use std::os::fd::RawFd;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::backend::system::signals::{self, Listener, Subscription};
 use crate::backend::{Error, Result};
 
+/// A signal that a watcher waits for.
 pub struct Signal {
     listener: Rc<Listener>,
     _subscription: Subscription,
@@ -16,8 +17,8 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// `EINVAL` for what cannot be handled; `EBUSY` for a signal that C code
-    /// waits for, in this reactor or another: it would not see it any more.
+    /// `EINVAL` for a signal that cannot be handled; `EBUSY` for one that C code
+    /// waits for, in this reactor or another, which would not see it any more.
     pub fn new(signum: i32) -> Result<Signal> {
         if is_taken(signum) {
             return Err(Error::with_detail(
@@ -34,19 +35,19 @@ impl Signal {
         })
     }
 
-    /// Readable when there is something to take.
+    /// Readable when the signal was received.
     pub fn fd(&self) -> RawFd {
         self.listener.fd()
     }
 
-    /// Whether the signal came since the last time.
+    /// Whether the signal was received since the last call.
     pub fn take(&self) -> bool {
         self.listener.take()(self.signum)
     }
 }
 
-/// Whether some signalfd, as libev uses, has this signal, and none of ours.
-/// Where `/proc` does not tell, none has.
+/// Whether a signalfd of other code, as libev uses it, has this signal. False if
+/// `/proc` does not tell.
 fn is_taken(signum: i32) -> bool {
     if !(1..=64).contains(&signum) || signals::is_heard(signum) {
         return false;
@@ -61,6 +62,7 @@ fn is_taken(signum: i32) -> bool {
     })
 }
 
+/// The signals of a signalfd, as bits.
 fn mask_of(fd: &str) -> u64 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
     let mask = info.lines().find_map(|line| line.strip_prefix("sigmask:"));

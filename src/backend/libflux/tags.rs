@@ -1,67 +1,75 @@
-//! The matchtags of one handle that are still out, and when each may be used
-//! again. Calls no libflux: says what is to be freed, or discarded.
+//! The matchtags of one handle that are in use, and when each may be used again.
+//! This file calls no libflux function; it only says which matchtags to free,
+//! and which responses to discard.
 
-use super::super::ids::TagSet;
+use crate::backend::ids::TagSet;
 
-/// A tag is in one set at most, and in none while it is free.
+/// The matchtags in use. Each is in one set; a free matchtag is in none.
 ///
-/// In an external handle the dispatcher frees the tag of a response that
-/// nobody handles. A tag that is listed here is then stale until libflux hands
-/// it out again, which [`Tags`] is told of, so the sets never outgrow what was
-/// in flight at once. (In other handles `dispatch` sees such responses first.)
+/// In an external handle, libflux's dispatcher frees the matchtag of a response
+/// that nothing handles. Such a matchtag stays here until libflux gives it out
+/// again and [`Tags`] is told, so the sets never grow beyond the largest number
+/// of requests in flight. (In other handles `dispatch` sees such responses.)
 #[derive(Default)]
 pub struct Tags {
-    /// Of futures that live: they free theirs.
+    /// Matchtags of live futures, which free them.
     held: TagSet,
-    /// Of requests sent without a future: freed with the last response.
+    /// Matchtags of requests without a future, freed with the last response.
     sent: TagSet,
-    /// Of futures and requests given up: their responses are discarded, the last frees.
+    /// Matchtags of futures and requests that were given up. Their responses are
+    /// discarded, and the last one frees the matchtag.
     given_up: TagSet,
 }
 
 impl Tags {
-    /// A future has this tag, which libflux has just allocated.
+    /// Notes a matchtag that libflux has just allocated for a future.
     pub fn held(&mut self, matchtag: u32) {
         self.released(matchtag);
         self.held.insert(matchtag);
     }
 
+    /// Notes a matchtag that libflux has just allocated for a request without a
+    /// future.
     pub fn sent(&mut self, matchtag: u32) {
         self.released(matchtag);
         self.sent.insert(matchtag);
     }
 
-    /// Whatever this tag was before is over.
+    /// Forgets a matchtag.
     pub fn released(&mut self, matchtag: u32) {
         self.held.remove(&matchtag);
         self.sent.remove(&matchtag);
         self.given_up.remove(&matchtag);
     }
 
+    /// Whether a live future has this matchtag.
     pub fn is_held(&self, matchtag: u32) -> bool {
         self.held.contains(&matchtag)
     }
 
+    /// Whether a request without a future has this matchtag.
     pub fn is_sent(&self, matchtag: u32) -> bool {
         self.sent.contains(&matchtag)
     }
 
+    /// Notes that a future or request was given up.
     pub fn given_up(&mut self, matchtag: u32) {
         self.released(matchtag);
         self.given_up.insert(matchtag);
     }
 
+    /// Whether any response is to be discarded.
     pub fn has_given_up(&self) -> bool {
         !self.given_up.is_empty()
     }
 
-    /// Whether a response with this tag is for nobody.
+    /// Whether a response with this matchtag is to be discarded.
     pub fn is_given_up(&self, matchtag: u32) -> bool {
         self.given_up.contains(&matchtag)
     }
 
-    /// A response is taken off the queue, for good. Returns whether its tag
-    /// is to be freed: a future frees its own.
+    /// Notes a response that has left the queue for good. Returns whether the
+    /// caller must free the matchtag: futures free theirs.
     pub fn answered(&mut self, matchtag: u32, last: bool) -> bool {
         last && (self.sent.remove(&matchtag) || self.given_up.remove(&matchtag))
     }

@@ -1,13 +1,13 @@
-//! Text and bytes on their way to C and back: who terminates, who cuts the
-//! terminator off, and how lengths travel. Knows no Flux object.
+//! Text and bytes on their way to C and back: terminators and lengths. Nothing
+//! here knows a Flux object.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
 use crate::backend::{Error, Result};
 
-/// A copy with the NUL that C expects. EINVAL for text that holds one itself;
-/// EMSGSIZE for more than versions before 0.70 can count.
+/// A copy with the NUL that C expects. EINVAL for a text that holds a NUL
+/// itself; EMSGSIZE for one that is longer than versions before 0.70 can count.
 pub fn terminated(text: impl Into<Vec<u8>>) -> Result<CString> {
     let text =
         CString::new(text).map_err(|_| Error::with_detail(libc::EINVAL, "the text holds a NUL"))?;
@@ -15,17 +15,17 @@ pub fn terminated(text: impl Into<Vec<u8>>) -> Result<CString> {
     Ok(text)
 }
 
-/// As [`terminated`], of what may be absent.
+/// As [`terminated`], for a text that may be absent.
 pub fn terminated_if_any(text: Option<impl Into<Vec<u8>>>) -> Result<Option<CString>> {
     text.map(terminated).transpose()
 }
 
-/// C's pointer to what may be absent: null, or one that lives as `text` does.
+/// C's pointer to a text that may be absent: null, or valid as long as `text` is.
 pub fn pointer(text: &Option<CString>) -> *const c_char {
     text.as_ref().map_or(ptr::null(), |text| text.as_ptr())
 }
 
-/// Before 0.70 libflux took lengths as `int`.
+/// EMSGSIZE for a length that is not an `int`: libflux before 0.70 takes those.
 pub fn fits_an_int(length: usize) -> Result<()> {
     match c_int::try_from(length) {
         Ok(_) => Ok(()),
@@ -33,15 +33,17 @@ pub fn fits_an_int(length: usize) -> Result<()> {
     }
 }
 
-/// Where C writes a pointer to bytes of its own, and their length.
+/// A place where C writes a pointer to its own bytes, and their length.
 pub struct Bytes {
+    /// The pointer.
     pub data: *const c_void,
-    /// Zeroed first: before 0.70 libflux wrote an `int` here, whose bytes then
-    /// read the same (on the little-endian machines that Flux runs on).
+    /// The length. Zero at first, because libflux before 0.70 writes an `int`
+    /// here, which then reads the same (Flux runs on little-endian machines).
     pub length: usize,
 }
 
 impl Bytes {
+    /// A place without bytes.
     pub fn new() -> Bytes {
         Bytes {
             data: ptr::null(),
@@ -49,26 +51,28 @@ impl Bytes {
         }
     }
 
-    /// `None` where C left the pointer null.
+    /// The bytes, None if the pointer is null.
     ///
     /// # Safety
     ///
-    /// C has filled this in, and what it points to lives unchanged for `'a`.
+    /// Only C has written to this, and the bytes stay valid and unchanged for
+    /// `'a`.
     pub unsafe fn get<'a>(&self) -> Option<&'a [u8]> {
         if self.data.is_null() {
             return None;
         }
-        // SAFETY: non-null, and as long as C said; it lives by the contract.
+        // SAFETY: C wrote a pointer and the length of its bytes, which are valid
+        // for `'a` by the contract.
         Some(unsafe { std::slice::from_raw_parts(self.data.cast(), self.length) })
     }
 }
 
-/// A payload without the NUL with which Flux carries strings.
+/// A payload without the NUL that Flux appends to strings.
 pub fn without_terminator(payload: &[u8]) -> &[u8] {
     payload.strip_suffix(b"\0").unwrap_or(payload)
 }
 
-/// A copy of C's text, or `None` for a null pointer.
+/// A copy of C's text, None for a null pointer.
 ///
 /// # Safety
 ///
@@ -77,7 +81,7 @@ pub unsafe fn copied(text: *const c_char) -> Option<String> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: non-null, so terminated and valid by the contract.
+    // SAFETY: not null, so valid and terminated by the contract.
     let text = unsafe { CStr::from_ptr(text) };
     Some(text.to_string_lossy().into_owned())
 }

@@ -1,5 +1,5 @@
-//! One `flux_watcher_t` and its owner: timers, descriptors, signals and files.
-//! Messages are `dispatch`'s.
+//! Watchers of timers, descriptors, signals and files: the owner of one
+//! `flux_watcher_t`. Messages are left to `dispatch`.
 
 use std::ffi::{CString, c_int, c_void};
 use std::rc::Rc;
@@ -14,7 +14,8 @@ use super::text::terminated;
 use crate::backend::reactor::{Callback, Event, Source, Watcher, poll};
 use crate::backend::{Error, Result, system};
 
-/// Have the reactor call `callback` until what is returned is dropped.
+/// Has the reactor call `callback` on each event of `source`, until the returned
+/// watcher is dropped.
 pub fn watch(
     connection: &Rc<Connection>,
     source: Source<'_>,
@@ -45,7 +46,7 @@ pub fn watch(
     Ok(Box::new(watcher))
 }
 
-/// libev aborts over some of what is refused here.
+/// EINVAL for what is not a time: libev aborts over some of these.
 fn seconds(seconds: f64) -> Result<f64> {
     if !seconds.is_finite() || seconds < 0.0 {
         return Err(Error::new(libc::EINVAL));
@@ -53,6 +54,7 @@ fn seconds(seconds: f64) -> Result<f64> {
     Ok(seconds)
 }
 
+/// A path that libev can watch.
 fn file_path(path: &str) -> Result<CString> {
     if path.is_empty() {
         return Err(Error::new(libc::EINVAL));
@@ -63,13 +65,14 @@ fn file_path(path: &str) -> Result<CString> {
     terminated(path)
 }
 
-/// Owns a watcher, and keeps its handle alive.
+/// Owns a `flux_watcher_t`, and keeps its handle alive.
 struct FluxWatcher {
     w: *mut flux_watcher_t,
     watched: Rc<Watched>,
 }
 
-/// What libflux points to: its watcher is destroyed before this is dropped.
+/// What libflux has a pointer to. The watcher is destroyed before this is
+/// dropped.
 struct Watched {
     connection: Rc<Connection>,
     callback: Callback,
@@ -101,8 +104,9 @@ impl FluxWatcher {
             return Err(Error::last_os_error());
         }
         let api = watched.connection.api;
-        // SAFETY: a valid reactor, and a watcher of it. libev counts a timer
-        // from the time of its last turn, which may be long ago.
+        // libev counts a timer from the time of its last turn, which may be long
+        // ago.
+        // SAFETY: the reactor and its watcher are valid.
         unsafe {
             (api.flux_reactor_now_update)(r);
             (api.flux_watcher_start)(w);
@@ -113,7 +117,8 @@ impl FluxWatcher {
 
 impl Drop for FluxWatcher {
     fn drop(&mut self) {
-        // SAFETY: ours, destroyed once; its reactor lives as the handle does.
+        // SAFETY: this owns the watcher, and destroys it once. Its reactor lives
+        // as long as the handle, which `watched` keeps alive.
         unsafe { (self.watched.connection.api.flux_watcher_destroy)(self.w) };
     }
 }
@@ -125,11 +130,12 @@ impl Called for Watched {
 }
 
 impl Watched {
-    /// `arg` is C's pointer to this. Null, with errno set, on failure.
+    /// Creates the libflux watcher. Returns null, with errno set, on failure.
+    /// `arg`: C's pointer to this.
     fn create(&self, r: *mut flux_reactor_t, arg: *mut c_void) -> *mut flux_watcher_t {
         let api = self.connection.api;
-        // SAFETY: a valid reactor. The callback gets `arg`, which lives until
-        // the watcher is destroyed; so do the descriptors and the path.
+        // SAFETY: the reactor is valid. `arg`, the descriptors and the path live
+        // until the watcher is destroyed.
         unsafe {
             match &self.waits_for {
                 WaitsFor::Timer { after, repeat } => {
@@ -154,18 +160,19 @@ impl Watched {
         }
     }
 
-    /// What has happened; none where that has passed.
+    /// The event that has happened, None if it is over.
     ///
     /// # Safety
     ///
-    /// `w` is this one's watcher.
+    /// `w` is the watcher that was created for this.
     unsafe fn event(&self, w: *mut flux_watcher_t) -> Option<Event> {
         match &self.waits_for {
             WaitsFor::Timer { .. } => Some(Event::Timer),
             WaitsFor::Signal(signal) => signal.take().then_some(Event::Signal),
             WaitsFor::Stat { .. } => {
                 let (mut now, mut before) = (system::no_status(), system::no_status());
-                // SAFETY: a stat watcher by the contract, and places to write to.
+                // SAFETY: `w` is a stat watcher by the contract, and both places
+                // are valid.
                 unsafe {
                     let rstat = self.connection.api.flux_stat_watcher_get_rstat;
                     rstat(w, &mut now, &mut before);
@@ -177,8 +184,8 @@ impl Watched {
                 Ok(0) => None,
                 Ok(events) => Some(Event::Fd(events)),
                 Err(Closed) => {
-                    // SAFETY: a valid watcher by the contract. There is nothing
-                    // left to wait for.
+                    // There is nothing left to wait for.
+                    // SAFETY: the watcher is valid by the contract.
                     unsafe { (self.connection.api.flux_watcher_stop)(w) };
                     Some(Event::Fd(poll::ERR))
                 }
@@ -194,10 +201,11 @@ unsafe extern "C" fn on_event(
     _: c_int,
     arg: *mut c_void,
 ) {
-    // SAFETY: libflux passes what it was given, which lives as the watcher does.
+    // SAFETY: libflux passes the `arg` of `create`, which lives as long as the
+    // watcher.
     unsafe {
         reactor::enter(arg, |watched: &Rc<Watched>| {
-            // SAFETY: libflux calls with the watcher that it was given `arg` for.
+            // SAFETY: libflux passes the watcher that it has this `arg` for.
             if let Some(event) = watched.event(w) {
                 watched.connection.runs.handle();
                 (watched.callback)(event);

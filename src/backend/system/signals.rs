@@ -17,7 +17,7 @@ use crate::backend::error::{Error, Result};
 use held::Held;
 
 mod held;
-mod mask;
+pub mod mask;
 
 /// The largest signal number. A set of signals fits in 64 bits.
 const MAX: i32 = 64;
@@ -123,7 +123,7 @@ impl Listener {
         if held::is_held(signum) {
             self.held.add(signum)?;
         } else {
-            mask::set(libc::SIG_UNBLOCK, signum);
+            mask::change(libc::SIG_UNBLOCK, &mask::set_of(&[signum]));
         }
         Ok(Subscription {
             listener: Rc::clone(self),

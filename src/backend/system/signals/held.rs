@@ -80,7 +80,7 @@ impl Held {
                 None => blocked.push(Blocked {
                     signum,
                     listeners: 1,
-                    before: mask::set(libc::SIG_BLOCK, signum),
+                    before: mask::has(&mask::change(libc::SIG_BLOCK, &set_of(&[signum])), signum),
                 }),
             }
         });
@@ -102,7 +102,7 @@ impl Held {
                 return;
             }
             if !blocked.swap_remove(at).before {
-                mask::set(libc::SIG_UNBLOCK, signum);
+                mask::change(libc::SIG_UNBLOCK, &set_of(&[signum]));
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-/// The set of these signals.
+/// The set of these signals. Numbers that are not signals are left out.
 pub fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initializes the set, which sigaddset then changes.
@@ -15,14 +15,27 @@ pub fn set_of(signals: &[i32]) -> libc::sigset_t {
     }
 }
 
-/// Blocks or unblocks a signal in this thread. `how`: `SIG_BLOCK` or
-/// `SIG_UNBLOCK`. Returns whether it was blocked before.
-pub fn set(how: i32, signum: i32) -> bool {
-    let mut before = set_of(&[]);
-    // SAFETY: both sets are initialized. The call fails only for an unknown
-    // `how`, and then leaves `before` empty.
+/// The set of all signals.
+pub fn all() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initializes the set.
     unsafe {
-        libc::pthread_sigmask(how, &set_of(&[signum]), &mut before);
-        libc::sigismember(&before, signum) == 1
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
     }
+}
+
+/// Whether a signal is in a set.
+pub fn has(set: &libc::sigset_t, signum: i32) -> bool {
+    // SAFETY: the set is initialized.
+    unsafe { libc::sigismember(set, signum) == 1 }
+}
+
+/// Changes the signal mask of this thread. `how`: `SIG_BLOCK`, `SIG_UNBLOCK` or
+/// `SIG_SETMASK`; anything else changes nothing. Returns the mask before.
+pub fn change(how: i32, signals: &libc::sigset_t) -> libc::sigset_t {
+    let mut before = set_of(&[]);
+    // SAFETY: both sets are initialized.
+    unsafe { libc::pthread_sigmask(how, signals, &mut before) };
+    before
 }
