@@ -21,7 +21,7 @@ use std::thread;
 use std::time::Instant;
 
 use flux::backend::{Handle, embedded};
-use flux::lua::Host;
+use flux::lua::Interpreter;
 
 use installed::{Flux, skipped};
 use peer::{Embedded, GUEST};
@@ -274,7 +274,7 @@ fn start_embedded(uri: &str) -> Box<dyn Handle> {
 }
 
 fn play(script: &[u8], argv: &[Vec<u8>]) -> Result<(), String> {
-    let host = Host::new().ok_or("not enough memory")?;
+    let host = Interpreter::new().ok_or("not enough memory")?;
     host.preload(c"flux", Some(flux::luaopen_flux))?;
     host.preload(c"kvs", Some(flux::luaopen_kvs))?;
     host.set_arguments(argv)?;

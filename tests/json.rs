@@ -4,7 +4,7 @@
 use std::os::raw::c_int;
 
 use flux::json::{self, EncodeError, Options, Output};
-use flux::lua::{Host, Room};
+use flux::lua::{Interpreter, Scratch};
 
 #[path = "json/documents.rs"]
 mod documents;
@@ -14,8 +14,8 @@ mod memory;
 const HAS_INTEGERS: bool = cfg!(any(feature = "lua53", feature = "lua54", feature = "lua55"));
 
 /// A Lua in which `require "json"` gives the module.
-fn host() -> Host {
-    let host = Host::new().expect("a Lua state");
+fn host() -> Interpreter {
+    let host = Interpreter::new().expect("a Lua state");
     let opened = host.state().protect(0, |writer| {
         writer.global(c"package");
         writer.field(-1, c"loaded");
@@ -54,7 +54,7 @@ fn run(script: &str) {
 }
 
 /// Push the value of `text`.
-fn decode(host: &Host, text: &[u8], keep_null: bool) -> Result<(), json::DecodeError> {
+fn decode(host: &Interpreter, text: &[u8], keep_null: bool) -> Result<(), json::DecodeError> {
     let mut decoded = Ok(());
     let done = host.state().protect(0, |writer| {
         let top = writer.state().top();
@@ -69,18 +69,18 @@ fn decode(host: &Host, text: &[u8], keep_null: bool) -> Result<(), json::DecodeE
 }
 
 /// An output with something in it already.
-fn kept(room: &mut Room) -> Output<'_> {
-    let mut out = Output::new(room);
+fn kept(scratch: &mut Scratch) -> Output<'_> {
+    let mut out = Output::new(scratch);
     out.extend(b"kept:");
     out
 }
 
 /// The text of the value on top, which goes.
-fn encode(host: &Host) -> Result<String, EncodeError> {
+fn encode(host: &Interpreter) -> Result<String, EncodeError> {
     let state = host.state();
     let top = state.top();
-    let mut room = Room::new();
-    let mut text = kept(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = kept(&mut scratch);
     let encoded = json::encode(state, -1, &mut text);
     assert_eq!(state.top(), top);
     state.pop(1);
@@ -578,8 +578,8 @@ fn a_payload_must_be_an_object() {
     ];
     for (text, wanted) in cases {
         decode(&host, text.as_bytes(), true).expect("JSON");
-        let mut room = Room::new();
-        let mut out = kept(&mut room);
+        let mut scratch = Scratch::new();
+        let mut out = kept(&mut scratch);
         let encoded = json::encode_object(state, state.top(), &mut out);
         state.pop(1);
         match wanted {

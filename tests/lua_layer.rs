@@ -7,7 +7,7 @@ use std::os::raw::c_int;
 use std::rc::Rc;
 
 use flux::lua::{
-    Cause, Class, ClassInfo, Error, Failure, Host, Integer, Kind, Push, Result, State, Text,
+    Cause, Class, ClassInfo, Error, Failure, Integer, Interpreter, Kind, Push, Result, State, Text,
     Writer, lua_CFunction,
 };
 use flux::lua_functions;
@@ -213,7 +213,7 @@ unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
 
 /// Run a chunk in which `t` holds the functions above.
 fn run(chunk: &str) -> std::result::Result<(), String> {
-    let host = Host::new().expect("memory for a Lua state");
+    let host = Interpreter::new().expect("memory for a Lua state");
     host.preload(c"t", Some(open))?;
     host.load(
         format!("local t = require 't'\n{chunk}").as_bytes(),

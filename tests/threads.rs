@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flux::backend::{Handle, embedded};
-use flux::lua::{Error, Host, Integer, Result, State, lua_CFunction};
+use flux::lua::{Error, Integer, Interpreter, Result, State, lua_CFunction};
 use flux::lua_functions;
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ struct Job {
 impl Job {
     /// The counts of one of the threads, or what went wrong.
     fn run(self, number: usize) -> std::result::Result<Value, String> {
-        let host = Host::new().ok_or("no memory for a state")?;
+        let host = Interpreter::new().ok_or("no memory for a state")?;
         host.preload(c"flux", Some(flux::luaopen_flux))?;
         host.load(self.script, self.name)?;
         let pushed = host.state().protect(0, |writer| {

@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use std::sync::OnceLock;
 
 use flux::backend::embedded;
-use flux::lua::{Host, Integer, Kind, Result, State, Writer};
+use flux::lua::{Integer, Interpreter, Kind, Result, State, Writer};
 use flux::{lua_functions, luaopen_flux, luaopen_kvs};
 use libfuzzer_sys::fuzz_target;
 
@@ -17,7 +17,7 @@ const SCRIPT: &[u8] = include_bytes!("calls.lua");
 
 fuzz_target!(|data: &[u8]| {
     let before = Process::now();
-    let lua = Host::new().expect("a Lua state");
+    let lua = Interpreter::new().expect("a Lua state");
     run(&lua, data);
     drop(lua);
     PIPE.take();
@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn run(lua: &Host, data: &[u8]) {
+fn run(lua: &Interpreter, data: &[u8]) {
     static COMPILED: OnceLock<Vec<u8>> = OnceLock::new();
     let script = COMPILED.get_or_init(compile);
     let state = lua.state();
@@ -48,7 +48,7 @@ fn run(lua: &Host, data: &[u8]) {
 
 /// The script in this Lua's own form, which is sooner loaded.
 fn compile() -> Vec<u8> {
-    let lua = Host::new().expect("a Lua state");
+    let lua = Interpreter::new().expect("a Lua state");
     lua.load(b"return string.dump(...)", "=dump")
         .expect("it compiles");
     lua.load(SCRIPT, "=calls").expect("the script compiles");

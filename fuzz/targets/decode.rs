@@ -8,7 +8,7 @@
 use std::os::raw::c_int;
 
 use flux::json::{self, DecodeError, MAX_DEPTH, Options, Output};
-use flux::lua::{Host, Room, State};
+use flux::lua::{Interpreter, Scratch, State};
 use flux_lua_fuzz::{Null, assert_decoded, assert_encoded, nesting};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -16,8 +16,8 @@ use serde_json::{Deserializer, Value};
 
 thread_local! {
     /// Used again from input to input.
-    static LUA: Host = {
-        let lua = Host::new().expect("a Lua state");
+    static LUA: Interpreter = {
+        let lua = Interpreter::new().expect("a Lua state");
         let opened = lua.state().protect(0, |writer| {
             json::open(writer);
             0
@@ -89,8 +89,8 @@ fn decode(state: State<'_>, data: &[u8], null: Null) -> Result<(), DecodeError> 
 /// The text of the value on top is JSON of the same value.
 fn check_encoding(state: State<'_>, value: &Value) {
     let top = state.top();
-    let mut room = Room::new();
-    let mut text = Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = Output::new(&mut scratch);
     json::encode(state, -1, &mut text).expect("what was decoded can be encoded");
     assert_eq!(state.top(), top);
     let written = parse(&text).expect("JSON");

@@ -7,7 +7,7 @@
 use std::os::raw::c_int;
 
 use flux::json::{self, Options, Output};
-use flux::lua::{Host, Room, State};
+use flux::lua::{Interpreter, Scratch, State};
 use flux_lua_fuzz::{Decisions, Null, assert_decoded};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use document::Document;
 
 thread_local! {
     /// Used again from input to input. Its stack holds `HOSTILE` and `ENCODE`.
-    static LUA: Host = new_lua();
+    static LUA: Interpreter = new_lua();
 }
 
 /// A metatable whose every metamethod raises.
@@ -38,8 +38,8 @@ end
 return hostile, json.encode
 "#;
 
-fn new_lua() -> Host {
-    let lua = Host::new().expect("a Lua state");
+fn new_lua() -> Interpreter {
+    let lua = Interpreter::new().expect("a Lua state");
     lua.load(SETUP, "=setup").expect("the chunk compiles");
     let pushed = lua.state().protect(0, |writer| {
         json::push_module(writer);
@@ -65,8 +65,8 @@ fn check(state: State<'_>, data: &[u8]) {
         return;
     };
     document.push(state, HOSTILE);
-    let mut room = Room::new();
-    let mut text = Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = Output::new(&mut scratch);
     text.extend(b"kept");
     let mut encoded = Ok(());
     state.push_value(-1);

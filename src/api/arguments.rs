@@ -6,10 +6,10 @@ use std::os::raw::c_int;
 use std::time::Duration;
 
 use crate::backend::{NODEID_ANY, NODEID_UPSTREAM};
-use crate::lua::{Error, Key, Kind, Lack, Raised, Result, State, Writer};
+use crate::lua::{Error, Kind, Raised, RegistryKey, Result, StackError, State, Writer};
 
 /// `string.format` as it was when the module was loaded.
-static FORMAT: Key = Key::unique();
+static FORMAT: RegistryKey = RegistryKey::unique();
 
 pub fn open(writer: &Writer<'_>) {
     writer.global(c"string");
@@ -103,8 +103,8 @@ pub fn push_formatted(state: State<'_>, index: c_int) -> Result<()> {
     }
     if let Err(Raised) = state.call(last - index + 1, 1) {
         let why = state.bytes(-1).unwrap_or_default();
-        if why == Lack::Memory.text().as_bytes() {
-            return Err(Lack::Memory.into());
+        if why == StackError::Memory.text().as_bytes() {
+            return Err(StackError::Memory.into());
         }
         let why = String::from_utf8_lossy(why);
         return Err(Error::failure(format!("string.format: {why}")));

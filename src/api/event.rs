@@ -8,8 +8,8 @@ use crate::api::quote::quoted;
 use crate::api::{arguments, handle, payload};
 use crate::backend::{self, Match, msgtype};
 use crate::json::Output;
-use crate::lua::{Cause, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction};
-use crate::{lua_functions, lua_functions_with_room};
+use crate::lua::{Cause, Either, Error, Integer, Kind, Result, Scratch, State, lua_CFunction};
+use crate::{lua_functions, lua_functions_with_scratch};
 
 /// `f:subscribe(fmt, ...)`
 fn subscribe(state: State<'_>) -> Result<Integer> {
@@ -58,8 +58,8 @@ fn no_glob(beginning: &str) -> Error {
 fn sendevent(state: State<'_>) -> Result<Integer> {
     let handle = handle::check(state)?;
     let first: c_int = 2;
-    let mut room = Room::new();
-    let mut text = Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = Output::new(&mut scratch);
     let (payload, format) = match state.kind(first) {
         Kind::Table | Kind::Nil => (payload::read(state, first, &mut text)?, first + 1),
         _ => (None, first),
@@ -124,14 +124,14 @@ fn conversions(format: &[u8]) -> c_int {
 /// `f:recv_event()`
 fn recv_event<'r>(
     state: State<'_>,
-    room: &'r mut Room,
+    scratch: &'r mut Scratch,
 ) -> Result<Either<Received<'r>, LongReceived>> {
     let handle = handle::check(state)?;
     let event = handle.backend()?.recv(&Match::of(msgtype::EVENT), None)?;
-    message::received(event, room)
+    message::received(event, scratch)
 }
 
-lua_functions_with_room! { lua_recv_event => recv_event; }
+lua_functions_with_scratch! { lua_recv_event => recv_event; }
 
 lua_functions! {
     lua_subscribe => subscribe;

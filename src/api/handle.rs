@@ -17,8 +17,8 @@ use crate::backend::reactor::RunMode;
 use crate::backend::slab::Place;
 use crate::backend::{self, ErrorParts};
 use crate::lua::{
-    self, Class, ClassInfo, Error, Gate, Indexed, Integer, Key, Kind, Lack, Push, Raised, Result,
-    State, Text, Writer, lua_CFunction,
+    self, Callbacks, Class, ClassInfo, Error, Indexed, Integer, Kind, Push, Raised, RegistryKey,
+    Result, StackError, State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -41,7 +41,7 @@ struct Inner {
     /// When the requests that were sent with a timeout are given up, by matchtag.
     deadlines: RefCell<TagMap<Instant>>,
     /// The way back into Lua.
-    gate: Gate,
+    callbacks: Callbacks,
     /// By which what a handler raised is found again.
     id: u64,
     /// The reactor objects that are alive.
@@ -62,7 +62,7 @@ impl Class for Handle {
     }
 
     /// Of a back end's less is known than of ours, which is 2 KiB.
-    fn outside(&self) -> usize {
+    fn external_memory(&self) -> usize {
         4 << 10
     }
 
@@ -80,10 +80,10 @@ impl Handle {
         is_external: bool,
         backend: Rc<dyn backend::Handle>,
     ) -> Result<Handle> {
-        let gate = Gate::of(state)?;
+        let callbacks = Callbacks::of(state)?;
         Ok(Handle(Rc::new(Inner {
-            id: gate.next_id(),
-            gate,
+            id: callbacks.next_id(),
+            callbacks,
             watchers: Watchers::default(),
             running: Cell::new(0),
             raised: Cell::new(false),
@@ -142,8 +142,8 @@ impl Handle {
         self.0.deadlines.borrow_mut()
     }
 
-    pub fn gate(&self) -> &Gate {
-        &self.0.gate
+    pub fn callbacks(&self) -> &Callbacks {
+        &self.0.callbacks
     }
 
     pub fn downgrade(&self) -> WeakHandle {
@@ -167,7 +167,7 @@ impl Handle {
         if !self.0.is_external {
             return Ok(());
         }
-        let held = self.0.gate.protect(|writer| {
+        let held = self.0.callbacks.protect(|writer| {
             if push_handle(writer.state(), self.0.id) {
                 let state = writer.state();
                 state.registry(&ANCHORS);
@@ -179,7 +179,7 @@ impl Handle {
         });
         match held {
             true => Ok(()),
-            false => Err(Lack::Memory.into()),
+            false => Err(StackError::Memory.into()),
         }
     }
 
@@ -187,7 +187,7 @@ impl Handle {
     pub fn let_go(&self) {
         let is_idle = || self.0.pending.borrow().is_none() && self.0.watchers.is_empty();
         if self.0.is_external && is_idle() {
-            self.0.gate.with_state(|state| {
+            self.0.callbacks.with_state(|state| {
                 state.registry(&ANCHORS);
                 state.raw_clear_index(-1, self.0.id as i64);
             });
@@ -196,7 +196,7 @@ impl Handle {
 
     pub fn run_reactor(&self, state: State<'_>, mode: RunMode) -> Result<backend::Result<u32>> {
         let backend = self.backend()?;
-        if self.0.gate.depth() >= MAX_NESTED {
+        if self.0.callbacks.depth() >= MAX_NESTED {
             let text = "C stack overflow: reactors run too deep in one another";
             return Err(Error::raise(text));
         }
@@ -204,7 +204,10 @@ impl Handle {
             self.0.reason.take();
         }
         self.0.running.set(self.0.running.get() + 1);
-        let ended = self.0.gate.run_reactor(state, || backend.reactor_run(mode));
+        let ended = self
+            .0
+            .callbacks
+            .run_reactor(state, || backend.reactor_run(mode));
         self.0.running.set(self.0.running.get() - 1);
         Ok(ended)
     }
@@ -269,9 +272,9 @@ impl Handle {
         state.registry(&RAISED);
         if state.raw_get_index(-1, self.0.id as i64) == Kind::Nil {
             // There was no memory to keep it.
-            return Err(Lack::Memory.into());
+            return Err(StackError::Memory.into());
         }
-        self.0.gate.with_state(|state| {
+        self.0.callbacks.with_state(|state| {
             state.registry(&RAISED);
             state.raw_clear_index(-1, self.0.id as i64);
         });
@@ -283,7 +286,7 @@ impl Handle {
         let Some(_source) = self.0.watchers.end(place) else {
             return;
         };
-        self.0.gate.with_state(|state| {
+        self.0.callbacks.with_state(|state| {
             if self.push_objects(state) {
                 reference::let_go(state, state.top(), place);
             }
@@ -317,14 +320,14 @@ impl WeakHandle {
 }
 
 /// In the registry: the handles' userdata by id; it keeps none.
-static HANDLES: Key = Key::unique();
+static HANDLES: RegistryKey = RegistryKey::unique();
 /// In the registry: those of C code's handles by address; it keeps none.
-static EXTERNAL: Key = Key::unique();
+static EXTERNAL: RegistryKey = RegistryKey::unique();
 /// In the registry: those of C code's handles that have something on them, by
 /// id; it keeps them.
-static ANCHORS: Key = Key::unique();
+static ANCHORS: RegistryKey = RegistryKey::unique();
 /// In the registry: what handlers raised, by the handle's id.
-static RAISED: Key = Key::unique();
+static RAISED: RegistryKey = RegistryKey::unique();
 
 /// How many handlers may run, one in the reactor of the other: each takes some
 /// of the C stack, which Lua counts anew on every thread.

@@ -11,10 +11,10 @@ use crate::api::{arguments, payload, read_only as fields};
 use crate::backend::{self, msgtype};
 use crate::json::{self, Output};
 use crate::lua::{
-    self, Class, ClassInfo, Either, Error, Integer, Kind, Object, Push, Result, Room, State, Text,
-    Writer, lua_CFunction,
+    self, Class, ClassInfo, Either, Error, Integer, Kind, Object, Push, Result, Scratch, State,
+    Text, Writer, lua_CFunction,
 };
-use crate::{lua_functions, lua_functions_with_room};
+use crate::{lua_functions, lua_functions_with_scratch};
 
 /// A message, and what it is responded to with.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ impl Class for Message {
         &INFO
     }
 
-    fn outside(&self) -> usize {
+    fn external_memory(&self) -> usize {
         let texts = [self.message.topic(), self.message.payload()];
         OVERHEAD + texts.into_iter().flatten().map(<[u8]>::len).sum::<usize>()
     }
@@ -160,7 +160,7 @@ const FIELDS: &[(&CStr, Field)] = &[
 ];
 
 /// `msg.type`, `msg.data`, …, and the methods.
-fn index<'r>(state: State<'r>, room: &'r mut Room) -> Result<Either<Part<'r>, LongPart>> {
+fn index<'r>(state: State<'r>, scratch: &'r mut Scratch) -> Result<Either<Part<'r>, LongPart>> {
     let Some(field) = state.field(2, FIELDS) else {
         return method(state).map(Either::Plain);
     };
@@ -176,7 +176,7 @@ fn index<'r>(state: State<'r>, room: &'r mut Room) -> Result<Either<Part<'r>, Lo
     Ok(Either::Plain(match field {
         Field::Type => Part::Text(type_name(message.msgtype()).as_bytes()),
         Field::Tag | Field::Data | Field::Payload => {
-            return Ok(text_part(object, message, field, room));
+            return Ok(text_part(object, message, field, scratch));
         }
         Field::Errnum => Part::Integer(errnum(message)?),
         Field::Matchtag => Part::Integer(of.matchtag()?.into()),
@@ -205,12 +205,12 @@ fn text_part<'r>(
     object: Object<'r, Message>,
     message: &Message,
     field: Field,
-    room: &'r mut Room,
+    scratch: &'r mut Scratch,
 ) -> Either<Part<'r>, LongPart> {
     let Some(text) = message.text(field) else {
         return Either::Plain(Part::Nil);
     };
-    match lua::copy(&mut room.all(), text) {
+    match lua::copy(&mut scratch.all(), text) {
         Some(text) if matches!(field, Field::Data) => Either::Plain(Part::Data(object, text)),
         Some(text) => Either::Plain(Part::Text(text)),
         None => Either::Owned(LongPart {
@@ -371,8 +371,8 @@ const ERROR_CALLBACK_FAILED: &str =
 /// `msg:respond(table)`
 fn respond(state: State<'_>) -> Result<Responded> {
     let message: Message = state.check_object(1)?;
-    let mut room = Room::new();
-    let mut text = Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = Output::new(&mut scratch);
     let handle = match &message.origin {
         Origin::Handle(handle) => request(&message).map(|()| handle)?,
         Origin::Code(code) => {
@@ -434,13 +434,13 @@ fn request(message: &Message) -> Result<()> {
 /// then the topic.
 pub fn received<'r>(
     message: Arc<dyn backend::Message>,
-    room: &'r mut Room,
+    scratch: &'r mut Scratch,
 ) -> Result<Either<Received<'r>, LongReceived>> {
     let errnum = match message.msgtype() {
         msgtype::RESPONSE => message.errnum()?,
         _ => 0,
     };
-    let mut left = room.all();
+    let mut left = scratch.all();
     let mut copy = |text: Option<&[u8]>| match text {
         Some(text) => lua::copy(&mut left, text).map(Some),
         None => Some(None),
@@ -514,7 +514,7 @@ fn push_error(writer: &Writer<'_>, errnum: i32, text: Option<&[u8]>) -> c_int {
     1
 }
 
-lua_functions_with_room! { lua_index => index; }
+lua_functions_with_scratch! { lua_index => index; }
 
 lua_functions! {
     lua_newindex => newindex;

@@ -27,7 +27,9 @@ pub use message::{
 };
 
 use crate::backend::{self, msgtype};
-use crate::lua::{self, Key, Kind, Push, State, Writer, gate, lua_CFunction, lua_State};
+use crate::lua::{
+    self, Kind, Push, RegistryKey, State, Writer, callbacks, lua_CFunction, lua_State,
+};
 use crate::{exported, json, lua_functions};
 
 lua_functions! {
@@ -82,7 +84,7 @@ fn kvs_module(_: State<'_>) -> lua::Result<KvsModule> {
 }
 
 /// Under which the registry says that the classes are made.
-static OPENED: Key = Key::unique();
+static OPENED: RegistryKey = RegistryKey::unique();
 
 /// Make the classes where no module has made them yet.
 pub fn open(state: State<'_>) -> lua::Result<()> {
@@ -106,7 +108,7 @@ fn open_classes(writer: &Writer<'_>) {
     if is_open {
         return;
     }
-    gate::open(writer);
+    callbacks::open(writer);
     json::open(writer);
     arguments::open(writer);
     reactor::watcher::open(writer);

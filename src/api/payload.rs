@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::backend::{self, Message};
 use crate::json::{self, Output};
-use crate::lua::{self, Either, Error, Kind, Push, Result, Room, State, Writer};
+use crate::lua::{self, Either, Error, Kind, Push, Result, Scratch, State, Writer};
 
 /// The JSON text of the table at `index`, for a request or an event, written to
 /// `out`; none when it is absent or nil. A Flux payload is an object: an array
@@ -69,7 +69,7 @@ fn push_protocol_error(writer: &Writer<'_>, why: fmt::Arguments<'_>) -> c_int {
 /// The response to an RPC, or the service's error.
 pub fn response<'r>(
     message: Arc<dyn Message>,
-    room: &'r mut Room,
+    scratch: &'r mut Scratch,
 ) -> Result<Either<Response<'r>, LongResponse>> {
     let text = message.payload();
     let errnum = message.errnum()?;
@@ -77,7 +77,7 @@ pub fn response<'r>(
         let text = text.filter(|text| !text.is_empty());
         return Err(backend::Error::from_response(errnum, text).into());
     }
-    Ok(match text.map(|text| lua::copy(&mut room.all(), text)) {
+    Ok(match text.map(|text| lua::copy(&mut scratch.all(), text)) {
         None => Either::Plain(Response(None)),
         Some(Some(text)) => Either::Plain(Response(Some(text))),
         Some(None) => Either::Owned(LongResponse(message)),

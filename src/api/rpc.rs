@@ -14,17 +14,20 @@ use crate::api::{arguments, handle};
 use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, barrier, msgtype};
 use crate::json::Output;
 use crate::lua::{
-    self, Either, Error, Integer, Kind, Result, Room, State, lua_CFunction, lua_State,
+    self, Either, Error, Integer, Kind, Result, Scratch, State, lua_CFunction, lua_State,
 };
-use crate::{lua_functions, lua_functions_with_room};
+use crate::{lua_functions, lua_functions_with_scratch};
 
 /// `f:rpc(topic[, table[, nodeid | options]])`
 ///
 /// Waiting for one response takes no future.
-fn rpc<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Response<'r>, LongResponse>> {
+fn rpc<'r>(
+    state: State<'_>,
+    scratch: &'r mut Scratch,
+) -> Result<Either<Response<'r>, LongResponse>> {
     let handle = handle::check(state)?;
     let topic = arguments::topic(state, 2)?;
-    let mut text = Output::new(room);
+    let mut text = Output::new(scratch);
     let request = payload::read(state, 3, &mut text)?;
     let to = arguments::destination(state, 4)?;
     let backend = handle.backend()?;
@@ -41,7 +44,7 @@ fn rpc<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Response<'r>, 
     if topic.is_empty() && response.errnum()? != 0 {
         return Err(no_topic(response.errnum()?));
     }
-    payload::response(response, room)
+    payload::response(response, scratch)
 }
 
 /// A broker's own text says that no service matches, and shows no name.
@@ -55,8 +58,8 @@ fn no_topic(errnum: i32) -> Error {
 fn send(state: State<'_>) -> Result<Integer> {
     let handle = handle::check(state)?;
     let topic = arguments::topic(state, 2)?;
-    let mut room = Room::new();
-    let mut text = Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = Output::new(&mut scratch);
     let request = payload::read(state, 3, &mut text)?;
     let to = arguments::destination(state, 4)?;
     let matchtag = handle.backend()?.send(topic, request, to.nodeid)?;
@@ -68,13 +71,16 @@ fn send(state: State<'_>) -> Result<Integer> {
 }
 
 /// `f:recv([matchtag])`
-fn recv<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<Received<'r>, LongReceived>> {
+fn recv<'r>(
+    state: State<'_>,
+    scratch: &'r mut Scratch,
+) -> Result<Either<Received<'r>, LongReceived>> {
     let handle = handle::check(state)?;
     let wanted = Match {
         typemask: msgtype::RESPONSE,
         matchtag: matchtag(state)?,
     };
-    message::received(receive(&handle, &wanted)?, room)
+    message::received(receive(&handle, &wanted)?, scratch)
 }
 
 /// `f:recvmsg([matchtag])`
@@ -158,7 +164,7 @@ fn barrier(state: State<'_>) -> Result<Step<Integer>> {
     })
 }
 
-lua_functions_with_room! {
+lua_functions_with_scratch! {
     lua_rpc => rpc;
     lua_recv => recv;
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-use flux::lua::Host;
+use flux::lua::Interpreter;
 
 const PROGRAM: &[u8] = include_bytes!("../../lua/flux-lua.lua");
 const PATHS: &[u8] = include_bytes!("../../lua/paths.lua");
@@ -58,7 +58,7 @@ fn wants_embedded(argv: &[Vec<u8>]) -> bool {
 }
 
 fn run(argv: &[Vec<u8>]) -> Result<(), String> {
-    let host = Host::new().ok_or("not enough memory")?;
+    let host = Interpreter::new().ok_or("not enough memory")?;
     host.preload(c"flux", Some(flux::luaopen_flux))?;
     host.preload(c"kvs", Some(flux::luaopen_kvs))?;
     set_paths(&host)?;
@@ -68,7 +68,7 @@ fn run(argv: &[Vec<u8>]) -> Result<(), String> {
 }
 
 /// Set the folders in which the script's `require` looks.
-fn set_paths(host: &Host) -> Result<(), String> {
+fn set_paths(host: &Interpreter) -> Result<(), String> {
     host.load(PATHS, "=flux-lua")?;
     let pushed = host.state().protect(0, |writer| {
         writer.bytes(MULTIARCH.as_bytes());

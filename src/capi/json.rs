@@ -7,7 +7,7 @@ use super::jansson::{self, Api, Json, Type, json_t};
 use super::{Count, enter, set_errno};
 use crate::exported;
 use crate::json::{self, MAX_DEPTH};
-use crate::lua::{Kind, Push, Result, Room, State, Writer, lua_State};
+use crate::lua::{Kind, Push, Result, Scratch, State, Writer, lua_State};
 
 exported! {
     /// Push `flux.NULL`.
@@ -137,8 +137,8 @@ fn decode(state: State<'_>, text: &[u8]) -> Result<Count> {
 
 /// The value's JSON text in memory that C may free, or an errno.
 fn encode(state: State<'_>, index: c_int) -> std::result::Result<*mut c_char, c_int> {
-    let mut room = Room::new();
-    let mut text = json::Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = json::Output::new(&mut scratch);
     if json::encode(state, index, &mut text).is_err() {
         return Err(libc::EINVAL);
     }
@@ -280,8 +280,8 @@ impl Reader<'_> {
     /// itself: of a room for each level the C stack would be full soon.
     #[inline(never)]
     fn add(&self, object: &Json, key: c_int, value: Json) -> Made<()> {
-        let mut room = Room::new();
-        let mut number = json::Output::new(&mut room);
+        let mut scratch = Scratch::new();
+        let mut number = json::Output::new(&mut scratch);
         let name = self.name(key, &mut number)?;
         self.set(object, name, value)
     }

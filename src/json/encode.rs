@@ -211,7 +211,7 @@ impl Encoder<'_, '_, '_> {
         }
         let room = SLOTS * RESERVED_LEVELS as c_int + SPARE_SLOTS;
         if depth % RESERVED_LEVELS == FIRST_RESERVED {
-            self.state.reserve(room).map_err(Fault::no_room)?;
+            self.state.reserve(room).map_err(Fault::no_stack)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::raw::c_int;
 
 use super::number::float_text;
-use crate::lua::{Error, Kind, Lack, State};
+use crate::lua::{Error, Kind, StackError, State};
 
 /// Why a value has no JSON text.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum EncodeError {
     /// What cannot be encoded, and where it is.
     Value(String),
     /// The stack has no room to look at it.
-    Room(Lack),
+    Stack(StackError),
 }
 
 impl fmt::Display for EncodeError {
@@ -23,7 +23,7 @@ impl fmt::Display for EncodeError {
         match self {
             EncodeError::NotAnObject => f.write_str("not an object"),
             EncodeError::Value(message) => f.write_str(message),
-            EncodeError::Room(lack) => f.write_str(lack.text()),
+            EncodeError::Stack(error) => f.write_str(error.text()),
         }
     }
 }
@@ -34,7 +34,7 @@ impl EncodeError {
     /// As a script gets it, about its argument at `index`, or about none.
     pub fn raised(self, index: Option<c_int>) -> Error {
         match (self, index) {
-            (EncodeError::Room(lack), _) => lack.into(),
+            (EncodeError::Stack(error), _) => error.into(),
             (error, Some(index)) => Error::argument(index, error.to_string()),
             (error, None) => Error::raise(error.to_string()),
         }
@@ -44,7 +44,7 @@ impl EncodeError {
 /// An error on its way up through the tables that it is in.
 pub struct Fault {
     message: String,
-    lack: Option<Lack>,
+    stack: Option<StackError>,
     /// The innermost first.
     path: Vec<String>,
 }
@@ -59,17 +59,17 @@ impl Fault {
     pub fn new(message: impl Into<String>) -> Box<Fault> {
         Box::new(Fault {
             message: message.into(),
-            lack: None,
+            stack: None,
             path: Vec::new(),
         })
     }
 
     /// Of a stack without room, which is no value's fault.
     #[cold]
-    pub fn no_room(lack: Lack) -> Box<Fault> {
+    pub fn no_stack(error: StackError) -> Box<Fault> {
         Box::new(Fault {
             message: String::new(),
-            lack: Some(lack),
+            stack: Some(error),
             path: Vec::new(),
         })
     }
@@ -93,8 +93,8 @@ impl Fault {
 
     #[cold]
     pub fn finish(mut self) -> EncodeError {
-        if let Some(lack) = self.lack {
-            return EncodeError::Room(lack);
+        if let Some(error) = self.stack {
+            return EncodeError::Stack(error);
         }
         if self.path.is_empty() {
             return EncodeError::Value(self.message);

@@ -18,8 +18,8 @@ pub use error::{DecodeError, EncodeError, Reason};
 pub use number::{float_text, integral};
 pub use output::Output;
 
-use crate::lua::{Either, Error, Key, Kind, OnTop, Push, Result, Room, State, Writer};
-use crate::{lua_functions, lua_functions_with_room};
+use crate::lua::{Either, Error, Kind, OnTop, Push, RegistryKey, Result, Scratch, State, Writer};
+use crate::{lua_functions, lua_functions_with_scratch};
 
 /// So many tables within one another, and no more: a table that holds itself
 /// ends here.
@@ -27,7 +27,7 @@ pub use crate::MAX_JSON_DEPTH as MAX_DEPTH;
 
 /// Under which the registry keeps the metatable that makes an empty table an
 /// array.
-static ARRAY_MARK: Key = Key::unique();
+static ARRAY_MARK: RegistryKey = RegistryKey::unique();
 
 /// Make the array mark, once per Lua state.
 pub fn open(writer: &Writer<'_>) {
@@ -78,7 +78,7 @@ pub fn push_module(writer: &Writer<'_>) {
     writer.set_field(-2, c"NULL");
 }
 
-lua_functions_with_room! { json_encode => encode_value; }
+lua_functions_with_scratch! { json_encode => encode_value; }
 
 lua_functions! {
     json_decode => decode_text;
@@ -87,8 +87,11 @@ lua_functions! {
 
 /// `flux.json.encode(v)` → text.
 #[inline]
-fn encode_value<'r>(state: State<'_>, room: &'r mut Room) -> Result<Either<&'r [u8], Output<'r>>> {
-    let mut text = Output::new(room);
+fn encode_value<'r>(
+    state: State<'_>,
+    scratch: &'r mut Scratch,
+) -> Result<Either<&'r [u8], Output<'r>>> {
+    let mut text = Output::new(scratch);
     match encode::encode_here(state, 1, &mut text) {
         Ok(()) => Ok(text.into_result()),
         Err(error) => Err(refused(state, error)),

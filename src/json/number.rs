@@ -2,7 +2,7 @@
 //! they round. Knows neither Lua's values nor the rest of the grammar.
 
 use super::output::Output;
-use crate::lua::Room;
+use crate::lua::Scratch;
 
 /// Floats below it have integers as neighbours, so that an integer's text is
 /// as good as theirs.
@@ -68,8 +68,8 @@ pub fn float_text(x: f64) -> String {
     if !x.is_finite() {
         return non_finite_text(x).to_owned();
     }
-    let mut room = Room::new();
-    let mut text = Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut text = Output::new(&mut scratch);
     write_float(&mut text, x);
     String::from_utf8_lossy(&text).into_owned()
 }

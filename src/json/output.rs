@@ -1,4 +1,4 @@
-//! JSON text as it is written: in room that the caller has while it is short,
+//! JSON text as it is written: in scratch that the caller has while it is short,
 //! then in memory that the thread keeps for the next one.
 
 use std::cell::Cell;
@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::os::raw::c_int;
 
 use super::text::{WORD, copy_plain, copy_short, is_plain, plain_run};
-use crate::lua::{Either, Push, Room, Writer};
+use crate::lua::{Either, Push, Scratch, Writer};
 
 /// So many bytes can always be written without a look at what is left.
 const SLACK: usize = 32;
@@ -28,33 +28,33 @@ pub struct Output<'r> {
     /// From there on are [`SLACK`] bytes. The end is at most here, but for a
     /// moment in [`Output::within_slack`].
     limit: *mut u8,
-    /// Where the text is, if it is not in the room. Its length is not kept.
+    /// Where the text is, if it is not in the scratch. Its length is not kept.
     memory: Vec<u8>,
-    room: PhantomData<&'r mut Room>,
+    scratch: PhantomData<&'r mut Scratch>,
 }
 
 impl<'r> Output<'r> {
     #[inline]
-    pub fn new(room: &'r mut Room) -> Output<'r> {
+    pub fn new(scratch: &'r mut Scratch) -> Output<'r> {
         const {
-            assert!(Room::SIZE >= SLACK);
+            assert!(Scratch::SIZE >= SLACK);
         }
-        let free = room.all();
+        let free = scratch.all();
         let start = free.as_mut_ptr().cast::<u8>();
         Output {
             start,
             at: start,
             limit: start.wrapping_add(free.len() - SLACK),
             memory: Vec::new(),
-            room: PhantomData,
+            scratch: PhantomData,
         }
     }
 
-    /// The text as an entry point's result: one in the room owns nothing.
+    /// The text as an entry point's result: one in the scratch owns nothing.
     #[inline]
     pub fn into_result(self) -> Either<&'r [u8], Output<'r>> {
         match self.is_long() {
-            // SAFETY: all of it was written, in the room.
+            // SAFETY: all of it was written, in the scratch.
             false => Either::Plain(unsafe { std::slice::from_raw_parts(self.start, self.len()) }),
             true => Either::Owned(self),
         }

@@ -4,7 +4,7 @@
 use std::os::raw::{c_char, c_int, c_void};
 
 use super::sys::{self, lua_State};
-use super::{Lack, Writer};
+use super::{StackError, Writer};
 
 pub const TNONE: c_int = sys::LUA_TNONE;
 pub const TNIL: c_int = sys::LUA_TNIL as c_int;
@@ -453,12 +453,12 @@ pub const TOLD_BY: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
 
 /// Not told.
 #[cfg(any(feature = "lua51", feature = "lua52"))]
-pub unsafe fn allocated_outside(_: *mut lua_State, _: usize) {}
+pub unsafe fn report_external(_: *mut lua_State, _: usize) {}
 
 /// Have the collector count so many units as allocated since it last ran, if it
 /// is not stopped. It may run, as much as that asks for.
 #[cfg(not(any(feature = "lua51", feature = "lua52")))]
-pub unsafe fn allocated_outside(state: *mut lua_State, units: usize) {
+pub unsafe fn report_external(state: *mut lua_State, units: usize) {
     /// LUA_GCISRUNNING, which a LuaJIT that has it not answers by -1.
     const IS_RUNNING: c_int = if cfg!(feature = "lua55") { 6 } else { 9 };
     unsafe {
@@ -507,11 +507,11 @@ unsafe fn without_hook<R>(state: *mut lua_State, body: impl FnOnce() -> R) -> R 
     }
 }
 
-/// Room for `n` more values. Never raises, whereas Lua 5.1's and LuaJIT's own
+/// Scratch for `n` more values. Never raises, whereas Lua 5.1's and LuaJIT's own
 /// `lua_checkstack` do when memory is short.
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 #[inline]
-pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
+pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), StackError> {
     /// LUAI_MAXCSTACK: the values of one call.
     const MAX: c_int = 8000;
     unsafe extern "C-unwind" fn grow(state: *mut lua_State) -> c_int {
@@ -525,26 +525,26 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
     // checking it again then only notes the new limit.
     unsafe {
         if n > MAX - sys::lua_gettop(state) {
-            return Err(Lack::Stack);
+            return Err(StackError::Stack);
         }
         let status = without_hook(state, || {
             sys::lua_cpcall(state, Some(grow), n as usize as *mut c_void)
         });
         if status != 0 {
             sys::lua_settop(state, -2);
-            return Err(Lack::Memory);
+            return Err(StackError::Memory);
         }
         match sys::lua_checkstack(state, n) {
-            0 => Err(Lack::Stack),
+            0 => Err(StackError::Stack),
             _ => Ok(()),
         }
     }
 }
 
-/// Room for `n` more values. Never raises.
+/// Scratch for `n` more values. Never raises.
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 #[inline]
-pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
+pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), StackError> {
     match unsafe { sys::lua_checkstack(state, n) } {
         0 => unsafe { lack_of_stack(state, n) },
         _ => Ok(()),
@@ -555,7 +555,7 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
 /// with what was lacking; and where it does not, Lua may have collected garbage.
 #[cold]
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
-unsafe fn lack_of_stack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
+unsafe fn lack_of_stack(state: *mut lua_State, n: c_int) -> Result<(), StackError> {
     /// LUAI_MAXSTACK: the values of all calls.
     const MAX: c_int = 1_000_000;
     const ERRMEM: c_int = 4;
@@ -564,18 +564,18 @@ unsafe fn lack_of_stack(state: *mut lua_State, n: c_int) -> Result<(), Lack> {
     }
     unsafe {
         if n > MAX - sys::lua_gettop(state) {
-            return Err(Lack::Stack);
+            return Err(StackError::Stack);
         }
         // Lua keeps some slots beyond those that it gives out.
         pushcfunction(state, Some(nothing));
         match without_hook(state, || pcall(state, 0, 0, 0)) {
             0 if sys::lua_checkstack(state, n) != 0 => Ok(()),
-            0 => Err(Lack::Memory),
+            0 => Err(StackError::Memory),
             status => {
                 sys::lua_settop(state, -2);
                 Err(match status {
-                    ERRMEM => Lack::Memory,
-                    _ => Lack::Stack,
+                    ERRMEM => StackError::Memory,
+                    _ => StackError::Stack,
                 })
             }
         }

@@ -7,7 +7,7 @@ use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{
-    Cause, Class, Either, Error, Lack, OnTop, Push, Result, State, Writer, lua_State, sys,
+    Cause, Class, Either, Error, OnTop, Push, Result, StackError, State, Writer, lua_State, sys,
 };
 
 /// Define `extern "C-unwind"` entry points: `name => rust_function`.
@@ -24,16 +24,16 @@ macro_rules! lua_functions {
     };
 }
 
-/// The same, of functions that are given [`Room`] too.
+/// The same, of functions that are given [`Scratch`] too.
 #[macro_export]
-macro_rules! lua_functions_with_room {
+macro_rules! lua_functions_with_scratch {
     ($($name:ident => $body:path;)*) => {
         $(unsafe extern "C-unwind" fn $name(
             state: *mut $crate::lua::lua_State,
         ) -> ::std::os::raw::c_int {
-            let mut room = $crate::lua::Room::new();
+            let mut scratch = $crate::lua::Scratch::new();
             // SAFETY: Lua calls with a live state, and this frame owns nothing.
-            unsafe { $crate::lua::enter(state, |state| $body(state, &mut room)) }
+            unsafe { $crate::lua::enter(state, |state| $body(state, &mut scratch)) }
         })*
     };
 }
@@ -187,7 +187,7 @@ fn refuse(state: State<'_>, error: Error) -> End {
             End::Raise
         }
         Cause::Memory => {
-            push_text(state, Lack::Memory.text());
+            push_text(state, StackError::Memory.text());
             End::Raise
         }
         Cause::Raise(message) => raise(state, &message),

@@ -86,27 +86,27 @@ impl From<Failure> for Error {
 
 /// Why the stack has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum StackError {
     Memory,
     /// It is as large as Lua lets it be.
     Stack,
 }
 
-impl Lack {
+impl StackError {
     /// Lua's words.
     pub fn text(self) -> &'static str {
         match self {
-            Lack::Memory => "not enough memory",
-            Lack::Stack => "stack overflow",
+            StackError::Memory => "not enough memory",
+            StackError::Stack => "stack overflow",
         }
     }
 }
 
-impl From<Lack> for Error {
-    fn from(lack: Lack) -> Error {
+impl From<StackError> for Error {
+    fn from(lack: StackError) -> Error {
         match lack {
-            Lack::Memory => Cause::Memory.into(),
-            Lack::Stack => Error::raise(lack.text()),
+            StackError::Memory => Cause::Memory.into(),
+            StackError::Stack => Error::raise(lack.text()),
         }
     }
 }

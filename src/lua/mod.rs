@@ -11,15 +11,15 @@
 //! - What an entry point returns is a value that knows how to [`Push`] itself;
 //!   `entry` pushes it that way, drops it, and only then raises if it must.
 
+pub mod callbacks;
 pub(crate) mod compat;
 mod entry;
 mod error;
 mod exported;
-pub mod gate;
+mod external_memory;
 #[cfg(feature = "interpreter")]
-mod host;
+mod interpreter;
 mod library;
-mod outside;
 mod push;
 mod state;
 pub(crate) mod sys;
@@ -27,17 +27,17 @@ mod traceback;
 mod userdata;
 mod writer;
 
+pub use callbacks::Callbacks;
 pub use compat::{NAME, upvalue_index};
 pub use entry::{enter, enter_making, finalize};
-pub use error::{Cause, Error, Failure, Lack, Result};
-pub use gate::Gate;
+pub use error::{Cause, Error, Failure, Result, StackError};
 #[cfg(feature = "interpreter")]
-pub use host::Host;
+pub use interpreter::Interpreter;
 #[cfg(feature = "interpreter")]
 pub use library::bind_to_program;
 pub use library::{Refusal, bind, check_version};
-pub use push::{Bytes, Either, Indexed, Integer, Nil, OnTop, Push, Room, Text, copy};
-pub use state::{Key, Kind, Raised, State};
+pub use push::{Bytes, Either, Indexed, Integer, Nil, OnTop, Push, Scratch, Text, copy};
+pub use state::{Kind, Raised, RegistryKey, State};
 pub use sys::{lua_CFunction, lua_State};
 pub use userdata::{Class, ClassInfo, Object, closed};
 pub use writer::Writer;

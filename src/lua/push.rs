@@ -26,15 +26,15 @@ pub enum Either<P, O> {
     Owned(O),
 }
 
-/// Room in an entry point's own frame: what is copied there is owned by nobody.
-pub struct Room([MaybeUninit<u8>; Room::SIZE]);
+/// Scratch in an entry point's own frame: what is copied there is owned by nobody.
+pub struct Scratch([MaybeUninit<u8>; Scratch::SIZE]);
 
-impl Room {
+impl Scratch {
     pub const SIZE: usize = 512;
 
     #[expect(clippy::new_without_default, reason = "it is no value to begin with")]
-    pub fn new() -> Room {
-        Room([MaybeUninit::uninit(); Room::SIZE])
+    pub fn new() -> Scratch {
+        Scratch([MaybeUninit::uninit(); Scratch::SIZE])
     }
 
     /// All of it.

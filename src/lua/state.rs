@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 use std::ptr::NonNull;
 
-use super::{Lack, Result, Writer, compat, lua_State, sys};
+use super::{Result, StackError, Writer, compat, lua_State, sys};
 
 /// A `lua_State` during one call from Lua. Everything here leaves Lua free to
 /// be called from frames that own things.
@@ -22,14 +22,14 @@ pub struct State<'a> {
 
 /// A static that the module's values in the registry are found by: its address
 /// is the key.
-pub struct Key {
+pub struct RegistryKey {
     // Statics without a size may share an address.
     _byte: u8,
 }
 
-impl Key {
-    pub const fn unique() -> Key {
-        Key { _byte: 0 }
+impl RegistryKey {
+    pub const fn unique() -> RegistryKey {
+        RegistryKey { _byte: 0 }
     }
 
     pub(super) fn address(&'static self) -> *const c_void {
@@ -290,8 +290,8 @@ impl<'a> State<'a> {
         unsafe { sys::lua_topointer(self.raw, index) }
     }
 
-    /// Room for `n` more values than the call may push anyway.
-    pub fn reserve(self, n: c_int) -> std::result::Result<(), Lack> {
+    /// Scratch for `n` more values than the call may push anyway.
+    pub fn reserve(self, n: c_int) -> std::result::Result<(), StackError> {
         // SAFETY: never raises, see there.
         unsafe { compat::checkstack(self.raw, n) }
     }
@@ -378,7 +378,7 @@ impl<'a> State<'a> {
 
     /// Push what the module keeps in the registry under `key`.
     #[inline]
-    pub fn registry(self, key: &'static Key) -> Kind {
+    pub fn registry(self, key: &'static RegistryKey) -> Kind {
         // SAFETY: the registry is a table and there is a free slot.
         Kind::of(unsafe { compat::rawgetp(self.raw, compat::REGISTRYINDEX, key.address()) })
     }
@@ -505,7 +505,7 @@ impl<'a> State<'a> {
 
 /// Under which the registry keeps `run_job`.
 #[cfg(any(feature = "lua51", feature = "luajit"))]
-static RUN_JOB: Key = Key::unique();
+static RUN_JOB: RegistryKey = RegistryKey::unique();
 
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 unsafe extern "C-unwind" fn keep_run_job(raw: *mut lua_State) -> c_int {

@@ -2,7 +2,7 @@
 
 use std::os::raw::c_int;
 
-use super::{Kind, Lack, Raised, Writer, lua_State};
+use super::{Kind, Raised, StackError, Writer, lua_State};
 
 /// A string gets a traceback, another value stays what it is, and so does
 /// Lua's memory error: not every Lua calls this for one that is raised again.
@@ -12,7 +12,7 @@ pub unsafe extern "C-unwind" fn traceback(raw: *mut lua_State) -> c_int {
     let state = writer.state();
     match state.bytes(1) {
         None => return 1,
-        Some(text) if text == Lack::Memory.text().as_bytes() => return 1,
+        Some(text) if text == StackError::Memory.text().as_bytes() => return 1,
         Some(_) => {}
     }
     writer.global(c"debug");

@@ -7,12 +7,14 @@ use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 use std::sync::OnceLock;
 
-use super::outside;
-use super::{Error, Key, Kind, Result, State, Writer, compat, lua_CFunction, upvalue_index};
+use super::external_memory;
+use super::{
+    Error, Kind, RegistryKey, Result, State, Writer, compat, lua_CFunction, upvalue_index,
+};
 
 /// What makes a class itself: the address identifies it.
 pub struct ClassInfo {
-    pub key: Key,
+    pub key: RegistryKey,
     /// As the C bindings called its metatable ("FLUX.handle").
     pub name: &'static CStr,
     /// As an error names the argument ("flux handle").
@@ -29,7 +31,7 @@ pub trait Class: Clone + 'static {
     /// How many bytes the value has outside Lua, about: the collector, which
     /// would else take them for nothing, is told.
     #[inline]
-    fn outside(&self) -> usize {
+    fn external_memory(&self) -> usize {
         match std::mem::needs_drop::<Self>() {
             true => 64,
             false => 0,
@@ -86,7 +88,7 @@ impl Seal {
 impl ClassInfo {
     pub const fn new(name: &'static CStr, label: &'static str) -> ClassInfo {
         ClassInfo {
-            key: Key::unique(),
+            key: RegistryKey::unique(),
             name,
             label,
             word: OnceLock::new(),
@@ -110,7 +112,7 @@ impl<T: Class> NewObject<T> {
     /// # Safety
     /// The stack holds the userdata.
     pub unsafe fn fill(&self, value: T) {
-        outside::count(value.outside());
+        external_memory::count(value.external_memory());
         // SAFETY: the block lives; a value that it has meanwhile goes, and
         // methods hold clones.
         unsafe { (*self.0).value = Some(value) };
@@ -361,7 +363,7 @@ impl Writer<'_> {
             // Lua aligns blocks for pointers and numbers.
             assert!(align_of::<T>() <= align_of::<*const c_void>());
         }
-        outside::tell(self);
+        external_memory::tell(self);
         let block: *mut Block<T> = self.userdata(size_of::<Block<T>>()).cast();
         let state = self.state();
         // The debug library can put anything in the upvalue's place.
@@ -374,7 +376,7 @@ impl Writer<'_> {
         // that no finalizer ever sees it half made.
         unsafe {
             let value = make();
-            outside::count(value.as_ref().map_or(0, T::outside));
+            external_memory::count(value.as_ref().map_or(0, T::external_memory));
             block.write(Block { seal, value });
         }
         self.set_metatable(-2);

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 
-use super::{Key, State, compat, lua_CFunction, lua_State, sys};
+use super::{RegistryKey, State, compat, lua_CFunction, lua_State, sys};
 
 /// A `lua_State` in a frame that a Lua error may jump over. Any method may
 /// raise unless it says otherwise; whoever holds a `Writer` owns nothing that
@@ -37,7 +37,7 @@ impl<'a> Writer<'a> {
         unsafe { State::new(self.raw) }
     }
 
-    /// Room for `n` more values; raises the lack of it.
+    /// Scratch for `n` more values; raises the lack of it.
     #[inline]
     pub fn reserve(&self, n: c_int) {
         // Not luaL_checkstack: without memory for its words, Lua 5.5's goes on
@@ -143,7 +143,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Keep the value on top in the registry under `key`; it goes.
-    pub fn set_registry(&self, key: &'static Key) {
+    pub fn set_registry(&self, key: &'static RegistryKey) {
         unsafe { compat::rawsetp(self.raw, compat::REGISTRYINDEX, key.address()) }
     }
 

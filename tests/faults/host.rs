@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use flux::lua::{self, Error, Host, Integer, State, Writer, lua_CFunction, lua_State};
+use flux::lua::{self, Error, Integer, Interpreter, State, Writer, lua_CFunction, lua_State};
 use flux::lua_functions;
 
 use crate::script;
@@ -44,7 +44,7 @@ fn the_script_that_another_test_starts() {
 }
 
 fn run(script: &str, arguments: &str) -> Result<(), String> {
-    let host = Host::new().ok_or("no memory")?;
+    let host = Interpreter::new().ok_or("no memory")?;
     host.preload(c"flux", Some(flux::luaopen_flux))?;
     host.preload(c"kvs", Some(flux::luaopen_kvs))?;
     host.preload(c"system", Some(open))?;

@@ -2,13 +2,13 @@
 //! them.
 
 use flux::json;
-use flux::lua::Host;
+use flux::lua::Interpreter;
 use serde_json::Value;
 
 use super::{HAS_INTEGERS, decode, encode, host};
 
 /// Through Lua and back, null kept.
-fn round_trip(host: &Host, text: &[u8]) -> Result<String, json::DecodeError> {
+fn round_trip(host: &Interpreter, text: &[u8]) -> Result<String, json::DecodeError> {
     decode(host, text, true)?;
     Ok(encode(host).unwrap_or_else(|error| panic!("{error} in {}", shown(text))))
 }
@@ -41,7 +41,7 @@ fn same(ours: &Value, theirs: &Value) -> bool {
 }
 
 /// That we and serde_json agree on whether this is JSON, and on what it says.
-fn agree(host: &Host, text: &[u8]) {
+fn agree(host: &Interpreter, text: &[u8]) {
     let theirs = serde_json::from_slice::<Value>(text);
     match (round_trip(host, text), theirs) {
         (Ok(ours), Ok(theirs)) => {

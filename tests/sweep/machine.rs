@@ -42,7 +42,7 @@ unsafe extern "C-unwind" {
     ) -> c_int;
 }
 
-/// A Lua state, and its memory. Not made by the crate's own `Host`: that makes
+/// A Lua state, and its memory. Not made by the crate's own `Interpreter`: that makes
 /// some of what is made in the swept part here.
 pub struct Machine {
     raw: NonNull<lua_State>,

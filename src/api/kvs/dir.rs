@@ -36,7 +36,7 @@ impl Class for Dir {
         &INFO
     }
 
-    fn outside(&self) -> usize {
+    fn external_memory(&self) -> usize {
         let names = self.0.names.iter();
         let each = names.map(|name| size_of::<String>() + name.len());
         each.sum::<usize>() + size_of::<Inner>()

@@ -5,7 +5,7 @@ use std::os::raw::c_int;
 use crate::api::handle::Handle;
 use crate::backend::{self, Future};
 use crate::json;
-use crate::lua::{Kind, Push, Result, Room, State, Writer};
+use crate::lua::{Kind, Push, Result, Scratch, State, Writer};
 
 /// A looked up value, to be pushed: decoded where it is JSON, else the string
 /// that it is.
@@ -41,8 +41,8 @@ pub fn put(state: State<'_>, handle: &Handle, key: &str, index: c_int) -> Result
     if state.kind(index) == Kind::Nil {
         return handle.with_pending(|pending| pending.unlink(key));
     }
-    let mut room = Room::new();
-    let mut value = json::Output::new(&mut room);
+    let mut scratch = Scratch::new();
+    let mut value = json::Output::new(&mut scratch);
     json::encode(state, index, &mut value).map_err(|error| error.raised(Some(index)))?;
     handle.with_pending(|pending| pending.put(key, &value))
 }

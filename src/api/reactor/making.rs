@@ -27,7 +27,7 @@ impl NewWatcher {
         handle.hold()?;
         let place = handle
             .watchers()
-            .begin::<Handle>(state, handle.gate().next_id())?;
+            .begin::<Handle>(state, handle.callbacks().next_id())?;
         Ok(NewWatcher {
             watcher: Watcher::new(handle, place, traits),
             is_known: false,

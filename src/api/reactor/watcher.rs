@@ -100,8 +100,8 @@ impl Watcher {
         if !self.handle.watchers().is_alive(self.place) {
             return;
         }
-        let gate = self.handle.gate().clone();
-        gate.call(
+        let callbacks = self.handle.callbacks().clone();
+        callbacks.call(
             |writer| {
                 let objects = self.push_objects(writer.state())?;
                 writer.field(objects.fields, c"handler");

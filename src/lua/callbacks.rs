@@ -11,11 +11,13 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::traceback::traceback;
-use super::{Class, ClassInfo, Error, Key, Raised, Result, State, Writer, compat, lua_State};
+use super::{
+    Class, ClassInfo, Error, Raised, RegistryKey, Result, State, Writer, compat, lua_State,
+};
 
 /// One for each Lua state, shared by all that calls back into it.
 #[derive(Clone)]
-pub struct Gate(Rc<Inner>);
+pub struct Callbacks(Rc<Inner>);
 
 struct Inner {
     /// A thread of the module's own, which the registry holds: for work that
@@ -29,33 +31,33 @@ struct Inner {
     last_id: Cell<u64>,
 }
 
-impl Class for Gate {
+impl Class for Callbacks {
     fn info() -> &'static ClassInfo {
-        static INFO: ClassInfo = ClassInfo::new(c"FLUX.gate", "gate");
+        static INFO: ClassInfo = ClassInfo::new(c"FLUX.callbacks", "callbacks");
         &INFO
     }
 }
 
-/// Under which the registry keeps the gate.
-static GATE: Key = Key::unique();
-/// Under which it keeps the gate's thread.
-static BASE: Key = Key::unique();
+/// Under which the registry keeps the callbacks.
+static GATE: RegistryKey = RegistryKey::unique();
+/// Under which it keeps the callbacks's thread.
+static BASE: RegistryKey = RegistryKey::unique();
 /// Under which it keeps the function that adds tracebacks to errors.
-static TRACEBACK: Key = Key::unique();
+static TRACEBACK: RegistryKey = RegistryKey::unique();
 
 /// What a call or such work needs of the stack beside its own frame.
 const SLOTS: c_int = 8;
 
-/// Make the gate, once per Lua state.
+/// Make the callbacks, once per Lua state.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Gate>(&[]);
+    writer.new_class::<Callbacks>(&[]);
     writer.function(Some(traceback));
     writer.set_registry(&TRACEBACK);
     let base = writer.thread();
     writer.set_registry(&BASE);
     let main = compat::main_thread(writer).unwrap_or(base);
     writer.new_object_with(|| {
-        Some(Gate(Rc::new(Inner {
+        Some(Callbacks(Rc::new(Inner {
             base,
             main,
             running: Cell::new(ptr::null_mut()),
@@ -67,12 +69,12 @@ pub fn open(writer: &Writer<'_>) {
     writer.state().pop(1);
 }
 
-impl Gate {
-    pub fn of(state: State<'_>) -> Result<Gate> {
+impl Callbacks {
+    pub fn of(state: State<'_>) -> Result<Callbacks> {
         state.registry(&GATE);
-        let gate = state.object::<Gate>(-1).flatten();
+        let callbacks = state.object::<Callbacks>(-1).flatten();
         state.pop(1);
-        gate.ok_or_else(|| Error::raise("the module is not open in this Lua state"))
+        callbacks.ok_or_else(|| Error::raise("the module is not open in this Lua state"))
     }
 
     /// How many calls run, one within the other.
@@ -89,7 +91,7 @@ impl Gate {
     /// Run a reactor that `state` called for: handlers run on that thread until
     /// `run` returns.
     pub fn run_reactor<R>(&self, state: State<'_>, run: impl FnOnce() -> R) -> R {
-        struct Restore<'g>(&'g Gate, *mut lua_State);
+        struct Restore<'g>(&'g Callbacks, *mut lua_State);
 
         impl Drop for Restore<'_> {
             fn drop(&mut self) {

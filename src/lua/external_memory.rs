@@ -61,5 +61,5 @@ fn tell_all(writer: &Writer<'_>, bytes: usize) {
         objects: 0,
     });
     // SAFETY: the state is live, and the frame owns nothing.
-    unsafe { compat::allocated_outside(writer.raw(), units) }
+    unsafe { compat::report_external(writer.raw(), units) }
 }

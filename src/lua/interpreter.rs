@@ -9,19 +9,19 @@ use super::traceback::traceback;
 use super::{Kind, Raised, State, compat, lua_CFunction, lua_State, sys};
 
 /// A Lua state that this value owns, with the standard libraries open.
-pub struct Host {
+pub struct Interpreter {
     raw: NonNull<lua_State>,
 }
 
-impl Host {
+impl Interpreter {
     /// None when there is not even the memory for an empty state.
-    pub fn new() -> Option<Host> {
+    pub fn new() -> Option<Interpreter> {
         if let Err(refusal) = library::bind_to_program() {
             refusal.print();
             std::process::abort()
         }
         // SAFETY: luaL_newstate has no preconditions; null means no memory.
-        let host = Host {
+        let host = Interpreter {
             raw: NonNull::new(unsafe { sys::luaL_newstate() })?,
         };
         host.state()
@@ -142,7 +142,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for Interpreter {
     fn drop(&mut self) {
         // SAFETY: ours, and closed once.
         unsafe { sys::lua_close(self.raw.as_ptr()) }
