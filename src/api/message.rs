@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::api::handle::Handle;
-use crate::api::{arguments, payload, read_only as fields};
+use crate::api::{arguments, payload, read_only};
 use crate::backend::{self, msgtype};
 use crate::json::{self, Output};
 use crate::lua::{
@@ -197,7 +197,7 @@ fn method(state: State<'_>) -> Result<Part<'static>> {
 
 /// `msg.name = value`
 fn newindex(state: State<'_>) -> Result<()> {
-    fields::refuse_assignment::<Message, _>(state, FIELDS)
+    read_only::refuse_assignment::<Message, _>(state, FIELDS)
 }
 
 /// The part that is text: a copy of it, or what keeps it where it is long.

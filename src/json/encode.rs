@@ -1,9 +1,5 @@
-//! Encodes a Lua value as JSON text, in one pass over its tables. Uses only Lua
-//! functions that cannot raise. `error` builds the paths of error messages;
-//! `output` and `number` write strings and numbers.
-//!
-//! Each value is written with a comma after it. The closing bracket then
-//! replaces the last comma.
+//! From a Lua value to JSON text, in one pass over its tables. Reads with
+//! what cannot raise; `error` has the words for what cannot be encoded.
 
 use std::os::raw::c_int;
 
@@ -13,18 +9,17 @@ use super::output::{NotUtf8, Output};
 use super::{MAX_DEPTH, has_array_mark};
 use crate::lua::{Kind, State, compat, sys};
 
-/// Append the JSON text of the value at stack index `index`. On an error, `out`
-/// is unchanged.
+/// Append the JSON text of the value at `index`; on an error `out` is as it was.
 ///
-/// Needs 8 free stack slots and reserves more for nested tables. Leaves the stack
-/// unchanged and calls no metamethods.
+/// The caller has 8 free stack slots. The stack is left as it was, and no
+/// metamethod is called.
 pub fn encode(state: State<'_>, index: c_int, out: &mut Output<'_>) -> Result<(), EncodeError> {
-    encode_inline(state, index, out)
+    encode_here(state, index, out)
 }
 
-/// Like [`encode`], but inlined into the caller.
+/// The same, in the caller's own code.
 #[inline(always)]
-pub(super) fn encode_inline(
+pub(super) fn encode_here(
     state: State<'_>,
     index: c_int,
     out: &mut Output<'_>,
@@ -35,9 +30,9 @@ pub(super) fn encode_inline(
         out,
         restarts: 0,
     };
-    match encoder.root(index) {
+    match encoder.outermost(index) {
         Ok(()) => {
-            // Remove the comma after the root value.
+            // But for the comma.
             out.truncate(out.len() - 1);
             Ok(())
         }
@@ -48,8 +43,7 @@ pub(super) fn encode_inline(
     }
 }
 
-/// Like [`encode`], but the result must be a JSON object, as Flux payloads are.
-/// Any other result is the error [`EncodeError::NotAnObject`].
+/// The same of a table that must become an object, as a Flux payload is.
 pub fn encode_object(
     state: State<'_>,
     index: c_int,
@@ -66,28 +60,26 @@ pub fn encode_object(
     }
 }
 
-/// The result of encoding a part of the value. The path is only built when an
-/// error propagates.
-type EncodeResult<T = ()> = Result<T, Box<Fault>>;
+/// A path is gathered only on the way up from an error.
+type Outcome<T = ()> = Result<T, Box<Fault>>;
 
-// Each level of tables keeps the key and the value of the current pair on top of
-// the stack. Every function that writes a value leaves the stack unchanged, also
-// on an error.
+// A level of tables has on the stack the key and the value of a pair. What
+// writes it leaves the stack as it was, and so does what fails.
 const KEY: c_int = -2;
 const VALUE: c_int = -1;
 
-/// The stack index of a table while one of its keys is on top of the stack.
+/// Where a table is while a key of it is on top of the stack.
 #[derive(Clone, Copy)]
 struct Table(c_int);
 
 impl Table {
-    /// A nested table: the value of the enclosing pair, right below the key.
+    /// One that is itself the value of a pair, on top before the key.
     const NESTED: Table = Table(-2);
 
-    /// The index of the table while `more` values are on the stack above the key.
-    /// With `more` = -1, the key is popped too.
+    /// Where it is while so many more values than the key are on the stack; -1
+    /// where not even that is.
     #[inline]
-    fn below(self, more: c_int) -> c_int {
+    fn shifted(self, more: c_int) -> c_int {
         match self.0 < 0 {
             true => self.0 - more,
             false => self.0,
@@ -95,66 +87,59 @@ impl Table {
     }
 }
 
-/// Stack slots are reserved for this many levels at once.
+/// Stack slots are reserved for so many levels at once, the first time at the
+/// one where the caller's free ones would run out.
 const RESERVED_LEVELS: u32 = 16;
-/// Slots are first reserved at this depth. The 8 slots of the caller suffice for
-/// the levels above it: two for each, and the spare ones.
-const RESERVING_LEVEL: u32 = 3;
-/// The slots of a level: the key and the value of a pair.
-const PAIR_SLOTS: c_int = 2;
-/// The slots used above all levels: a key to look up, or two metatables to
-/// compare.
+const FIRST_RESERVED: u32 = 3;
+/// What a level has on the stack.
+const SLOTS: c_int = 2;
+/// What may be above them: a key looked up, or two metatables compared.
 const SPARE_SLOTS: c_int = 2;
 
-/// A table is first written as an array until a key breaks the order. After this
-/// many failed attempts, the keys are checked before writing. Otherwise the work
-/// would double at each level of nested tables of this kind.
+/// After so many tables that began as arrays and were not, look before
+/// writing: where such tables are nested, the work would double at each level.
 const MAX_RESTARTS: u32 = 8;
 
 struct Encoder<'s, 'o, 'r> {
     state: State<'s>,
     out: &'o mut Output<'r>,
-    /// How many tables were written as arrays first and then as objects.
     restarts: u32,
 }
 
 impl Encoder<'_, '_, '_> {
-    /// Write the root value and a comma.
+    /// Write the value that all others are in, a table most often, and a comma.
     #[inline(always)]
-    fn root(&mut self, index: c_int) -> EncodeResult {
+    fn outermost(&mut self, index: c_int) -> Outcome {
         match self.state.kind(index) {
             Kind::Table => self.table(Table(self.state.absolute(index)), 0),
-            // There is no value to copy.
+            // Of which there is nothing to copy.
             Kind::None => Err(unencodable(Kind::None)),
-            _ => self.root_scalar(index),
+            _ => self.copied(index),
         }
     }
 
-    /// Write the root value, which is not a table, and a comma. Copies it to the
-    /// top of the stack, where `value` expects it.
     #[inline(never)]
-    fn root_scalar(&mut self, index: c_int) -> EncodeResult {
+    fn copied(&mut self, index: c_int) -> Outcome {
         self.state.push_value(index);
         let written = self.value(0);
         self.state.pop(1);
         written
     }
 
-    /// Write the value on top of the stack and a comma.
+    /// Write the value on top and a comma.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn value(&mut self, depth: u32) -> EncodeResult {
+    fn value(&mut self, depth: u32) -> Outcome {
         match self.state.kind(VALUE) {
-            // SAFETY: the value is a string.
+            // SAFETY: that is what is there.
             Kind::String => unsafe { self.text() },
             Kind::Table => self.table(Table::NESTED, depth),
-            // SAFETY: the value is a number.
+            // SAFETY: that is what is there.
             Kind::Number => unsafe { self.number() },
             kind => self.scalar(kind),
         }
     }
 
-    /// Write a boolean or null and a comma. Other kinds are errors.
-    fn scalar(&mut self, kind: Kind) -> EncodeResult {
+    fn scalar(&mut self, kind: Kind) -> Outcome {
         match kind {
             Kind::Boolean if self.state.boolean(VALUE) => self.out.token(b"true,"),
             Kind::Boolean => self.out.token(b"false,"),
@@ -166,16 +151,14 @@ impl Encoder<'_, '_, '_> {
         Ok(())
     }
 
-    // Most values are strings and numbers, so the next two functions do not check
-    // the type again.
+    // Strings and numbers are most of what there is: what writes them asks for
+    // the type no second time.
 
-    /// Write the string on top of the stack and a comma.
-    ///
     /// # Safety
-    /// A string is on top of the stack.
+    /// A string is on top.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn text(&mut self) -> EncodeResult {
-        // SAFETY: the caller guarantees a string.
+    unsafe fn text(&mut self) -> Outcome {
+        // SAFETY: by the contract.
         let text = unsafe { self.state.string(VALUE) };
         match self.out.string(text, b',') {
             Ok(()) => Ok(()),
@@ -183,16 +166,12 @@ impl Encoder<'_, '_, '_> {
         }
     }
 
-    /// Write the number on top of the stack and a comma.
-    ///
     /// # Safety
-    /// A number is on top of the stack.
-    unsafe fn number(&mut self) -> EncodeResult {
+    /// A number is on top.
+    unsafe fn number(&mut self) -> Outcome {
         let raw = self.state.raw();
-        // SAFETY: the state is live, and any value may be at the index.
+        // SAFETY: a number is not converted, so nothing is allocated; and so below.
         if unsafe { compat::isinteger(raw, VALUE) } {
-            // SAFETY: the value is a number, so reading it neither converts nor
-            // allocates.
             let n = unsafe { compat::exact_integer(raw, VALUE) };
             write_integer(self.out, n.unwrap_or_default());
         } else {
@@ -207,10 +186,9 @@ impl Encoder<'_, '_, '_> {
         Ok(())
     }
 
-    /// Write a table and a comma. The table is at `table` once a key is pushed.
     #[inline(never)]
-    fn table(&mut self, table: Table, depth: u32) -> EncodeResult {
-        self.enter_table(depth)?;
+    fn table(&mut self, table: Table, depth: u32) -> Outcome {
+        self.go_down(depth)?;
         self.state.push_nil();
         if !self.state.next(table.0) {
             self.empty(table);
@@ -218,7 +196,7 @@ impl Encoder<'_, '_, '_> {
         }
         let mut kind = self.state.kind(KEY);
         if kind == Kind::Number {
-            // SAFETY: a number is at `KEY`.
+            // SAFETY: that is what is there.
             match unsafe { self.array(table, depth)? } {
                 Some(first) => kind = first,
                 None => return Ok(()),
@@ -227,49 +205,47 @@ impl Encoder<'_, '_, '_> {
         self.object(table, depth, kind)
     }
 
-    /// Check the depth, and reserve stack slots for this level and some more.
-    fn enter_table(&mut self, depth: u32) -> EncodeResult {
+    fn go_down(&mut self, depth: u32) -> Outcome {
         if depth == MAX_DEPTH {
             return Err(Fault::new(format!("nesting deeper than {MAX_DEPTH}")));
         }
-        let slots = PAIR_SLOTS * RESERVED_LEVELS as c_int + SPARE_SLOTS;
-        if depth % RESERVED_LEVELS == RESERVING_LEVEL {
-            self.state.reserve(slots).map_err(Fault::no_stack)?;
+        let room = SLOTS * RESERVED_LEVELS as c_int + SPARE_SLOTS;
+        if depth % RESERVED_LEVELS == FIRST_RESERVED {
+            self.state.reserve(room).map_err(Fault::no_stack)?;
         }
         Ok(())
     }
 
-    /// Write an empty table, whose key is already popped, and a comma.
     fn empty(&mut self, table: Table) {
-        let text = match has_array_mark(self.state, table.below(-1)) {
+        let text = match has_array_mark(self.state, table.shifted(-1)) {
             true => b"[],",
             false => b"{},",
         };
         self.out.token(text);
     }
 
-    /// Write a table whose first key is a number as an array, if it is one, and
-    /// return `None`. Otherwise, write nothing and return the kind of the first key;
-    /// the first pair is then on the stack again.
+    /// Write a table as an array, if it is one. Its first pair, which is on the
+    /// stack, has a number key: an array's is nearly always 1. Of an object the
+    /// first pair is on the stack then, with a key of the kind returned.
     ///
     /// # Safety
-    /// The first pair is on the stack, with a number at `KEY`.
+    /// A number is at `KEY`.
     #[inline(never)]
-    unsafe fn array(&mut self, table: Table, depth: u32) -> EncodeResult<Option<Kind>> {
-        // SAFETY: the caller guarantees a number at `KEY`.
+    unsafe fn array(&mut self, table: Table, depth: u32) -> Outcome<Option<Kind>> {
+        // SAFETY: by the contract.
         match unsafe { compat::exact_integer(self.state.raw(), KEY) } {
             Some(1) if self.restarts < MAX_RESTARTS => {
-                if self.array_in_order(table, depth)? {
+                if self.ordered(table, depth)? {
                     return Ok(None);
                 }
             }
             Some(1..) => {}
             _ => return Ok(Some(Kind::Number)),
         }
-        self.state.pop(PAIR_SLOTS);
-        let index = self.state.absolute(table.below(-1));
+        self.state.pop(SLOTS);
+        let index = self.state.absolute(table.shifted(-1));
         if let Some(count) = array_len(self.state, index) {
-            self.array_by_index(index, count, depth)?;
+            self.counted(index, count, depth)?;
             return Ok(None);
         }
         self.state.push_nil();
@@ -277,17 +253,17 @@ impl Encoder<'_, '_, '_> {
         Ok(Some(self.state.kind(KEY)))
     }
 
-    /// Write the table as an array as long as `next` returns its keys in order. The
-    /// pair of key 1 is on the stack. At a key out of order, remove the text, leave
-    /// that pair on the stack, and return false.
-    fn array_in_order(&mut self, table: Table, depth: u32) -> EncodeResult<bool> {
+    /// Write the table as an array while its keys come in order, 1 being the
+    /// first pair on the stack. Where they do not, forget what was written,
+    /// leave a pair on the stack, and return false.
+    fn ordered(&mut self, table: Table, depth: u32) -> Outcome<bool> {
         let start = self.out.len();
         self.out.byte(b'[');
         let mut n = 1;
         loop {
             if let Err(fault) = self.value(depth + 1) {
-                self.state.pop(PAIR_SLOTS);
-                return Err(fault.at_item(n));
+                self.state.pop(SLOTS);
+                return Err(fault.under_item(n));
             }
             self.state.pop(1);
             if !self.state.next(table.0) {
@@ -300,44 +276,41 @@ impl Encoder<'_, '_, '_> {
                 return Ok(false);
             }
         }
-        // SAFETY: the text ends with a comma.
-        unsafe { self.end(b']') };
+        self.end(b']');
         Ok(true)
     }
 
-    /// Write a table that is an array of `count` items, at the absolute index
-    /// `table`.
-    fn array_by_index(&mut self, table: c_int, count: i64, depth: u32) -> EncodeResult {
+    /// Write a table that is an array, of so many items.
+    fn counted(&mut self, table: c_int, count: i64, depth: u32) -> Outcome {
         self.out.byte(b'[');
         for n in 1..=count {
             self.state.raw_get_index(table, n);
             let written = self.value(depth + 1);
             self.state.pop(1);
-            written.map_err(|fault| fault.at_item(n))?;
+            written.map_err(|fault| fault.under_item(n))?;
         }
-        // SAFETY: the text ends with the comma of an item, or with the bracket above.
-        unsafe { self.end(b']') };
+        self.end(b']');
         Ok(())
     }
 
-    /// Write the table as an object. Its first pair is on the stack, with a key of
-    /// the given kind.
+    /// Write the table as an object, its first pair being on the stack, with a
+    /// key of this kind.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn object(&mut self, table: Table, depth: u32, mut kind: Kind) -> EncodeResult {
+    fn object(&mut self, table: Table, depth: u32, mut kind: Kind) -> Outcome {
         self.out.byte(b'{');
         loop {
             let named = match kind {
-                // SAFETY: a string is at `KEY`.
+                // SAFETY: that is what is there.
                 Kind::String => unsafe { self.name(table) },
-                _ => self.number_key(),
+                _ => self.other_key(),
             };
             if let Err(fault) = named {
-                self.state.pop(PAIR_SLOTS);
+                self.state.pop(SLOTS);
                 return Err(fault);
             }
             if let Err(fault) = self.value(depth + 1) {
-                let fault = fault.at_key(self.state, KEY);
-                self.state.pop(PAIR_SLOTS);
+                let fault = fault.under(self.state, KEY);
+                self.state.pop(SLOTS);
                 return Err(fault);
             }
             self.state.pop(1);
@@ -346,31 +319,26 @@ impl Encoder<'_, '_, '_> {
             }
             kind = self.state.kind(KEY);
         }
-        // SAFETY: the text ends with a comma.
-        unsafe { self.end(b'}') };
+        self.end(b'}');
         Ok(())
     }
 
-    /// Replace the comma after the last item by the bracket, and append a comma.
-    ///
-    /// # Safety
-    /// The text is not empty.
+    /// A bracket in place of the comma after the last item, and a comma.
     #[inline]
-    unsafe fn end(&mut self, bracket: u8) {
-        // SAFETY: the caller guarantees a last byte.
-        unsafe { self.out.replace_last(bracket, b',') }
+    fn end(&mut self, bracket: u8) {
+        // SAFETY: the bracket that it began with.
+        unsafe { self.out.end_with(bracket, b',') }
     }
 
-    /// Write the string at `KEY` as a name, and the colon.
+    /// Write a name of an object and the colon.
     ///
     /// # Safety
     /// A string is at `KEY`.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn name(&mut self, table: Table) -> EncodeResult {
-        // SAFETY: the caller guarantees a string.
+    unsafe fn name(&mut self, table: Table) -> Outcome {
+        // SAFETY: by the contract.
         let name = unsafe { self.state.string(KEY) };
-        // The range covers all characters that a number can start with, and '.' and
-        // '/', which no number starts with.
+        // Of the signs among them none begins a number.
         if let Some(b'-'..=b'9') = name.first() {
             self.check_unique(table)?;
         }
@@ -380,8 +348,7 @@ impl Encoder<'_, '_, '_> {
         }
     }
 
-    /// Write the number at `KEY` as a name, and the colon. Other keys are errors.
-    fn number_key(&mut self) -> EncodeResult {
+    fn other_key(&mut self) -> Outcome {
         self.out.byte(b'"');
         if !number_name(self.state, KEY, self.out) {
             return Err(not_a_name(self.state, KEY));
@@ -390,10 +357,9 @@ impl Encoder<'_, '_, '_> {
         Ok(())
     }
 
-    /// Check that the table has no number key with the same text as the string at
-    /// `KEY`.
+    /// That no number key of the table has the name at `KEY` as its text.
     #[inline(never)]
-    fn check_unique(&mut self, table: Table) -> EncodeResult {
+    fn check_unique(&mut self, table: Table) -> Outcome {
         let name = std::str::from_utf8(self.state.bytes(KEY).unwrap_or_default());
         let Some((name, number)) = name.ok().and_then(|name| Some((name, key_number(name)?)))
         else {
@@ -402,17 +368,16 @@ impl Encoder<'_, '_, '_> {
         let state = self.state;
         match number {
             Number::Integer(n) => state.push_integer(n),
-            // SAFETY: a spare slot is free (SPARE_SLOTS), and pushing a number does not
-            // allocate.
+            // SAFETY: there is a free slot, and pushing a number allocates nothing.
             Number::Float(x) => unsafe { sys::lua_pushnumber(state.raw(), x) },
         }
-        // Without integers, Lua may have rounded the number; its text then differs.
-        // Minus zero became the key 0, whose text differs too.
+        // Where Lua rounded the integer its text is another, and minus zero is the
+        // key 0.
         let is_same = match number {
             Number::Integer(n) => state.integer(-1) == Some(n),
             Number::Float(_) => state.integer(-1).is_none(),
         };
-        let is_key = is_same && state.raw_get(table.below(2)) != Kind::Nil;
+        let is_key = is_same && state.raw_get(table.shifted(2)) != Kind::Nil;
         state.pop(1);
         if is_key {
             return Err(Fault::new(format!(
@@ -423,8 +388,8 @@ impl Encoder<'_, '_, '_> {
     }
 }
 
-/// The number of items if the table at `table` encodes as an array, or `None` if
-/// it encodes as an object. Needs two free stack slots.
+/// How many items the table becomes an array of; none where it becomes an
+/// object. Needs two free slots.
 pub fn array_len(state: State<'_>, table: c_int) -> Option<i64> {
     let top = state.top();
     let key = top + 1;
@@ -446,8 +411,8 @@ pub fn array_len(state: State<'_>, table: c_int) -> Option<i64> {
     (count == greatest).then_some(count)
 }
 
-/// Append the name for the finite number key at stack index `key` and return
-/// true. For any other value, append nothing and return false.
+/// Append the name that a number key becomes, and return true; other values
+/// become none.
 pub fn number_name(state: State<'_>, key: c_int, out: &mut Output<'_>) -> bool {
     match (state.kind(key), state.integer(key), state.number(key)) {
         (Kind::Number, Some(n), _) => write_integer(out, n),
@@ -457,7 +422,7 @@ pub fn number_name(state: State<'_>, key: c_int, out: &mut Output<'_>) -> bool {
     true
 }
 
-/// The number that encodes to exactly this text as a key.
+/// The number whose text as a key is exactly this.
 fn key_number(text: &str) -> Option<Number> {
     let (number, end) = read(text, 0).ok()?;
     if end < text.len() {
@@ -466,11 +431,10 @@ fn key_number(text: &str) -> Option<Number> {
     if let Number::Float(x) = number {
         return (float_text(x) == text).then_some(number);
     }
-    // An integer has only one text.
+    // An integer has one text alone.
     Some(number)
 }
 
-/// The error for a value of a kind that JSON does not have.
 #[cold]
 fn unencodable(kind: Kind) -> Box<Fault> {
     Fault::new(match kind {
@@ -479,7 +443,6 @@ fn unencodable(kind: Kind) -> Box<Fault> {
     })
 }
 
-/// The error for the key at `key`, which is neither a string nor a finite number.
 #[cold]
 fn not_a_name(state: State<'_>, key: c_int) -> Box<Fault> {
     match state.number(key) {
@@ -488,15 +451,13 @@ fn not_a_name(state: State<'_>, key: c_int) -> Box<Fault> {
     }
 }
 
-/// The error for the number `x`. `what` says where it is.
 #[cold]
 fn not_finite(what: &str, x: f64) -> Box<Fault> {
     let x = non_finite_text(x);
     Fault::new(format!("{what} is not finite ({x})"))
 }
 
-/// The error for the string at `index`, which is not UTF-8. `what` says where it
-/// is.
+/// The string at `index` is not.
 #[cold]
 fn not_utf8(state: State<'_>, what: &str, index: c_int) -> Box<Fault> {
     let checked = std::str::from_utf8(state.bytes(index).unwrap_or_default());

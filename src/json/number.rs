@@ -1,15 +1,15 @@
-//! Reads and writes JSON numbers. Floats are rounded correctly in both
-//! directions. Nothing here knows about Lua values or the rest of JSON.
+//! JSON numbers as bytes: integers and floats written, and read exactly as
+//! they round. Knows neither Lua's values nor the rest of the grammar.
 
 use super::output::Output;
 use crate::lua::Scratch;
 
-/// 2^53. Below it, every integer has an exact float, so an integral float can be
-/// written as an integer and read back without loss.
-const EXACT_INTEGER_LIMIT: u64 = 1 << 53;
+/// Floats below it have integers as neighbours, so that an integer's text is
+/// as good as theirs.
+const EXACT_INTEGERS: u64 = 1 << 53;
 
-/// The digits of 0 to 99: "00" to "99".
-const DIGIT_PAIRS: [[u8; 2]; 100] = {
+/// "00" to "99".
+const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
     let mut n = 0;
     while n < 100 {
@@ -19,22 +19,20 @@ const DIGIT_PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// The length of the longest integer, -9223372036854775808.
-const MAX_INTEGER_LEN: usize = 20;
+/// As long as the least integer.
+const LONGEST: usize = 20;
 
-/// Append an integer.
 pub fn write_integer(out: &mut Output<'_>, n: i64) {
-    // The digits end in the middle of the array, so that a copy of fixed length
-    // starts at any first digit. `prefix` keeps only the digits.
-    let mut digits = [0; 2 * MAX_INTEGER_LEN];
-    let mut start = MAX_INTEGER_LEN;
+    // What is behind the digits is written with them, and overwritten.
+    let mut digits = [0; 2 * LONGEST];
+    let mut start = LONGEST;
     let mut rest = n.unsigned_abs();
     while rest >= 10 {
         start -= 2;
-        digits[start..start + 2].copy_from_slice(&DIGIT_PAIRS[(rest % 100) as usize]);
+        digits[start..start + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
         rest /= 100;
     }
-    if rest > 0 || start == MAX_INTEGER_LEN {
+    if rest > 0 || start == LONGEST {
         start -= 1;
         digits[start] = b'0' + rest as u8;
     }
@@ -42,22 +40,21 @@ pub fn write_integer(out: &mut Output<'_>, n: i64) {
         start -= 1;
         digits[start] = b'-';
     }
-    if let Some(text) = digits[start..].first_chunk::<MAX_INTEGER_LEN>() {
-        out.prefix(text, MAX_INTEGER_LEN - start);
+    if let Some(text) = digits[start..].first_chunk::<LONGEST>() {
+        out.part(text, LONGEST - start);
     }
 }
 
-/// The integer to write in place of the float `x`, if `x` is integral, below
-/// 2^53 in magnitude, and not minus zero.
+/// The integer that a float is written as: an integral one below 2^53.
 pub fn integral(x: f64) -> Option<i64> {
     let n = x as i64;
     let is_minus_zero = n == 0 && x.is_sign_negative();
-    let is_exact = n as f64 == x && n.unsigned_abs() < EXACT_INTEGER_LIMIT;
+    let is_exact = n as f64 == x && n.unsigned_abs() < EXACT_INTEGERS;
     (is_exact && !is_minus_zero).then_some(n)
 }
 
-/// Append a finite float. If [`integral`] has an integer for it, append that;
-/// otherwise append the shortest text that reads back as the same float.
+/// Append a finite float: an integral one below 2^53 as an integer, others as
+/// the shortest text that reads back the same, and as a float.
 pub fn write_float(out: &mut Output<'_>, x: f64) {
     if let Some(n) = integral(x) {
         return write_integer(out, n);
@@ -66,7 +63,7 @@ pub fn write_float(out: &mut Output<'_>, x: f64) {
     debug_assert!(written.is_ok(), "writing to memory does not fail");
 }
 
-/// The text of a float in an error message, also of one that is not finite.
+/// A float that is a key, as an error or a path names it.
 pub fn float_text(x: f64) -> String {
     if !x.is_finite() {
         return non_finite_text(x).to_owned();
@@ -77,7 +74,6 @@ pub fn float_text(x: f64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// "nan", "inf" or "-inf". `x` must not be finite.
 pub fn non_finite_text(x: f64) -> &'static str {
     match x {
         x if x.is_nan() => "nan",
@@ -86,25 +82,23 @@ pub fn non_finite_text(x: f64) -> &'static str {
     }
 }
 
-/// A JSON number.
+/// A number as JSON has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// Written without a fraction and an exponent, and in the range of `i64`.
+    /// Written as an integer, and in the range of 64 bits.
     Integer(i64),
-    /// Any other number.
     Float(f64),
 }
 
-/// Why a number cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberError {
-    /// The grammar of numbers is violated at this byte offset of the text.
+    /// Not a number, from this byte of the text on.
     Malformed(usize),
-    /// The number is too large for a float.
+    /// Too large for a float.
     OutOfRange,
 }
 
-/// Read the number that starts at `start`. Also returns the offset after it.
+/// Read the number that starts at `start`, and say where it ends.
 pub fn read(text: &str, start: usize) -> Result<(Number, usize), NumberError> {
     let bytes = text.as_bytes();
     let is_negative = bytes.get(start) == Some(&b'-');
@@ -121,7 +115,7 @@ pub fn read(text: &str, start: usize) -> Result<(Number, usize), NumberError> {
     let x = match exact {
         Some(x) if is_negative => -x,
         Some(x) => x,
-        // The grammar was checked above, so `parse` succeeds.
+        // The grammar was checked, so that it parses; infinity is out of range.
         None => text[start..digits.at].parse().unwrap_or(f64::INFINITY),
     };
     if x.is_infinite() {
@@ -130,19 +124,16 @@ pub fn read(text: &str, start: usize) -> Result<(Number, usize), NumberError> {
     Ok((Number::Float(x), digits.at))
 }
 
-/// A reader of the digits of one number.
+/// The digits of one number, gathered while its grammar is checked.
 struct Digits<'t> {
     bytes: &'t [u8],
-    /// The offset of the next byte.
     at: usize,
-    /// All digits so far as one integer, without the decimal point. It has wrapped
-    /// if `count` is greater than [`MAX_DIGITS`].
+    /// All digits so far as one integer, unless `count` says that it wrapped.
     value: u64,
-    /// How many digits were read.
     count: usize,
 }
 
-/// This many digits always fit into a `u64`.
+/// So many digits always fit.
 const MAX_DIGITS: usize = 19;
 
 impl<'t> Digits<'t> {
@@ -155,12 +146,12 @@ impl<'t> Digits<'t> {
         }
     }
 
-    /// The next byte, or NUL at the end of the text. No number contains a NUL.
+    /// The byte to be read next; NUL, which no number holds, at the end.
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Read all digits that follow. There must be at least one.
+    /// Take all digits that follow; there must be one.
     fn read_digits(&mut self) -> Result<(), NumberError> {
         let start = self.at;
         while let Some(eight) = self.bytes[self.at..].first_chunk().and_then(eight_digits) {
@@ -182,13 +173,10 @@ impl<'t> Digits<'t> {
         Ok(())
     }
 
-    /// Read the digits before the decimal point. There must be at least one, and no
-    /// leading zero.
     fn read_integral(&mut self) -> Result<(), NumberError> {
         let start = self.at;
         let first = self.peek();
-        // Fast path: most numbers have at most three digits, too few to read eight
-        // at once.
+        // Most have few digits: these need no look at eight.
         while self.peek().is_ascii_digit() && self.at - start < 3 {
             self.value = self.value * 10 + u64::from(self.peek() - b'0');
             self.at += 1;
@@ -203,7 +191,7 @@ impl<'t> Digits<'t> {
         Ok(())
     }
 
-    /// Read the fraction, if there is one. Returns how many digits it has.
+    /// Take a fraction, if there is one, and return how many digits it has.
     fn read_fraction(&mut self) -> Result<i64, NumberError> {
         if self.peek() != b'.' {
             return Ok(0);
@@ -214,8 +202,7 @@ impl<'t> Digits<'t> {
         Ok((self.at - start) as i64)
     }
 
-    /// Read the exponent, if there is one. Returns 0 without one, and `None` if the
-    /// exponent has more than four digits.
+    /// Take an exponent, if there is one; `None` stands for a huge one.
     fn read_exponent(&mut self) -> Result<Option<i64>, NumberError> {
         if !matches!(self.peek(), b'e' | b'E') {
             return Ok(Some(0));
@@ -235,8 +222,7 @@ impl<'t> Digits<'t> {
         Ok(Some(if is_negative { -value } else { value }))
     }
 
-    /// The number as an integer, if it fits. Minus zero does not: Lua needs a float
-    /// for it.
+    /// The integer, if it is in range; minus zero is a float.
     fn integer(&self, is_negative: bool) -> Option<i64> {
         if self.count > MAX_DIGITS {
             return None;
@@ -248,10 +234,10 @@ impl<'t> Digits<'t> {
         }
     }
 
-    /// The digits times ten to the power `exponent`, if one operation on two exact
-    /// floats computes it. That operation rounds correctly.
+    /// The digits times ten to `exponent`, where a single operation on exact
+    /// floats gives it, which then rounds as it should.
     fn exact_float(&self, exponent: i64) -> Option<f64> {
-        if self.count > MAX_DIGITS || self.value > EXACT_INTEGER_LIMIT {
+        if self.count > MAX_DIGITS || self.value > EXACT_INTEGERS {
             return None;
         }
         let power = *EXACT_POWERS.get(exponent.unsigned_abs() as usize)?;
@@ -264,15 +250,13 @@ impl<'t> Digits<'t> {
     }
 }
 
-/// The powers of ten that have an exact float.
+/// The powers of ten that are exact as floats.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// The value of eight ASCII digits, or `None` if a byte is not a digit. Adds up
-/// pairs of digits, then pairs of those sums, then the two halves; each step works
-/// on all parts of the word at once.
+/// Eight digits as a number, the pairs, then the fours, added up in parallel.
 fn eight_digits(bytes: &[u8; 8]) -> Option<u64> {
     let word = u64::from_le_bytes(*bytes);
     let zeros = u64::from_ne_bytes([b'0'; 8]);

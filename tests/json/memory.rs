@@ -1,21 +1,21 @@
-//! The JSON codec and memory: it leaks nothing, and an allocation may fail, or
-//! the garbage collector run, at any point.
+//! What becomes of memory: none is left behind, and it may run out, or be
+//! collected, at any point.
 
 use std::os::raw::c_void;
 
 use flux::lua::{self, Kind};
 
-use super::{PRELUDE, decode, encode, new_lua, run};
+use super::{PRELUDE, decode, encode, host, run};
 
 #[test]
-fn encoding_and_decoding_leak_no_memory() {
-    let lua = new_lua();
+fn nothing_stays_behind_in_memory() {
+    let host = host();
     let text = format!(
         "[{}]",
         vec![r#"{"name":"value of it","n":[1,2,3]}"#; 200].join(",")
     );
-    decode(&lua, text.as_bytes(), false).expect("JSON");
-    assert_eq!(lua.state().kind(-1), Kind::Table);
+    decode(&host, text.as_bytes(), false).expect("JSON");
+    assert_eq!(host.state().kind(-1), Kind::Table);
     let script = format!(
         "{PRELUDE}
         local text = ...
@@ -31,23 +31,23 @@ fn encoding_and_decoding_leak_no_memory() {
         collectgarbage() collectgarbage()
         assert(collectgarbage 'count' < before + 100, 'memory grows')"
     );
-    lua.load(script.as_bytes(), "=test")
+    host.load(script.as_bytes(), "=test")
         .expect("the chunk compiles");
-    lua.state()
+    host.state()
         .protect(0, |writer| {
             writer.bytes(text.as_bytes());
             1
         })
         .expect("a string");
-    if let Err(message) = lua.call(1) {
+    if let Err(message) = host.call(1) {
         panic!("{message}");
     }
 }
 
-/// Short texts are written to a buffer on the stack and then move to the heap. Each
-/// token must stay intact at the end of either buffer.
+/// Short texts are written in a room on the stack: each token has to come out
+/// whole where that ends, and where what replaces it does.
 #[test]
-fn tokens_stay_intact_wherever_the_output_buffer_ends() {
+fn tokens_are_whole_wherever_they_are_in_the_text() {
     let tokens = [
         "-9007199254740991",
         "0.000012345678901234567",
@@ -60,34 +60,33 @@ fn tokens_stay_intact_wherever_the_output_buffer_ends() {
         r#""\u0001\n\"é""#,
         r#"{"name":[false,"of more than eight"]}"#,
     ];
-    let lua = new_lua();
+    let host = host();
     let longest = format!(r#"["{}"]"#, r"é\n".repeat(400));
     for token in tokens {
-        // The lengths reach past the end of each buffer that is used: the one on
-        // the stack and the heap buffer that the longest text left behind.
+        // As far as the memory is kept that the longest was written in.
         for len in (0..40).chain(430..530).chain((1000..4200).step_by(5)) {
             let text = format!(r#"["{}",{token},{token}]"#, "x".repeat(len));
-            decode(&lua, text.as_bytes(), true).expect("JSON");
-            let written = encode(&lua).expect("can be encoded");
+            decode(&host, text.as_bytes(), true).expect("JSON");
+            let written = encode(&host).expect("can be encoded");
             let again: serde_json::Value = serde_json::from_str(&written).expect("JSON");
             let wanted: serde_json::Value = serde_json::from_str(&text).expect("JSON");
             assert_eq!(again, wanted, "{len} bytes, then {token}");
         }
-        // No bytes of an earlier text show up in the next one.
-        decode(&lua, longest.as_bytes(), false).expect("JSON");
-        assert_eq!(encode(&lua).as_deref(), Ok(longest.as_str()));
+        // Nothing of one text is seen in the next.
+        decode(&host, longest.as_bytes(), false).expect("JSON");
+        assert_eq!(encode(&host).as_deref(), Ok(longest.as_str()));
     }
 }
 
 #[test]
-fn a_hook_does_not_run_while_a_table_is_encoded() {
+fn a_hook_does_not_get_at_a_table_that_is_being_encoded() {
     run(r#"
         local leaf = {g = {h = {i = 1}}}
         local t = {a = {b = {c = {d = {e = {f = leaf}}}}}}
         local calls, hook = 0, nil
         hook = function()
           calls = calls + 1
-          -- The first call is that of encode itself.
+          -- The call of encode itself is the first.
           if calls > 1 then
             t.a = nil
             for n = 1, 100 do t["k" .. n] = n end
@@ -98,12 +97,12 @@ fn a_hook_does_not_run_while_a_table_is_encoded() {
         local still, mask = debug.gethook()
         debug.sethook()
         is(text, '{"a":{"b":{"c":{"d":{"e":{"f":{"g":{"h":{"i":1}}}}}}}}}')
-        assert(still == hook and mask == "c", "the hook was removed")
+        assert(still == hook and mask == "c", "the hook is gone")
     "#);
 }
 
 #[test]
-fn a_finalizer_may_encode_while_the_result_of_encode_is_pushed() {
+fn a_finalizer_may_encode_while_a_text_is_given_to_lua() {
     run(r#"
         local calls = 0
         local function collected() encode(("y"):rep(5000)) calls = calls + 1 end
@@ -130,25 +129,21 @@ unsafe extern "C" {
     fn lua_setallocf(state: *mut lua::lua_State, alloc: Alloc, data: *mut c_void);
 }
 
-/// Limits Lua's allocator to `left` more allocations.
+/// Lua's allocator, until so many more allocations were made.
 struct Budget {
     left: usize,
     alloc: Alloc,
     data: *mut c_void,
 }
 
-/// An allocator for Lua that fails when the budget is used up.
-///
-/// # Safety
-/// `budget` points to a [`Budget`] that nothing else uses during the call. The
-/// other arguments are those of Lua's allocator.
-unsafe extern "C" fn alloc_within_budget(
+unsafe extern "C" fn within_budget(
     budget: *mut c_void,
     block: *mut c_void,
     old: usize,
     new: usize,
 ) -> *mut c_void {
-    // SAFETY: the caller guarantees exclusive access.
+    // SAFETY: the test keeps the budget while this allocator is set; no other
+    // thread has it.
     let budget = unsafe { &mut *budget.cast::<Budget>() };
     if new > 0 && (block.is_null() || new > old) {
         if budget.left == 0 {
@@ -156,40 +151,39 @@ unsafe extern "C" fn alloc_within_budget(
         }
         budget.left -= 1;
     }
-    // SAFETY: the arguments are Lua's own, passed on to its own allocator.
+    // SAFETY: as Lua asked for it.
     unsafe { (budget.alloc)(budget.data, block, old, new) }
 }
 
 #[test]
-fn any_allocation_of_lua_may_fail() {
-    let lua = new_lua();
-    let state = lua.state();
+fn memory_may_run_out_at_any_point() {
+    let host = host();
+    let state = host.state();
     let script = format!(
         "{PRELUDE}
         local text = '{{\"a\":[1,[],{{\"b\":\"c\\\\nd\"}},[{}1]],\"e\":null}}'
         return function() return encode(decode(text)) end",
         "{\"long enough a name to be new\":0.5},".repeat(40)
     );
-    lua.load(script.as_bytes(), "=test")
+    host.load(script.as_bytes(), "=test")
         .expect("the chunk compiles");
-    lua.call(0).expect("a function");
+    host.call(0).expect("a function");
     let mut budget = Budget {
         left: usize::MAX,
-        // SAFETY: the state is live, and a null `data` is allowed.
+        // SAFETY: the state is live, and null is no place to write to.
         alloc: unsafe { lua_getallocf(state.raw(), std::ptr::null_mut()) },
         data: std::ptr::null_mut(),
     };
     let budget: *mut Budget = &mut budget;
-    // SAFETY: the budget outlives its use, because the original allocator is
-    // restored below.
+    // SAFETY: the budget outlives its use: the old allocator is set again below.
     unsafe {
         lua_getallocf(state.raw(), &mut (*budget).data);
-        lua_setallocf(state.raw(), alloc_within_budget, budget.cast());
+        lua_setallocf(state.raw(), within_budget, budget.cast());
     }
     let mut failures = 0;
     loop {
         state.push_value(-1);
-        // SAFETY: Lua does not allocate now, so nothing else uses the budget.
+        // SAFETY: nothing else refers to the budget now.
         unsafe { (*budget).left = failures };
         let called = state.call(0, 1);
         // SAFETY: as above.
@@ -201,7 +195,7 @@ fn any_allocation_of_lua_may_fail() {
         state.pop(1);
         failures += 1;
     }
-    // SAFETY: the original allocator and its data.
+    // SAFETY: what it was before.
     unsafe { lua_setallocf(state.raw(), (*budget).alloc, (*budget).data) };
     assert!(failures > 40, "only {failures} allocations");
     let text = state

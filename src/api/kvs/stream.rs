@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::handle::Handle;
 use crate::api::kvs::pending::not_committed;
 use crate::api::wait::{Step, lua_waiting_functions};
-use crate::api::{arguments, handle, read_only as fields};
+use crate::api::{arguments, handle, read_only};
 use crate::backend::{self, Future, base64, kvs_flags, object};
 use crate::lua::{
     Class, ClassInfo, Error, Integer, Push, Result, State, Text, Writer, lua_CFunction,
@@ -286,7 +286,7 @@ fn tostring(state: State<'_>) -> Result<Text> {
 
 /// `kz.name = value`
 fn newindex(state: State<'_>) -> Result<()> {
-    fields::refuse_assignment::<Kz, ()>(state, &[])
+    read_only::refuse_assignment::<Kz, ()>(state, &[])
 }
 
 /// Flags of a lookup that waits until there is a block, which may come to be
