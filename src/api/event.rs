@@ -3,13 +3,13 @@
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use crate::api::message::{self, LongReceived, Received};
+use crate::api::message::Received;
 use crate::api::quote::quoted;
 use crate::api::{arguments, handle, payload};
 use crate::backend::{self, Match, msgtype};
 use crate::json::Output;
-use crate::lua::{Cause, Either, Error, Integer, Kind, Result, Scratch, State, lua_CFunction};
-use crate::{lua_functions, lua_functions_with_scratch};
+use crate::lua::{Cause, Error, Integer, Kind, Result, Scratch, State, lua_CFunction};
+use crate::lua_functions;
 
 /// `f:subscribe(fmt, ...)`
 fn subscribe(state: State<'_>) -> Result<Integer> {
@@ -122,21 +122,17 @@ fn conversions(format: &[u8]) -> c_int {
 }
 
 /// `f:recv_event()`
-fn recv_event<'r>(
-    state: State<'_>,
-    scratch: &'r mut Scratch,
-) -> Result<Either<Received<'r>, LongReceived>> {
+fn recv_event<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<Received<'s>> {
     let handle = handle::check(state)?;
     let event = handle.backend()?.recv(&Match::of(msgtype::EVENT), None)?;
-    message::received(event, scratch)
+    Received::new(&event, scratch)
 }
-
-lua_functions_with_scratch! { lua_recv_event => recv_event; }
 
 lua_functions! {
     lua_subscribe => subscribe;
     lua_unsubscribe => unsubscribe;
     lua_sendevent => sendevent;
+    lua_recv_event(Scratch) => recv_event;
 }
 
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[

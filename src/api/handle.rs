@@ -17,7 +17,7 @@ use crate::backend::reactor::RunMode;
 use crate::backend::slab::Place;
 use crate::backend::{self, ErrorParts};
 use crate::lua::{
-    self, Callbacks, Class, ClassInfo, Error, Indexed, Integer, Kind, Push, Raised, RegistryKey,
+    self, Callbacks, Class, ClassInfo, Error, FieldValue, Integer, Kind, Push, Raised, RegistryKey,
     Result, StackError, State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
@@ -480,10 +480,10 @@ const FIELDS: &[(&CStr, Field)] = &[
 ];
 
 /// `f.rank`, `f.size`, `f.arity`, and the methods.
-fn index(state: State<'_>) -> Result<Option<Indexed>> {
+fn index(state: State<'_>) -> Result<Option<FieldValue>> {
     // A closed handle has its methods still: they say that it is closed.
     if state.method(2) {
-        return Ok(Some(Indexed::OnTop));
+        return Ok(Some(FieldValue::OnTop));
     }
     let Some(field) = state.field(2, FIELDS) else {
         return match state.is_object::<Handle>(1) {
@@ -492,7 +492,7 @@ fn index(state: State<'_>) -> Result<Option<Indexed>> {
         };
     };
     let backend = check(state)?.backend()?;
-    Ok(Some(Indexed::Integer(match field {
+    Ok(Some(FieldValue::Integer(match field {
         Field::Rank => backend.rank()?.into(),
         Field::Size => backend.size()?.into(),
         Field::Arity => arity(&*backend)?,

@@ -7,14 +7,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::api::handle::Handle;
+use crate::api::text::{MessageText, Part};
 use crate::api::{arguments, payload, read_only};
 use crate::backend::{self, msgtype};
 use crate::json::{self, Output};
 use crate::lua::{
-    self, Class, ClassInfo, Either, Error, Integer, Kind, Object, Push, Result, Scratch, State,
-    Text, Writer, lua_CFunction,
+    self, Class, ClassInfo, Error, Integer, Kind, Push, Result, Scratch, State, Text, Writer,
+    lua_CFunction,
 };
-use crate::{lua_functions, lua_functions_with_scratch};
+use crate::lua_functions;
 
 /// A message, and what it is responded to with.
 #[derive(Clone)]
@@ -86,14 +87,6 @@ impl Message {
             Origin::Code(code) => code.msgtype,
         }
     }
-
-    /// The text that a field is, or is decoded from.
-    fn text(&self, field: Field) -> Option<&[u8]> {
-        match field {
-            Field::Tag => self.message.topic(),
-            _ => self.message.payload(),
-        }
-    }
 }
 
 /// A message of C code's, to be pushed as userdata.
@@ -160,39 +153,42 @@ const FIELDS: &[(&CStr, Field)] = &[
 ];
 
 /// `msg.type`, `msg.data`, …, and the methods.
-fn index<'r>(state: State<'r>, scratch: &'r mut Scratch) -> Result<Either<Part<'r>, LongPart>> {
+fn index<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<FieldValue<'s>> {
     let Some(field) = state.field(2, FIELDS) else {
-        return method(state).map(Either::Plain);
+        return method(state);
     };
     let object = state.find_object::<Message>(1)?;
-    if matches!(field, Field::Data) && object.push_table(state, 1) {
-        return Ok(Either::Plain(Part::OnTop));
+    // SAFETY: the object was found at this index.
+    if matches!(field, Field::Data) && unsafe { object.push_table(state, 1) } {
+        return Ok(FieldValue::OnTop);
     }
-    // SAFETY: what is done with the message is done without Lua.
+    // SAFETY: nothing below calls Lua, or changes the object.
     let Some(message) = (unsafe { object.borrow() }) else {
         return Err(lua::closed::<Message>(1));
     };
     let of = &*message.message;
-    Ok(Either::Plain(match field {
-        Field::Type => Part::Text(type_name(message.msgtype()).as_bytes()),
-        Field::Tag | Field::Data | Field::Payload => {
-            return Ok(text_part(object, message, field, scratch));
-        }
-        Field::Errnum => Part::Integer(errnum(message)?),
-        Field::Matchtag => Part::Integer(of.matchtag()?.into()),
-        Field::Nodeid => Part::Integer(of.nodeid()?.into()),
-        Field::Userid => Part::Integer(of.userid()?.into()),
-        Field::Rolemask => Part::Integer(of.rolemask()?.into()),
-        Field::Streaming => Part::Boolean(of.is_streaming()),
-    }))
+    let mut free = scratch.all();
+    let mut text = |part| MessageText::new(&message.message, part, &mut free);
+    Ok(match field {
+        Field::Type => FieldValue::Name(type_name(message.msgtype())),
+        Field::Tag => FieldValue::Text(text(Part::Topic)),
+        Field::Data => FieldValue::Data(text(Part::Payload)),
+        Field::Payload => FieldValue::Text(text(Part::Payload)),
+        Field::Errnum => FieldValue::Integer(errnum(message)?),
+        Field::Matchtag => FieldValue::Integer(of.matchtag()?.into()),
+        Field::Nodeid => FieldValue::Integer(of.nodeid()?.into()),
+        Field::Userid => FieldValue::Integer(of.userid()?.into()),
+        Field::Rolemask => FieldValue::Integer(of.rolemask()?.into()),
+        Field::Streaming => FieldValue::Boolean(of.is_streaming()),
+    })
 }
 
-fn method(state: State<'_>) -> Result<Part<'static>> {
+fn method(state: State<'_>) -> Result<FieldValue<'static>> {
     if state.method(2) {
-        return Ok(Part::OnTop);
+        return Ok(FieldValue::OnTop);
     }
     state.find_object::<Message>(1)?;
-    Ok(Part::Nil)
+    Ok(FieldValue::Nil)
 }
 
 /// `msg.name = value`
@@ -200,81 +196,61 @@ fn newindex(state: State<'_>) -> Result<()> {
     read_only::refuse_assignment::<Message, _>(state, FIELDS)
 }
 
-/// The part that is text: a copy of it, or what keeps it where it is long.
-fn text_part<'r>(
-    object: Object<'r, Message>,
-    message: &Message,
-    field: Field,
-    scratch: &'r mut Scratch,
-) -> Either<Part<'r>, LongPart> {
-    let Some(text) = message.text(field) else {
-        return Either::Plain(Part::Nil);
-    };
-    match lua::copy(&mut scratch.all(), text) {
-        Some(text) if matches!(field, Field::Data) => Either::Plain(Part::Data(object, text)),
-        Some(text) => Either::Plain(Part::Text(text)),
-        None => Either::Owned(LongPart {
-            message: message.clone(),
-            field,
-        }),
-    }
-}
-
-/// A part of a message, pushed.
-enum Part<'r> {
+/// The value of a field, to be pushed.
+enum FieldValue<'s> {
     Nil,
     Integer(i64),
     Boolean(bool),
-    Text(&'r [u8]),
-    /// Decoded the first time: the userdata keeps the table from then on.
-    Data(Object<'r, Message>, &'r [u8]),
+    Name(&'static str),
+    Text(MessageText<'s>),
+    /// To be decoded. The message keeps the table.
+    Data(MessageText<'s>),
     /// On the stack already.
     OnTop,
 }
 
-impl Push for Part<'_> {
+impl Push for FieldValue<'_> {
+    fn owns_nothing(&self) -> bool {
+        match self {
+            FieldValue::Text(text) | FieldValue::Data(text) => text.owns_nothing(),
+            _ => true,
+        }
+    }
+
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         match self {
-            Part::Nil => writer.nil(),
-            Part::Integer(n) => writer.integer(*n),
-            Part::Boolean(value) => writer.boolean(*value),
-            Part::Text(text) => writer.bytes(text),
-            Part::Data(object, text) => return push_data(writer, *object, text),
-            Part::OnTop => {}
-        }
-        1
-    }
-}
-
-/// A text that is pushed from where it is in the message.
-struct LongPart {
-    message: Message,
-    field: Field,
-}
-
-impl Push for LongPart {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        let text = self.message.text(self.field).unwrap_or_default();
-        match self.field {
-            Field::Data => match writer.state().find(1) {
-                Some(object) => return push_data(writer, object, text),
+            FieldValue::Nil => writer.nil(),
+            FieldValue::Integer(n) => writer.integer(*n),
+            FieldValue::Boolean(value) => writer.boolean(*value),
+            FieldValue::Name(name) => writer.bytes(name.as_bytes()),
+            FieldValue::Text(text) => match text.bytes() {
+                Some(text) => writer.bytes(text),
                 None => writer.nil(),
             },
-            _ => writer.bytes(text),
+            FieldValue::Data(text) => match text.bytes() {
+                Some(text) => return push_data(writer, text),
+                None => writer.nil(),
+            },
+            FieldValue::OnTop => {}
         }
         1
     }
 }
 
-/// Push what the text of the message that is argument 1 decodes to; it keeps
-/// that.
-fn push_data(writer: &Writer<'_>, object: Object<'_, Message>, text: &[u8]) -> c_int {
+/// Decodes the payload of the message that is argument 1. The message keeps the
+/// table.
+fn push_data(writer: &Writer<'_>, text: &[u8]) -> c_int {
     if let Err(error) = json::decode(writer, text, json::Options::default()) {
         return payload::push_malformed(writer, error);
     }
-    if writer.state().kind(-1) == Kind::Table {
-        writer.state().push_value(-1);
-        object.keep_table(writer.state(), 1);
+    let state = writer.state();
+    if state.kind(-1) == Kind::Table
+        // A finalizer that ran meanwhile can have replaced the argument.
+        && let Some(object) = state.find::<Message>(1)
+    {
+        state.push_value(-1);
+        // SAFETY: the object was found at this index, and a table is on top.
+        unsafe { object.keep_table(state, 1) };
     }
     1
 }
@@ -430,74 +406,51 @@ fn request(message: &Message) -> Result<()> {
     }
 }
 
-/// What `recv` and `recv_event` return of a message: the payload as a table,
-/// then the topic.
-pub fn received<'r>(
-    message: Arc<dyn backend::Message>,
-    scratch: &'r mut Scratch,
-) -> Result<Either<Received<'r>, LongReceived>> {
-    let errnum = match message.msgtype() {
-        msgtype::RESPONSE => message.errnum()?,
-        _ => 0,
-    };
-    let mut left = scratch.all();
-    let mut copy = |text: Option<&[u8]>| match text {
-        Some(text) => lua::copy(&mut left, text).map(Some),
-        None => Some(None),
-    };
-    Ok(match (copy(message.payload()), copy(message.topic())) {
-        (Some(payload), Some(topic)) => Either::Plain(Received {
-            errnum,
-            payload,
-            topic,
-        }),
-        _ => Either::Owned(LongReceived { errnum, message }),
-    })
-}
-
-/// The texts of a message that was received.
-pub struct Received<'t> {
+/// The results of `recv` and `recv_event`: the payload as a table, and the topic.
+pub struct Received<'s> {
     /// Of a response: 0, or the errno.
     errnum: i32,
-    payload: Option<&'t [u8]>,
-    topic: Option<&'t [u8]>,
+    payload: MessageText<'s>,
+    topic: MessageText<'s>,
+}
+
+impl<'s> Received<'s> {
+    pub fn new(
+        message: &Arc<dyn backend::Message>,
+        scratch: &'s mut Scratch,
+    ) -> Result<Received<'s>> {
+        let errnum = match message.msgtype() {
+            msgtype::RESPONSE => message.errnum()?,
+            _ => 0,
+        };
+        let mut free = scratch.all();
+        Ok(Received {
+            errnum,
+            payload: MessageText::new(message, Part::Payload, &mut free),
+            topic: MessageText::new(message, Part::Topic, &mut free),
+        })
+    }
 }
 
 impl Push for Received<'_> {
+    fn owns_nothing(&self) -> bool {
+        self.payload.owns_nothing() && self.topic.owns_nothing()
+    }
+
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        let payload = self.payload.bytes();
         let pushed = match self.errnum {
-            0 => payload::push(writer, self.payload),
-            errnum => push_error(writer, errnum, self.payload),
+            0 => payload::push(writer, payload),
+            errnum => push_error(writer, errnum, payload),
         };
         if pushed != 1 {
             return pushed;
         }
-        match self.topic {
+        match self.topic.bytes() {
             Some(topic) => writer.bytes(topic),
             None => writer.nil(),
         }
         2
-    }
-}
-
-/// A message that was received, and whose texts are pushed from where they are.
-pub struct LongReceived {
-    errnum: i32,
-    message: Arc<dyn backend::Message>,
-}
-
-impl Push for LongReceived {
-    fn looks_at_arguments(&self) -> bool {
-        false
-    }
-
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        let mut received = Received {
-            errnum: self.errnum,
-            payload: self.message.payload(),
-            topic: self.message.topic(),
-        };
-        received.push(writer)
     }
 }
 
@@ -514,9 +467,8 @@ fn push_error(writer: &Writer<'_>, errnum: i32, text: Option<&[u8]>) -> c_int {
     1
 }
 
-lua_functions_with_scratch! { lua_index => index; }
-
 lua_functions! {
+    lua_index(Scratch) => index;
     lua_newindex => newindex;
     lua_tostring => tostring;
     lua_respond => respond;

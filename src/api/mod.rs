@@ -14,6 +14,7 @@ mod quote;
 mod reactor;
 mod read_only;
 mod rpc;
+mod text;
 mod wait;
 
 use std::ffi::CStr;

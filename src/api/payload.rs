@@ -4,9 +4,10 @@ use std::fmt;
 use std::os::raw::c_int;
 use std::sync::Arc;
 
+use crate::api::text::{MessageText, Part};
 use crate::backend::{self, Message};
 use crate::json::{self, Output};
-use crate::lua::{self, Either, Error, Kind, Push, Result, Scratch, State, Writer};
+use crate::lua::{Error, Kind, Push, Result, Scratch, State, Writer};
 
 /// The JSON text of the table at `index`, for a request or an event, written to
 /// `out`; none when it is absent or nil. A Flux payload is an object: an array
@@ -67,41 +68,25 @@ fn push_protocol_error(writer: &Writer<'_>, why: fmt::Arguments<'_>) -> c_int {
 }
 
 /// The response to an RPC, or the service's error.
-pub fn response<'r>(
-    message: Arc<dyn Message>,
-    scratch: &'r mut Scratch,
-) -> Result<Either<Response<'r>, LongResponse>> {
-    let text = message.payload();
+pub fn response<'s>(message: Arc<dyn Message>, scratch: &'s mut Scratch) -> Result<Response<'s>> {
     let errnum = message.errnum()?;
     if errnum != 0 {
-        let text = text.filter(|text| !text.is_empty());
+        let text = message.payload().filter(|text| !text.is_empty());
         return Err(backend::Error::from_response(errnum, text).into());
     }
-    Ok(match text.map(|text| lua::copy(&mut scratch.all(), text)) {
-        None => Either::Plain(Response(None)),
-        Some(Some(text)) => Either::Plain(Response(Some(text))),
-        Some(None) => Either::Owned(LongResponse(message)),
-    })
+    let payload = MessageText::new(&message, Part::Payload, &mut scratch.all());
+    Ok(Response(payload))
 }
 
-/// A response's text, pushed as a table.
-pub struct Response<'t>(Option<&'t [u8]>);
+/// A response, pushed as a table.
+pub struct Response<'s>(MessageText<'s>);
 
 impl Push for Response<'_> {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        push(writer, self.0)
-    }
-}
-
-/// The same of a text that is pushed from where it is in the message.
-pub struct LongResponse(Arc<dyn Message>);
-
-impl Push for LongResponse {
-    fn looks_at_arguments(&self) -> bool {
-        false
+    fn owns_nothing(&self) -> bool {
+        self.0.owns_nothing()
     }
 
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        push(writer, self.0.payload())
+        push(writer, self.0.bytes())
     }
 }

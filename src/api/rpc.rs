@@ -2,29 +2,25 @@
 //! `barrier`.
 
 use std::ffi::CStr;
-use std::os::raw::c_int;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::api::handle::Handle;
-use crate::api::message::{self, LongReceived, Message, Received};
-use crate::api::payload::{self, LongResponse, Response};
-use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::message::{Message, Received};
+use crate::api::payload::{self, Response};
+use crate::api::wait::{Step, blocking};
 use crate::api::{arguments, handle};
 use crate::backend::{self, MATCHTAG_NONE, Match, NODEID_ANY, barrier, msgtype};
 use crate::json::Output;
 use crate::lua::{
-    self, Either, Error, Integer, Kind, Result, Scratch, State, lua_CFunction, lua_State,
+    Error, Integer, Kind, OnTop, Preallocated, Result, Scratch, State, lua_CFunction,
 };
-use crate::{lua_functions, lua_functions_with_scratch};
+use crate::lua_functions;
 
 /// `f:rpc(topic[, table[, nodeid | options]])`
 ///
 /// Waiting for one response takes no future.
-fn rpc<'r>(
-    state: State<'_>,
-    scratch: &'r mut Scratch,
-) -> Result<Either<Response<'r>, LongResponse>> {
+fn rpc<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<Response<'s>> {
     let handle = handle::check(state)?;
     let topic = arguments::topic(state, 2)?;
     let mut text = Output::new(scratch);
@@ -71,27 +67,24 @@ fn send(state: State<'_>) -> Result<Integer> {
 }
 
 /// `f:recv([matchtag])`
-fn recv<'r>(
-    state: State<'_>,
-    scratch: &'r mut Scratch,
-) -> Result<Either<Received<'r>, LongReceived>> {
+fn recv<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<Received<'s>> {
     let handle = handle::check(state)?;
     let wanted = Match {
         typemask: msgtype::RESPONSE,
         matchtag: matchtag(state)?,
     };
-    message::received(receive(&handle, &wanted)?, scratch)
+    Received::new(&receive(&handle, &wanted)?, scratch)
 }
 
 /// `f:recvmsg([matchtag])`
-fn recvmsg(state: State<'_>) -> Result<Message> {
+fn recvmsg(state: State<'_>, object: &mut Preallocated<Message, 2>) -> Result<OnTop> {
     let handle = handle::check(state)?;
     let wanted = Match {
         typemask: msgtype::ANY,
         matchtag: matchtag(state)?,
     };
     let message = receive(&handle, &wanted)?;
-    Ok(Message::new(handle, message))
+    object.fill(state, Message::new(handle, message))
 }
 
 #[inline]
@@ -164,18 +157,13 @@ fn barrier(state: State<'_>) -> Result<Step<Integer>> {
     })
 }
 
-lua_functions_with_scratch! {
-    lua_rpc => rpc;
-    lua_recv => recv;
+lua_functions! {
+    lua_rpc(Scratch) => rpc;
+    lua_send => send;
+    lua_recv(Scratch) => recv;
+    lua_recvmsg(Preallocated<Message, 2>) => recvmsg;
+    lua_barrier => blocking(barrier);
 }
-
-unsafe extern "C-unwind" fn lua_recvmsg(raw: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls with a live state, and this frame owns nothing.
-    unsafe { lua::enter_making(raw, 2, recvmsg) }
-}
-
-lua_functions! { lua_send => send; }
-lua_waiting_functions! { lua_barrier => barrier; }
 
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"rpc", Some(lua_rpc)),

@@ -1,10 +1,8 @@
 //! Calls that wait: each is a future with a continuation, and the call that
 //! blocks is that future waited for.
 
-use std::os::raw::c_int;
-
 use crate::backend::Future;
-use crate::lua::{self, Push, Result, State, lua_State};
+use crate::lua::{Result, State};
 
 /// What follows once the future is fulfilled, whether with a value or an error.
 pub type Then<R> = Box<dyn FnOnce(State<'_>, Box<dyn Future>) -> Result<Step<R>>>;
@@ -52,26 +50,11 @@ impl<R: 'static> Wait<R> {
     }
 }
 
-/// Define entry points for functions that wait.
-macro_rules! lua_waiting_functions {
-    ($($name:ident => $body:path;)*) => {
-        $(unsafe extern "C-unwind" fn $name(
-            state: *mut $crate::lua::lua_State,
-        ) -> ::std::os::raw::c_int {
-            // SAFETY: Lua calls with a live state, and this frame owns nothing.
-            unsafe { $crate::api::wait::enter(state, $body) }
-        })*
-    };
-}
-pub(super) use lua_waiting_functions;
-
-/// Run an entry point that waits, blocking.
-///
-/// # Safety
-/// As for [`lua::enter`].
-pub unsafe fn enter<R: Push>(raw: *mut lua_State, body: fn(State<'_>) -> Result<Step<R>>) -> c_int {
-    // SAFETY: the caller's promise; the closure is a function pointer.
-    unsafe { lua::enter(raw, move |state| block(state, body(state)?)) }
+/// The body of an entry point that waits, as a body that blocks.
+pub fn blocking<'a, R>(
+    body: fn(State<'a>) -> Result<Step<R>>,
+) -> impl FnOnce(State<'a>) -> Result<R> {
+    move |state| block(state, body(state)?)
 }
 
 fn block<R>(state: State<'_>, mut step: Step<R>) -> Result<R> {

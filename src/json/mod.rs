@@ -18,8 +18,8 @@ pub use error::{DecodeError, EncodeError, Reason};
 pub use number::{float_text, integral};
 pub use output::Output;
 
-use crate::lua::{Either, Error, Kind, OnTop, Push, RegistryKey, Result, Scratch, State, Writer};
-use crate::{lua_functions, lua_functions_with_scratch};
+use crate::lua::{Error, Kind, OnTop, Push, RegistryKey, Result, Scratch, State, Writer};
+use crate::lua_functions;
 
 /// So many tables within one another, and no more: a table that holds itself
 /// ends here.
@@ -78,22 +78,18 @@ pub fn push_module(writer: &Writer<'_>) {
     writer.set_field(-2, c"NULL");
 }
 
-lua_functions_with_scratch! { json_encode => encode_value; }
-
 lua_functions! {
+    json_encode(Scratch) => encode_value;
     json_decode => decode_text;
     json_array => array;
 }
 
 /// `flux.json.encode(v)` → text.
 #[inline]
-fn encode_value<'r>(
-    state: State<'_>,
-    scratch: &'r mut Scratch,
-) -> Result<Either<&'r [u8], Output<'r>>> {
+fn encode_value<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<Output<'s>> {
     let mut text = Output::new(scratch);
     match encode::encode_here(state, 1, &mut text) {
-        Ok(()) => Ok(text.into_result()),
+        Ok(()) => Ok(text),
         Err(error) => Err(refused(state, error)),
     }
 }

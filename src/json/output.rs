@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::os::raw::c_int;
 
 use super::text::{WORD, copy_plain, copy_short, is_plain, plain_run};
-use crate::lua::{Either, Push, Scratch, Writer};
+use crate::lua::{Push, Scratch, Writer};
 
 /// So many bytes can always be written without a look at what is left.
 const SLACK: usize = 32;
@@ -47,16 +47,6 @@ impl<'r> Output<'r> {
             limit: start.wrapping_add(free.len() - SLACK),
             memory: Vec::new(),
             scratch: PhantomData,
-        }
-    }
-
-    /// The text as an entry point's result: one in the scratch owns nothing.
-    #[inline]
-    pub fn into_result(self) -> Either<&'r [u8], Output<'r>> {
-        match self.is_long() {
-            // SAFETY: all of it was written, in the scratch.
-            false => Either::Plain(unsafe { std::slice::from_raw_parts(self.start, self.len()) }),
-            true => Either::Owned(self),
         }
     }
 
@@ -278,8 +268,10 @@ fn keep(mut memory: Vec<u8>) {
 }
 
 impl Push for Output<'_> {
-    fn looks_at_arguments(&self) -> bool {
-        false
+    /// A text in the scratch buffer owns nothing.
+    #[inline(always)]
+    fn owns_nothing(&self) -> bool {
+        !self.is_long()
     }
 
     fn push(&mut self, writer: &Writer<'_>) -> c_int {

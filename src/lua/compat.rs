@@ -440,7 +440,7 @@ pub fn main_thread(writer: &Writer<'_>) -> Option<*mut lua_State> {
 /// 5.1 would do so even where a script stopped the collector, and does not say
 /// whether one did; 5.2 would at each call, and its finalizers that find no
 /// memory are lost.
-pub const TOLD_FROM: Option<usize> = if cfg!(any(feature = "lua51", feature = "lua52")) {
+pub const LEAST_REPORT: Option<usize> = if cfg!(any(feature = "lua51", feature = "lua52")) {
     None
 } else if cfg!(feature = "luajit") {
     Some(64 << 10)
@@ -449,7 +449,7 @@ pub const TOLD_FROM: Option<usize> = if cfg!(any(feature = "lua51", feature = "l
 };
 
 /// How many bytes it counts by.
-pub const TOLD_BY: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
+pub const REPORT_UNIT: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
 
 /// Not told.
 #[cfg(any(feature = "lua51", feature = "lua52"))]

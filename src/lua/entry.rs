@@ -1,246 +1,240 @@
-//! The one door from Lua into Rust: every `lua_CFunction` is [`enter`] round a
-//! Rust function. A panic becomes a Lua error; destructors have run before any
-//! error jumps.
+//! Entry points: how Lua and C code call into this crate. There are two kinds.
+//!
+//! **Functions that Lua calls** are made by [`lua_functions!`](crate::lua_functions)
+//! around Rust functions that take a [`State`] and return a [`Result`]:
+//!
+//! ```text
+//! lua_functions! {
+//!     lua_send => send;               // fn send(State) -> Result<Integer>
+//!     lua_rpc(Scratch) => rpc;        // fn rpc(State, &mut Scratch) -> Result<Response>
+//!     lua_barrier => blocking(barrier);
+//! }
+//! ```
+//!
+//! The macro defines an `extern "C-unwind"` function that calls [`enter`], which
+//! works in this order:
+//!
+//! 1. It runs the body inside `catch_unwind`. The body may own things and must
+//!    call only what cannot raise, which is all that a [`State`] offers. A panic
+//!    becomes a Lua error.
+//! 2. It pushes the results. Results that own nothing are pushed directly: an
+//!    error of Lua's may jump over them. This is the fast path. Others are
+//!    pushed in a protected call, and dropped after it.
+//! 3. It raises, if there is something to raise. All destructors have run.
+//!
+//! A function that needs memory of Lua's *before* its body runs, or a buffer
+//! that outlives the body, names a type that implements [`Prepare`] in
+//! parentheses. The value is made first, while a Lua error can still leave the
+//! function, and the body gets a reference to it. [`Scratch`] is such a buffer:
+//! a short text that is copied there owns nothing, and takes the fast path.
+//! [`Preallocated`](super::Preallocated) is a userdata that the body fills.
+//!
+//! The right side is any expression for such a function. A call that waits is
+//! turned into one by an adapter (`api::wait::blocking`).
+//!
+//! **Functions that C code calls by name**, `luaopen_flux` among them, are made
+//! by [`exported!`](crate::exported). Their callers can belong to another Lua
+//! than the one that the module is bound to, so that is checked first; the body
+//! then calls `enter` like a function of Lua's.
+//!
+//! Two callbacks of Lua's do not come through here. The finalizer of userdata
+//! (`userdata`) has no results and nobody to report an error to. The function
+//! that runs a protected call (`state`) is called by this crate itself.
 
 use std::any::Any;
+use std::mem::ManuallyDrop;
 use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{
-    Cause, Class, Either, Error, OnTop, Push, Result, StackError, State, Writer, lua_State, sys,
+    Cause, Error, Failure, Push, Result, Scratch, StackError, State, Writer, lua_State, sys,
 };
 
-/// Define `extern "C-unwind"` entry points: `name => rust_function`.
+/// Defines functions for Lua to call: `name => body;`, or `name(Type) => body;`
+/// where the body takes a prepared value. See the head of `lua::entry`.
 #[macro_export]
 macro_rules! lua_functions {
-    ($($(#[$meta:meta])* $name:ident => $body:path;)*) => {
+    ($($(#[$meta:meta])* $name:ident $(($prepared:ty))? => $body:expr;)*) => {
         $($(#[$meta])*
         unsafe extern "C-unwind" fn $name(
             state: *mut $crate::lua::lua_State,
         ) -> ::std::os::raw::c_int {
-            // SAFETY: Lua calls with a live state, and this frame owns nothing.
-            unsafe { $crate::lua::enter(state, $body) }
+            $crate::enter_prepared!(state, $body $(, $prepared)?)
         })*
     };
 }
 
-/// The same, of functions that are given [`Scratch`] too.
+/// The body of a function that [`lua_functions!`] defines.
+#[doc(hidden)]
 #[macro_export]
-macro_rules! lua_functions_with_scratch {
-    ($($name:ident => $body:path;)*) => {
-        $(unsafe extern "C-unwind" fn $name(
-            state: *mut $crate::lua::lua_State,
-        ) -> ::std::os::raw::c_int {
-            let mut scratch = $crate::lua::Scratch::new();
-            // SAFETY: Lua calls with a live state, and this frame owns nothing.
-            unsafe { $crate::lua::enter(state, |state| $body(state, &mut scratch)) }
-        })*
+macro_rules! enter_prepared {
+    ($state:ident, $body:expr) => {
+        // SAFETY: Lua calls with a live state, and this frame owns nothing.
+        unsafe { $crate::lua::enter($state, $body) }
     };
+    ($state:ident, $body:expr, $prepared:ty) => {{
+        const {
+            assert!(
+                !::std::mem::needs_drop::<$prepared>(),
+                "a Lua error may jump over it"
+            );
+        }
+        // SAFETY: as below.
+        let mut prepared = unsafe { <$prepared as $crate::lua::Prepare>::prepare($state) };
+        // SAFETY: Lua calls with a live state, and this frame owns nothing.
+        unsafe { $crate::lua::enter($state, |state| $body(state, &mut prepared)) }
+    }};
 }
 
-/// What the body of an entry point can return.
-pub trait Results {
-    /// Push it, and drop it if there is something to drop.
+/// A value that a function for Lua has ready before its body runs. It has no
+/// destructor.
+pub trait Prepare {
+    /// Makes the value. May raise.
     ///
     /// # Safety
-    /// No frame from here to Lua owns anything else.
-    unsafe fn end(self, state: State<'_>) -> End;
+    /// As for [`enter`].
+    unsafe fn prepare(raw: *mut lua_State) -> Self;
 }
 
-impl<R: Push> Results for R {
-    #[inline]
-    unsafe fn end(mut self, state: State<'_>) -> End {
-        match std::mem::needs_drop::<R>() {
-            true => give(state, &mut self),
-            // SAFETY: the caller's promise.
-            false => unsafe { give_plain(state, self) },
-        }
+impl Prepare for Scratch {
+    #[inline(always)]
+    unsafe fn prepare(_: *mut lua_State) -> Scratch {
+        Scratch::new()
     }
 }
 
-impl<P: Push, O: Push> Results for Either<P, O> {
-    #[inline]
-    unsafe fn end(self, state: State<'_>) -> End {
-        const {
-            assert!(!std::mem::needs_drop::<P>(), "it must own nothing");
-        }
-        match self {
-            // SAFETY: the caller's promise; the other one is not there.
-            Either::Plain(results) => unsafe { give_plain(state, results) },
-            Either::Owned(mut results) => give(state, &mut results),
-        }
-    }
-}
-
-/// How the call ends, known before what owned the words for it is dropped.
-pub enum End {
+/// How a call ends.
+enum Exit {
+    /// With so many results, on top of the stack.
     Return(c_int),
-    /// The value on top is raised.
+    /// By raising the value on top.
     Raise,
-    /// The string on top is raised about this argument.
+    /// By raising an error about this argument, whose text is on top.
     RaiseArgument(c_int),
 }
 
-/// Run an entry point's body and give its results, or its error, to Lua. `'a`
-/// is the call: what is borrowed for it ends with this function. There is one
-/// of it for every entry point, so all that is the same in them is elsewhere.
+/// Runs the body of an entry point and gives its results, or its error, to Lua.
+/// `'a` is the call: nothing that is borrowed for it outlives this function.
+///
+/// Each entry point has its own copy of this function, so all that need not
+/// depend on the body is in other functions.
 ///
 /// # Safety
-/// Lua called, with `raw`, a C function whose frame owns nothing.
+/// `raw` is a live state of the Lua that the module is bound to. Lua called a C
+/// function with it, and no frame from there to here owns anything.
 pub unsafe fn enter<'a, R, F>(raw: *mut lua_State, body: F) -> c_int
 where
-    R: Results,
+    R: Push,
     F: FnOnce(State<'a>) -> Result<R>,
 {
-    // SAFETY: the state is live during the call.
+    // SAFETY: the state is live during the call, by the contract.
     let state = unsafe { State::new(raw) };
     match run(state, body) {
-        End::Return(count) => count,
-        // SAFETY: what it says is on top; `run` has dropped all it owned.
-        end => unsafe { jump(raw, end) },
+        Exit::Return(count) => count,
+        // SAFETY: `run` has pushed what to raise, and dropped all it owned.
+        exit => unsafe { raise(raw, exit) },
     }
 }
 
-/// Run an entry point's body that makes an object. Its userdata is made first,
-/// while nothing is owned, so that no protected call is needed. The body's
-/// arguments are the first `arguments`.
+/// Leaves the entry point by an error.
 ///
 /// # Safety
-/// As for [`enter`].
-pub unsafe fn enter_making<T: Class>(
-    raw: *mut lua_State,
-    arguments: c_int,
-    body: impl FnOnce(State<'_>) -> Result<T>,
-) -> c_int {
-    // SAFETY: the frame owns nothing, and a call has slots for arguments that
-    // it was not given.
-    let (writer, slot) = unsafe {
-        sys::lua_settop(raw, arguments);
-        (Writer::new(raw), arguments + 1)
-    };
-    let object = writer.new_object_with::<T>(|| None);
-    // SAFETY: the caller's promise; the stack holds the userdata.
-    unsafe {
-        enter(raw, |state| {
-            let value = body(state)?;
-            object.fill(value);
-            state.set_top(slot);
-            Ok(OnTop)
-        })
-    }
-}
-
-/// Leave with an error.
-///
-/// # Safety
-/// `end` is an error, what it raises is on top, and no frame owns anything.
+/// The value to raise is on top of the stack, and no frame from here to Lua
+/// owns anything.
 #[cold]
-unsafe fn jump(raw: *mut lua_State, end: End) -> c_int {
-    match end {
-        End::Return(count) => count,
+unsafe fn raise(raw: *mut lua_State, exit: Exit) -> c_int {
+    match exit {
+        Exit::Return(count) => count,
         // SAFETY: by the contract.
-        End::Raise => unsafe { sys::lua_error(raw) },
-        // SAFETY: a string is on top and stays there until the jump.
-        End::RaiseArgument(index) => unsafe {
+        Exit::Raise => unsafe { sys::lua_error(raw) },
+        // SAFETY: a string is on top, and stays there until the jump.
+        Exit::RaiseArgument(index) => unsafe {
             let message = sys::lua_tolstring(raw, -1, std::ptr::null_mut());
             sys::luaL_argerror(raw, index, message)
         },
     }
 }
 
-/// A metamethod of the collector: `body` must not raise, and a panic in it is
-/// the end of it.
-///
-/// # Safety
-/// As for [`enter`].
-pub unsafe fn finalize(raw: *mut lua_State, body: fn(State<'_>)) -> c_int {
-    // SAFETY: the state is live during the call.
-    let state = unsafe { State::new(raw) };
-    // A finalizer has nobody to tell.
-    let _ = catch_unwind(AssertUnwindSafe(|| body(state)));
-    0
+/// Owns what the body made, and returns when nothing is owned any more.
+fn run<'a, R: Push>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> Exit {
+    match catch_unwind(AssertUnwindSafe(|| body(state))) {
+        Ok(Ok(results)) if results.owns_nothing() => {
+            let mut results = ManuallyDrop::new(results);
+            // SAFETY: the state is live, and nothing from here to Lua has a
+            // destructor to run.
+            let writer = unsafe { Writer::new(state.raw()) };
+            Exit::Return(results.push(&writer))
+        }
+        Ok(Ok(mut results)) => {
+            // The arguments move into the protected call, where they have the
+            // same indices.
+            give(state, state.top(), &mut |writer| results.push(writer))
+        }
+        Ok(Err(error)) => refuse(state, error),
+        Err(panic) => panicked(state, &*panic),
+    }
 }
 
-/// All that owns something happens in here; it returns with nothing owned.
-fn run<'a, R: Results>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> End {
-    match catch_unwind(AssertUnwindSafe(|| body(state))) {
-        // SAFETY: nothing from here to Lua owns anything but the results.
-        Ok(Ok(results)) => unsafe { results.end(state) },
-        Ok(Err(error)) => refuse(state, error),
-        Err(panic) => panicked(state, panic),
+/// Pushes results in a protected call, which gets the topmost `args` values.
+fn give(state: State<'_>, args: c_int, push: &mut dyn FnMut(&Writer<'_>) -> c_int) -> Exit {
+    let mut count = 0;
+    let pushed = state.protect(args, |writer| {
+        count = push(writer);
+        count
+    });
+    match pushed {
+        Ok(_) => Exit::Return(count),
+        Err(_) => Exit::Raise,
     }
 }
 
 #[cold]
-fn panicked(state: State<'_>, panic: Box<dyn Any + Send>) -> End {
-    let text = format!("internal error: {}", said(&*panic));
+fn panicked(state: State<'_>, panic: &(dyn Any + Send)) -> Exit {
+    let text = format!("internal error: {}", panic_text(panic));
     refuse(state, Error::raise(text))
 }
 
-/// Push what the error gives to Lua.
+/// Pushes the values of an error. The stack below is left as it is: it can be C
+/// code's.
 #[cold]
-fn refuse(state: State<'_>, error: Error) -> End {
+fn refuse(state: State<'_>, error: Error) -> Exit {
     match error.cause() {
-        Cause::Failure(mut failure) => give(state, &mut failure),
+        Cause::Failure(failure) => give_failure(state, &failure),
         Cause::RaiseTop => {
-            come_back(state);
-            End::Raise
+            return_to_caller(state);
+            Exit::Raise
         }
         Cause::Memory => {
             push_text(state, StackError::Memory.text());
-            End::Raise
+            Exit::Raise
         }
-        Cause::Raise(message) => raise(state, &message),
+        Cause::Raise(message) => raise_at_caller(state, &message),
         Cause::Argument { index, message } => match push_text(state, &message) {
-            true => End::RaiseArgument(index),
-            false => End::Raise,
+            true => Exit::RaiseArgument(index),
+            false => Exit::Raise,
         },
     }
 }
 
-/// Handlers run on threads of their own. LuaJIT before 2022-10 takes the thread
-/// that was called last for the one that runs when an error ends a call: have
-/// that be the caller's. A return does so itself, and other errors' texts.
-fn come_back(state: State<'_>) {
+fn give_failure(state: State<'_>, failure: &Failure) -> Exit {
+    give(state, 0, &mut |writer| failure.push(writer))
+}
+
+/// Handlers run on other Lua threads. When a call ends by an error, LuaJIT
+/// before 2022-10 takes the thread that was called last for the running one.
+/// This makes the caller's thread that one. A return does so by itself, and so
+/// do errors whose text is pushed here.
+fn return_to_caller(state: State<'_>) {
     if cfg!(feature = "luajit") {
         let _ = state.protect(0, |_| 0);
     }
 }
 
-/// Push results that own nothing.
-///
-/// # Safety
-/// No frame from here to Lua owns anything.
-#[inline]
-unsafe fn give_plain<P: Push>(state: State<'_>, mut results: P) -> End {
-    // SAFETY: the caller's promise.
-    let writer = unsafe { Writer::new(state.raw()) };
-    End::Return(results.push(&writer))
-}
-
-/// Push results that own something: under protection, as a jump would skip
-/// their destructor. Those that look at the call's arguments find them at
-/// their indices.
-fn give(state: State<'_>, results: &mut dyn Push) -> End {
-    let mut count = 0;
-    let args = match results.looks_at_arguments() {
-        true => state.top(),
-        false => 0,
-    };
-    let given = state.protect(args, |writer| {
-        count = results.push(writer);
-        count
-    });
-    match given {
-        Ok(_) => End::Return(count),
-        Err(_) => End::Raise,
-    }
-}
-
-fn raise(state: State<'_>, message: &str) -> End {
-    // What comes of a lack of memory for the words is raised in their place.
+/// Pushes the message with the position of the code that called the function.
+fn raise_at_caller(state: State<'_>, message: &str) -> Exit {
+    // If there is no memory for the text, that error is raised in its place.
     let _ = state.protect(0, |writer| {
-        // Level 2 is who called the C function: this job is level 0.
+        // Level 0 is this protected call, 1 the function, and 2 its caller.
         // SAFETY: the state is live and the frame owns nothing.
         unsafe { sys::luaL_where(writer.raw(), 2) };
         writer.bytes(message.as_bytes());
@@ -248,10 +242,11 @@ fn raise(state: State<'_>, message: &str) -> End {
         unsafe { sys::lua_concat(writer.raw(), 2) };
         1
     });
-    End::Raise
+    Exit::Raise
 }
 
-/// Push the text, or what was raised in its place.
+/// Pushes the text, or the error that there is no memory for it. Returns whether
+/// it is the text.
 fn push_text(state: State<'_>, text: &str) -> bool {
     let pushed = state.protect(0, |writer| {
         writer.bytes(text.as_bytes());
@@ -260,8 +255,8 @@ fn push_text(state: State<'_>, text: &str) -> bool {
     pushed.is_ok()
 }
 
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> &str {
+/// The message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic")

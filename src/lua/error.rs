@@ -2,7 +2,7 @@
 
 use std::os::raw::c_int;
 
-use super::{Kind, Push, Raised, State, Writer};
+use super::{Kind, Raised, State, Writer};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -117,12 +117,9 @@ impl From<Raised> for Error {
     }
 }
 
-impl Push for Failure {
-    fn looks_at_arguments(&self) -> bool {
-        false
-    }
-
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+impl Failure {
+    /// Pushes the values, and returns how many there are.
+    pub(super) fn push(&self, writer: &Writer<'_>) -> c_int {
         writer.nil();
         writer.bytes(self.text.as_bytes());
         if self.code.is_none() && self.detail.is_none() {

@@ -1,65 +1,66 @@
-//! What objects have outside Lua, of which the collector is told: of an object
-//! it knows no more than the block, and takes its time over what looks small.
+//! Tells Lua's collector how much memory objects occupy outside Lua. It sees
+//! only an object's small block, and would leave large garbage lying for long.
 
 use std::cell::Cell;
 
 use super::{Writer, compat};
 
-/// What objects have that were made since the collector was told last. It is
-/// the thread's: what one Lua state leaves of it another's collector may get.
+/// The external memory of objects that the collector was not told of yet. It is
+/// counted for each thread, so one Lua state's remainder can be reported to
+/// another.
 #[derive(Clone, Copy)]
-struct Untold {
+struct Unreported {
     bytes: usize,
     objects: u32,
 }
 
 thread_local! {
-    static UNTOLD: Cell<Untold> = const {
-        Cell::new(Untold {
+    static UNREPORTED: Cell<Unreported> = const {
+        Cell::new(Unreported {
             bytes: 0,
             objects: 0,
         })
     };
 }
 
-/// Told of each object, a generational collector would collect as each is made.
-/// What it finds alive twice, as a loop's variable keeps the last one, it takes
-/// for old, and leaves it for long.
+/// A report covers at least so many objects. A generational collector that is
+/// told of each object runs as often, finds the last one alive each time (a
+/// loop's variable holds it), takes it for old, and then keeps it for long.
 const LEAST_OBJECTS: u32 = 4;
 
-/// An object with so many bytes was made. Does not raise.
+/// Counts an object with so many bytes. Does not raise.
 #[inline]
-pub fn count(bytes: usize) {
-    if compat::TOLD_FROM.is_none() || bytes == 0 {
+pub fn add(bytes: usize) {
+    if compat::LEAST_REPORT.is_none() || bytes == 0 {
         return;
     }
-    let untold = UNTOLD.get();
-    UNTOLD.set(Untold {
-        bytes: untold.bytes.saturating_add(bytes),
-        objects: untold.objects.saturating_add(1),
+    let unreported = UNREPORTED.get();
+    UNREPORTED.set(Unreported {
+        bytes: unreported.bytes.saturating_add(bytes),
+        objects: unreported.objects.saturating_add(1),
     });
 }
 
-/// Tell the collector, if there is enough to tell. It may run, and so may
-/// finalizers, which may raise: this comes before an object is made.
+/// Tells the collector, if enough is unreported. The collector may run, and so
+/// may finalizers, which can raise: call this before making an object.
 #[inline]
-pub fn tell(writer: &Writer<'_>) {
-    let Some(least) = compat::TOLD_FROM else {
+pub fn report(writer: &Writer<'_>) {
+    let Some(least) = compat::LEAST_REPORT else {
         return;
     };
-    let untold = UNTOLD.get();
-    if untold.bytes >= least && untold.objects >= LEAST_OBJECTS {
-        tell_all(writer, untold.bytes);
+    let unreported = UNREPORTED.get();
+    if unreported.bytes >= least && unreported.objects >= LEAST_OBJECTS {
+        report_bytes(writer, unreported.bytes);
     }
 }
 
 #[cold]
-fn tell_all(writer: &Writer<'_>, bytes: usize) {
-    let units = bytes / compat::TOLD_BY;
-    UNTOLD.set(Untold {
-        bytes: bytes - units * compat::TOLD_BY,
+fn report_bytes(writer: &Writer<'_>, bytes: usize) {
+    let units = bytes / compat::REPORT_UNIT;
+    UNREPORTED.set(Unreported {
+        bytes: bytes - units * compat::REPORT_UNIT,
         objects: 0,
     });
-    // SAFETY: the state is live, and the frame owns nothing.
+    // SAFETY: the state is live, and no frame owns anything (see `Writer`).
     unsafe { compat::report_external(writer.raw(), units) }
 }

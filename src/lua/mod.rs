@@ -29,15 +29,15 @@ mod writer;
 
 pub use callbacks::Callbacks;
 pub use compat::{NAME, upvalue_index};
-pub use entry::{enter, enter_making, finalize};
+pub use entry::{Prepare, enter};
 pub use error::{Cause, Error, Failure, Result, StackError};
 #[cfg(feature = "interpreter")]
 pub use interpreter::Interpreter;
 #[cfg(feature = "interpreter")]
 pub use library::bind_to_program;
 pub use library::{Refusal, bind, check_version};
-pub use push::{Bytes, Either, Indexed, Integer, Nil, OnTop, Push, Scratch, Text, copy};
+pub use push::{Bytes, FieldValue, Integer, Nil, OnTop, Push, Scratch, Text, copy};
 pub use state::{Kind, Raised, RegistryKey, State};
 pub use sys::{lua_CFunction, lua_State};
-pub use userdata::{Class, ClassInfo, Object, closed};
+pub use userdata::{Class, ClassInfo, Object, Preallocated, closed};
 pub use writer::Writer;

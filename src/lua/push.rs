@@ -1,54 +1,58 @@
-//! What an entry point can return: values that push themselves.
+//! What an entry point can return: values that push themselves. `entry` decides
+//! whether they are pushed in a protected call.
 
 use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 
 use super::Writer;
 
-/// A result of an entry point.
-pub trait Push {
-    /// Whether [`Push::push`] looks at the call's arguments: they then are at
-    /// their indices, which costs moving them.
-    fn looks_at_arguments(&self) -> bool {
-        true
+/// The results of an entry point.
+pub trait Push: Sized {
+    /// Whether this value owns nothing, so that a Lua error may jump over it:
+    /// it is then pushed without a protected call. A type that owns something
+    /// only at times answers for each value. A wrong `true` leaks memory.
+    #[inline(always)]
+    fn owns_nothing(&self) -> bool {
+        !std::mem::needs_drop::<Self>()
     }
 
-    /// Push the values and return how many. May raise at any point, so the
-    /// body keeps nothing that has a destructor in its own frame: that is in
-    /// `self`, which outlives the jump.
+    /// Pushes the values and returns how many. The call's arguments are at
+    /// their indices.
+    ///
+    /// May raise at any point, so the body keeps nothing that has a destructor
+    /// in its own frame: that is in `self`, which outlives the jump.
     fn push(&mut self, writer: &Writer<'_>) -> c_int;
 }
 
-/// Results of which some own nothing, and so are pushed without a protected
-/// call.
-pub enum Either<P, O> {
-    Plain(P),
-    Owned(O),
-}
-
-/// Scratch in an entry point's own frame: what is copied there is owned by nobody.
+/// A buffer in an entry point's own frame. What is copied there belongs to no
+/// value that would have to be dropped.
 pub struct Scratch([MaybeUninit<u8>; Scratch::SIZE]);
 
 impl Scratch {
+    /// In bytes.
     pub const SIZE: usize = 512;
 
-    #[expect(clippy::new_without_default, reason = "it is no value to begin with")]
+    /// A buffer of undefined content.
+    #[expect(clippy::new_without_default, reason = "the content is undefined")]
+    #[inline(always)]
     pub fn new() -> Scratch {
         Scratch([MaybeUninit::uninit(); Scratch::SIZE])
     }
 
-    /// All of it.
+    /// The whole buffer.
     pub fn all(&mut self) -> &mut [MaybeUninit<u8>] {
         &mut self.0
     }
 }
 
-/// A copy of the text in the room that is left, where it fits there.
+/// Copies a text to the start of `free`, which is the rest of that buffer
+/// afterwards. None if the text does not fit; nothing is free then.
 #[inline]
-pub fn copy<'r>(left: &mut &'r mut [MaybeUninit<u8>], text: &[u8]) -> Option<&'r [u8]> {
-    let (to, rest) = std::mem::take(left).split_at_mut_checked(text.len())?;
-    *left = rest;
-    // SAFETY: as long as the text is, and filled by it.
+pub fn copy<'s>(free: &mut &'s mut [MaybeUninit<u8>], text: &[u8]) -> Option<&'s [u8]> {
+    let (to, rest) = std::mem::take(free).split_at_mut_checked(text.len())?;
+    *free = rest;
+    // SAFETY: `to` is as long as the text, which fills it; a copy does not
+    // overlap its source, as `to` is borrowed mutably.
     unsafe {
         text.as_ptr()
             .copy_to_nonoverlapping(to.as_mut_ptr().cast(), text.len());
@@ -56,20 +60,27 @@ pub fn copy<'r>(left: &mut &'r mut [MaybeUninit<u8>], text: &[u8]) -> Option<&'r
     }
 }
 
-/// The topmost value, already on the stack.
+/// One value, which is on top of the stack already.
 pub struct OnTop;
-/// What an index finds: the topmost value, already on the stack, or an integer.
-pub enum Indexed {
+
+/// The value of a field: on top of the stack already, or an integer.
+pub enum FieldValue {
+    /// On top of the stack already.
     OnTop,
+    /// To be pushed.
     Integer(i64),
 }
+
 /// One nil.
 pub struct Nil;
+
 /// One integer.
 pub struct Integer(pub i64);
-/// One string, of bytes.
+
+/// One string of any bytes.
 pub struct Bytes(pub Vec<u8>);
-/// One string, of text.
+
+/// One string of text.
 pub struct Text(pub String);
 
 impl Push for () {
@@ -84,9 +95,9 @@ impl Push for OnTop {
     }
 }
 
-impl Push for Indexed {
+impl Push for FieldValue {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        if let Indexed::Integer(n) = self {
+        if let FieldValue::Integer(n) = self {
             writer.integer(*n);
         }
         1
@@ -117,14 +128,6 @@ impl Push for Integer {
 impl Push for &'static str {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         writer.bytes(self.as_bytes());
-        1
-    }
-}
-
-impl Push for &[u8] {
-    #[inline]
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        writer.bytes(self);
         1
     }
 }

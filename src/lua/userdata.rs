@@ -1,35 +1,40 @@
-//! Typed userdata: a Rust value that lives in a Lua block, is found again only
-//! under its own class, and is dropped once, by the collector or earlier.
+//! Typed userdata: a Rust value that lives in a block of Lua's memory, is found
+//! again only under its own class, and is dropped once, by the collector or
+//! earlier. What the classes are is the business of other modules.
 
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use super::external_memory;
 use super::{
-    Error, Kind, RegistryKey, Result, State, Writer, compat, lua_CFunction, upvalue_index,
+    Error, Kind, OnTop, Prepare, RegistryKey, Result, State, Writer, compat, lua_CFunction,
+    lua_State, sys, upvalue_index,
 };
 
-/// What makes a class itself: the address identifies it.
+/// A class: its names, and its identity, which is the address of this static.
 pub struct ClassInfo {
+    /// The registry keeps the metatable under this key.
     pub key: RegistryKey,
-    /// As the C bindings called its metatable ("FLUX.handle").
+    /// The C bindings' name for the metatable ("FLUX.handle").
     pub name: &'static CStr,
-    /// As an error names the argument ("flux handle").
+    /// The name in error texts ("flux handle").
     pub label: &'static str,
-    word: OnceLock<usize>,
+    tag: OnceLock<usize>,
 }
 
 /// A type whose values Lua holds. `Clone` is cheap (a counted reference): a
-/// method works on a clone, so that nothing it calls can take the value from
-/// under it.
+/// method works on a clone, so nothing that it calls can free the value that it
+/// works on.
 pub trait Class: Clone + 'static {
+    /// The class. Each type has a static of its own.
     fn info() -> &'static ClassInfo;
 
-    /// How many bytes the value has outside Lua, about: the collector, which
-    /// would else take them for nothing, is told.
+    /// About how many bytes the value occupies outside Lua's memory. The
+    /// collector is told: it sees only the small block.
     #[inline]
     fn external_memory(&self) -> usize {
         match std::mem::needs_drop::<Self>() {
@@ -38,84 +43,105 @@ pub trait Class: Clone + 'static {
         }
     }
 
-    /// What the collector does with the value of a userdata that it takes.
+    /// Called by the collector, in place of a plain drop.
     fn collected(self) {}
 }
 
-/// What a userdata's block holds.
+/// The content of a userdata.
 #[repr(C)]
 struct Block<T> {
-    seal: Seal,
-    /// None once it was closed or collected.
+    tag: Tag,
+    /// None after the object was closed or collected.
     value: Option<T>,
 }
 
-/// What tells a class's blocks from all others: a word that nobody can guess,
-/// as a script may have ways to write what it likes into a userdata. A finalizer
-/// changes it, so that it is not left over in memory that was a block's; where
-/// there is none, the word is of the metatable too that the block was born with,
-/// and must still have. It is a word as garbage is the dearer the larger it is.
+/// A random word that identifies the class. Scripts may find ways to write into
+/// a userdata, but they cannot guess this word.
+///
+/// A finalizer overwrites the tag, so no freed memory carries it. Blocks of a
+/// class without a destructor have no finalizer: their tag is combined with the
+/// address of the metatable that the block was made with, which it must still
+/// have. One word is enough for all that, and small blocks are cheap garbage.
 #[derive(Clone, Copy)]
-struct Seal(usize);
+struct Tag(usize);
 
-impl Seal {
-    /// The bit that says whether the block was given a table of its own. Lua
-    /// 5.1's userdata are born with somebody else's.
+impl Tag {
+    /// This bit says whether the block has been given a table of its own. Lua
+    /// 5.1 gives new userdata a table that others share.
     const HAS_TABLE: usize = 1;
 
-    /// Of a block that has the metatable.
+    /// The tag of a block with this metatable.
     #[inline]
-    fn of<T: Class>(metatable: *const c_void) -> Seal {
+    fn of<T: Class>(metatable: *const c_void) -> Tag {
         match std::mem::needs_drop::<T>() {
-            true => Seal(T::info().word()),
-            false => Seal((T::info().word() ^ metatable.addr()) & !Seal::HAS_TABLE),
+            true => Tag(T::info().tag()),
+            false => Tag((T::info().tag() ^ metatable.addr()) & !Tag::HAS_TABLE),
         }
     }
 
-    /// Of one that was collected.
+    /// The tag of a block that was collected.
     #[inline]
-    fn collected<T: Class>() -> Seal {
-        Seal(!T::info().word() & !Seal::HAS_TABLE)
+    fn collected<T: Class>() -> Tag {
+        Tag(!T::info().tag() & !Tag::HAS_TABLE)
     }
 
-    /// Whether they are the same, with a table or without.
+    /// Whether the tags are equal, with a table or without.
     #[inline]
-    fn is(self, other: Seal) -> bool {
-        self.0 & !Seal::HAS_TABLE == other.0
+    fn is(self, other: Tag) -> bool {
+        self.0 & !Tag::HAS_TABLE == other.0
     }
 }
 
 impl ClassInfo {
+    /// See the fields of the same names.
     pub const fn new(name: &'static CStr, label: &'static str) -> ClassInfo {
         ClassInfo {
             key: RegistryKey::unique(),
             name,
             label,
-            word: OnceLock::new(),
+            tag: OnceLock::new(),
         }
     }
 
-    /// One of its own, which nothing known leads to.
+    /// The class's random word.
     #[inline]
-    fn word(&self) -> usize {
-        let make = || RandomState::new().hash_one(self.name) as usize & !Seal::HAS_TABLE;
-        *self.word.get_or_init(make)
+    fn tag(&self) -> usize {
+        let make = || RandomState::new().hash_one(self.name) as usize & !Tag::HAS_TABLE;
+        *self.tag.get_or_init(make)
     }
 }
 
-/// A userdata that was just made.
-pub struct NewObject<T>(*mut Block<T>);
+/// A userdata of class `T` that an entry point makes before its body runs, when
+/// nothing is owned and Lua may raise its memory error. It has no value until
+/// the body fills it. The call's first `ARGUMENTS` values stay below it; values
+/// above them are dropped.
+pub struct Preallocated<T, const ARGUMENTS: c_int>(PhantomData<T>);
 
-impl<T: Class> NewObject<T> {
-    /// Give the value to one that was made without.
-    ///
-    /// # Safety
-    /// The stack holds the userdata.
-    pub unsafe fn fill(&self, value: T) {
-        external_memory::count(value.external_memory());
-        // SAFETY: the block lives; a value that it has meanwhile goes, and
-        // methods hold clones.
-        unsafe { (*self.0).value = Some(value) };
+impl<T: Class, const ARGUMENTS: c_int> Prepare for Preallocated<T, ARGUMENTS> {
+    #[inline]
+    unsafe fn prepare(raw: *mut lua_State) -> Self {
+        // SAFETY: the state is live and no frame owns anything, by the contract
+        // of `Prepare`; a call has slots for arguments that it was not given.
+        let writer = unsafe {
+            sys::lua_settop(raw, ARGUMENTS);
+            Writer::new(raw)
+        };
+        writer.new_object_with::<T>(|| None);
+        Preallocated(PhantomData)
+    }
+}
+
+impl<T: Class, const ARGUMENTS: c_int> Preallocated<T, ARGUMENTS> {
+    /// Gives the userdata its value, and returns it as the call's result.
+    #[inline]
+    pub fn fill(&self, state: State<'_>, value: T) -> Result<OnTop> {
+        let index = ARGUMENTS + 1;
+        // A debug hook can have replaced the userdata.
+        let object = state.find_object::<T>(index)?;
+        external_memory::add(value.external_memory());
+        object.set(value);
+        state.set_top(index);
+        Ok(OnTop)
     }
 }
 
@@ -134,28 +160,33 @@ impl<T> Clone for Object<'_, T> {
 impl<T> Copy for Object<'_, T> {}
 
 impl<'a, T: Class> Object<'a, T> {
-    /// Its value; none once it was closed.
+    /// The object's value; none after it was closed.
     ///
     /// # Safety
-    /// Nothing calls Lua while it is borrowed: that might take the value away.
+    /// While the value is borrowed, nothing calls Lua, and nothing sets or takes
+    /// the object's value.
     #[inline]
     pub unsafe fn borrow(self) -> Option<&'a T> {
-        // SAFETY: a block of this class, which the stack holds.
+        // SAFETY: the block is of this class, and on the stack; by the contract
+        // nothing changes it.
         unsafe { (*self.block).value.as_ref() }
     }
 
-    /// Push the table of Lua values that it keeps alive, its userdata being at
-    /// `index`; or nothing and return false where it has none yet.
+    /// Pushes the table of Lua values that the object keeps alive. If it has
+    /// none yet, pushes nothing and returns false.
+    ///
+    /// # Safety
+    /// The object's userdata is at `index`.
     #[inline]
-    pub fn push_table(self, state: State<'_>, index: c_int) -> bool {
-        // SAFETY: a block of this class, which the stack holds.
-        let seal = unsafe { (*self.block).seal };
-        if seal.0 & Seal::HAS_TABLE == 0 {
+    pub unsafe fn push_table(self, state: State<'_>, index: c_int) -> bool {
+        // SAFETY: the block is of this class, and on the stack.
+        let tag = unsafe { (*self.block).tag };
+        if tag.0 & Tag::HAS_TABLE == 0 {
             return false;
         }
         // SAFETY: a userdata is at `index`, and there is a free slot.
         let kind = unsafe { compat::getuservalue(state.raw(), index) };
-        // The debug library can put anything in its place.
+        // The debug library can replace the table by any value.
         let is_table = kind == compat::TTABLE;
         if !is_table {
             state.pop(1);
@@ -163,56 +194,56 @@ impl<'a, T: Class> Object<'a, T> {
         is_table
     }
 
-    /// Have it keep the table on top, which goes, its userdata being at the
-    /// absolute `index`. Does not raise.
+    /// Has the object keep the table on top of the stack, and pops it. Does not
+    /// raise.
+    ///
+    /// # Safety
+    /// The object's userdata is at the absolute `index`, and a table is on top.
     #[inline]
-    pub fn keep_table(self, state: State<'_>, index: c_int) {
-        // SAFETY: a userdata is at `index` and a table on top; the block is of
-        // this class, and the stack holds it.
+    pub unsafe fn keep_table(self, state: State<'_>, index: c_int) {
+        // SAFETY: by the contract; the block is of this class, and on the stack.
         unsafe {
             compat::setuservalue(state.raw(), index);
-            (*self.block).seal.0 |= Seal::HAS_TABLE;
+            (*self.block).tag.0 |= Tag::HAS_TABLE;
         }
     }
 
-    /// Give it another value, while the one it has is not borrowed.
-    pub fn set(self, value: T)
-    where
-        T: Copy,
-    {
-        // SAFETY: a block of this class, which the stack holds; what was there
-        // has no destructor.
+    /// Replaces the object's value.
+    #[inline]
+    pub fn set(self, value: T) {
+        // SAFETY: the block is of this class, and on the stack. Nobody borrows
+        // the old value, by the contract of `borrow`.
         unsafe { (*self.block).value = Some(value) };
     }
 }
 
 impl<'a> State<'a> {
-    /// The object at `index`, if it is one of `T`'s.
+    /// The object at `index`, if it is one of `T`'s that was not collected.
     pub fn find<T: Class>(self, index: c_int) -> Option<Object<'a, T>> {
-        let (block, seal) = self.sealed::<T>(index)?;
+        let (block, tag) = self.tagged::<T>(index)?;
         let metatable = match std::mem::needs_drop::<T>() {
             true => std::ptr::null(),
             false => self.metatable(index)?,
         };
-        seal.is(Seal::of::<T>(metatable)).then_some(Object {
+        tag.is(Tag::of::<T>(metatable)).then_some(Object {
             block,
             call: PhantomData,
         })
     }
 
-    /// The userdata at `index`, if it is as large as a block, and what it has
-    /// where a block has its seal.
+    /// The userdata at `index`, if it is at least as large as a block, and the
+    /// word at the place of a block's tag.
     #[inline(always)]
-    fn sealed<T: Class>(self, index: c_int) -> Option<(*mut Block<T>, Seal)> {
+    fn tagged<T: Class>(self, index: c_int) -> Option<(*mut Block<T>, Tag)> {
         let block: *mut Block<T> = self.userdata(index)?.as_ptr().cast();
-        // A light userdata has no length.
+        // A light userdata has length 0.
         if self.raw_len(index) < size_of::<Block<T>>() {
             return None;
         }
-        // SAFETY: a full userdata, large enough, and aligned as Lua aligns all;
-        // any bytes make a seal.
-        let seal = unsafe { (&raw const (*block).seal).read() };
-        Some((block, seal))
+        // SAFETY: this is a full userdata, large enough, and aligned as Lua
+        // aligns all of them. Any bytes make a tag.
+        let tag = unsafe { (&raw const (*block).tag).read() };
+        Some((block, tag))
     }
 
     /// The address of the metatable.
@@ -225,15 +256,16 @@ impl<'a> State<'a> {
         Some(metatable)
     }
 
-    /// Whether an object of `T` at `index` was collected, and then kept by a
-    /// finalizer's doing.
+    /// Whether the value at `index` is an object of `T` that was collected. A
+    /// finalizer of a script's can keep one alive.
     fn was_collected<T: Class>(self, index: c_int) -> bool {
-        self.sealed::<T>(index)
-            .is_some_and(|(_, seal)| seal.is(Seal::collected::<T>()))
+        self.tagged::<T>(index)
+            .is_some_and(|(_, tag)| tag.is(Tag::collected::<T>()))
     }
 
-    /// Push what the class's metatable has under the key at `key`, or nothing
-    /// and return false. Only for a class's `__index`, and so is [`State::field`].
+    /// Pushes the value that the class's metatable has under the key at `key`.
+    /// If there is none, pushes nothing and returns false. Only for the `__index`
+    /// of a class that was made with fields, and so is [`State::field`].
     #[inline]
     pub fn method(self, key: c_int) -> bool {
         let is_there = self.upvalue_at(METATABLE, key) != Kind::Nil;
@@ -243,8 +275,8 @@ impl<'a> State<'a> {
         is_there
     }
 
-    /// The field that the key at `key` names, of those that the class was made
-    /// with.
+    /// Which of the class's fields the key at `key` names. `fields` are those
+    /// that the class was made with.
     #[inline]
     pub fn field<F: Copy>(self, key: c_int, fields: &[(&CStr, F)]) -> Option<F> {
         let position = match self.upvalue_at(FIELDS, key) {
@@ -255,12 +287,12 @@ impl<'a> State<'a> {
         fields.get(position?).map(|&(_, field)| field)
     }
 
-    /// Push what the table that is an upvalue has under the key at `key`.
+    /// Pushes the value that a table in an upvalue has under the key at `key`.
     #[inline(always)]
     fn upvalue_at(self, upvalue: c_int, key: c_int) -> Kind {
         self.push_value(key);
         let table = upvalue_index(upvalue);
-        // The debug library can put anything in its place.
+        // The debug library can replace the table by any value.
         match self.kind(table) {
             Kind::Table => self.raw_get(table),
             _ => {
@@ -276,7 +308,8 @@ impl<'a> State<'a> {
         self.find::<T>(index).is_some() || self.was_collected::<T>(index)
     }
 
-    /// The object that an argument must be, without a claim of one's own to it.
+    /// The object that an argument must be, for use without a clone of its
+    /// value.
     #[inline]
     pub fn find_object<T: Class>(self, index: c_int) -> Result<Object<'a, T>> {
         self.find(index).ok_or_else(|| self.no_object::<T>(index))
@@ -290,147 +323,146 @@ impl<'a> State<'a> {
         }
     }
 
-    /// The object at `index`, whether it is still open or not.
+    /// A clone of the object at `index`: None if the value is not an object of
+    /// this class, `Some(None)` if the object is closed.
     #[inline]
     pub fn object<T: Class>(self, index: c_int) -> Option<Option<T>> {
         match self.find::<T>(index) {
-            // SAFETY: a clone is made without Lua.
+            // SAFETY: the value is cloned at once, and `clone` calls no Lua.
             Some(object) => Some(unsafe { object.borrow() }.cloned()),
             None => self.was_collected::<T>(index).then_some(None),
         }
     }
 
-    /// The object that an argument must be.
+    /// A clone of the open object that an argument must be.
     pub fn check_object<T: Class>(self, index: c_int) -> Result<T> {
         let object = self.find_object::<T>(index)?;
-        // SAFETY: a clone is made without Lua.
+        // SAFETY: the value is cloned at once, and `clone` calls no Lua.
         let value = unsafe { object.borrow() }.cloned();
         value.ok_or_else(|| closed::<T>(index))
     }
 
-    /// Push the table of Lua values that the object keeps alive, or nothing
-    /// and return false where it has none yet.
+    /// Pushes the table of Lua values that the object keeps alive. If it has
+    /// none yet, pushes nothing and returns false.
     #[inline]
     pub fn object_table<T: Class>(self, index: c_int) -> bool {
         let object = self.find::<T>(index);
-        object.is_some_and(|object| object.push_table(self, index))
+        // SAFETY: the object was found at this index.
+        object.is_some_and(|object| unsafe { object.push_table(self, index) })
     }
 
-    /// Take the object out of its userdata, for its finalizer.
+    /// Takes the object out of its userdata, for its finalizer.
     fn collect_object<T: Class>(self, index: c_int) -> Option<T> {
         let block = self.find::<T>(index)?.block;
-        // SAFETY: a block of this class; methods hold clones, and borrow only
-        // what they copy at once.
+        // SAFETY: the block is of this class, and on the stack. Nobody borrows
+        // the value, by the contract of `Object::borrow`.
         unsafe {
-            (*block).seal = Seal::collected::<T>();
+            (*block).tag = Tag::collected::<T>();
             (*block).value.take()
         }
     }
 
-    /// Take the object out of its userdata, for its `close`.
+    /// Takes the object out of its userdata, for its `close`.
     pub fn take_object<T: Class>(self, index: c_int) -> Option<T> {
         let block = self.find::<T>(index)?.block;
-        // SAFETY: as above.
+        // SAFETY: as in `collect_object`.
         unsafe { (*block).value.take() }
     }
 }
 
+/// The error that the argument at `index` is a closed object.
 #[cold]
 pub fn closed<T: Class>(index: c_int) -> Error {
     Error::argument(index, format!("the {} is closed", T::info().label))
 }
 
 impl Writer<'_> {
-    /// Push a userdata that takes the value; it stays with the caller if an
-    /// allocation fails.
+    /// Pushes a userdata that takes the value. If an allocation fails, the value
+    /// stays with the caller.
     pub fn new_object<T: Class>(&self, value: &mut Option<T>) {
         self.new_object_with(|| value.take());
     }
 
-    /// Push a userdata with a value that is made once there is room for it.
-    pub fn new_object_with<T: Class>(&self, make: impl FnOnce() -> Option<T>) -> NewObject<T> {
-        self.new_object_of(compat::REGISTRYINDEX, make)
+    /// Pushes a userdata with the value that `make` returns. `make` is called
+    /// after all allocations.
+    pub fn new_object_with<T: Class>(&self, make: impl FnOnce() -> Option<T>) {
+        self.new_object_of(compat::REGISTRYINDEX, make);
     }
 
-    /// The same, where an upvalue of the running function has the class's
-    /// metatable, which saves looking for it.
-    pub fn new_object_of<T: Class>(
-        &self,
-        upvalue: c_int,
-        make: impl FnOnce() -> Option<T>,
-    ) -> NewObject<T> {
+    /// The same, for a function that has the class's metatable in an upvalue:
+    /// that is faster than looking it up in the registry.
+    pub fn new_object_of<T: Class>(&self, upvalue: c_int, make: impl FnOnce() -> Option<T>) {
         const {
             // Lua aligns blocks for pointers and numbers.
             assert!(align_of::<T>() <= align_of::<*const c_void>());
         }
-        external_memory::tell(self);
+        external_memory::report(self);
         let block: *mut Block<T> = self.userdata(size_of::<Block<T>>()).cast();
         let state = self.state();
-        // The debug library can put anything in the upvalue's place.
+        // The debug library can replace either table by any value.
         match upvalue != compat::REGISTRYINDEX && state.kind(upvalue) == Kind::Table {
             true => state.push_value(upvalue),
-            false => _ = state.registry(&T::info().key),
+            false => state.push_class_table(&T::info().key),
         }
-        let seal = Seal::of::<T>(self.state().identity(-1));
-        // SAFETY: the block is fresh and large enough; nothing here raises, so
-        // that no finalizer ever sees it half made.
+        let tag = Tag::of::<T>(state.identity(-1));
+        let value = make();
+        external_memory::add(value.as_ref().map_or(0, T::external_memory));
+        // SAFETY: the block is new and large enough. Nothing has raised since it
+        // was made, and it gets its metatable last: no finalizer sees it before
+        // it is complete. A table or nil is on top.
         unsafe {
-            let value = make();
-            external_memory::count(value.as_ref().map_or(0, T::external_memory));
-            block.write(Block { seal, value });
+            block.write(Block { tag, value });
+            self.set_metatable(-2);
         }
-        self.set_metatable(-2);
-        NewObject(block)
     }
 
-    /// Push the table of Lua values that the object at `index` keeps alive; a
-    /// new one the first time. Nothing is pushed for another value.
+    /// Pushes the table of Lua values that the object at `index` keeps alive,
+    /// and makes it the first time. Pushes nothing and returns false for a value
+    /// of another class. `index` is absolute.
     #[inline]
     pub fn object_table<T: Class>(&self, index: c_int) -> bool {
-        if self.state().object_table::<T>(index) {
+        let state = self.state();
+        if state.object_table::<T>(index) {
             return true;
         }
         self.table(0, 1);
-        self.state().push_value(-1);
-        let is_object = self.set_object_table::<T>(index);
-        if !is_object {
-            self.state().pop(1);
+        state.push_value(-1);
+        match state.find::<T>(index) {
+            Some(object) => {
+                // SAFETY: the object was found at this index; a table is on top.
+                unsafe { object.keep_table(state, index) };
+                true
+            }
+            None => {
+                state.pop(2);
+                false
+            }
         }
-        is_object
     }
 
-    /// Have the object at the absolute `index` keep the table on top, which
-    /// goes; false for another value.
-    pub fn set_object_table<T: Class>(&self, index: c_int) -> bool {
-        let object = self.state().find::<T>(index);
-        match object {
-            Some(object) => object.keep_table(self.state(), index),
-            None => self.state().pop(1),
-        }
-        object.is_some()
-    }
-
-    /// Make the class's metatable and leave it on the stack; `__name`, `__gc`
-    /// where the value needs it, and the functions given are in it.
+    /// Makes the class's metatable and leaves it on the stack. It gets the given
+    /// functions, `__name`, and `__gc` if the value has a destructor.
     pub fn new_class<T: Class>(&self, functions: &[(&CStr, lua_CFunction)]) {
         self.new_class_with_fields::<T, ()>(functions, &[]);
     }
 
-    /// The same of a class whose objects have fields. Its `__index` finds them,
-    /// and the functions, with [`State::field`] and [`State::method`].
+    /// The same for a class whose objects have fields. The given `__index` finds
+    /// fields and functions with [`State::field`] and [`State::method`].
     pub fn new_class_with_fields<T: Class, F>(
         &self,
         functions: &[(&CStr, lua_CFunction)],
         fields: &[(&CStr, F)],
     ) {
-        // Where memory ran short it is there, and so may objects be that have it.
-        if self.state().registry(&T::info().key) != Kind::Table {
-            self.state().pop(1);
+        let state = self.state();
+        // An earlier attempt can have failed for lack of memory. Its metatable
+        // is used again, as objects can have it.
+        if state.registry(&T::info().key) != Kind::Table {
+            state.pop(1);
             self.table(0, functions.len() + 3);
-            self.state().push_value(-1);
+            state.push_value(-1);
             self.set_registry(&T::info().key);
         }
-        let metatable = self.state().top();
+        let metatable = state.top();
         for &(name, function) in functions {
             match name == c"__index" {
                 true => self.index_closure(function, metatable, fields),
@@ -438,16 +470,17 @@ impl Writer<'_> {
             }
             self.set_field(metatable, name);
         }
-        // Without a finalizer a userdata, and all that hangs on it, is taken
-        // in the collection that finds it, not in the next.
+        // Lua frees a userdata without a finalizer, and all that it refers to,
+        // in the first collection that finds it unreachable; with a finalizer,
+        // in the second.
         if std::mem::needs_drop::<T>() {
             self.function(Some(collect::<T>));
             self.set_field(metatable, c"__gc");
         }
         self.bytes(T::info().name.to_bytes());
         self.set_field(metatable, c"__name");
-        // Where C code that knew the C bindings looks for it.
-        self.state().push_value(metatable);
+        // C code written for the C bindings looks for the metatable here.
+        state.push_value(metatable);
         self.set_field(compat::REGISTRYINDEX, T::info().name);
     }
 
@@ -462,18 +495,32 @@ impl Writer<'_> {
     }
 }
 
-/// The upvalues of a class's `__index`: the metatable, where its methods are,
-/// and its fields' positions by name.
+impl State<'_> {
+    /// Pushes the metatable that the registry has under `key`, or nil.
+    #[inline]
+    fn push_class_table(self, key: &'static RegistryKey) {
+        if self.registry(key) != Kind::Table {
+            self.pop(1);
+            self.push_nil();
+        }
+    }
+}
+
+/// The upvalue of a class's `__index` that is the metatable, with the methods.
 const METATABLE: c_int = 1;
+/// The upvalue of a class's `__index` that maps the names of fields to their
+/// positions.
 const FIELDS: c_int = 2;
 
-unsafe extern "C-unwind" fn collect<T: Class>(raw: *mut super::lua_State) -> c_int {
-    // SAFETY: Lua calls with a live state; the frame owns nothing.
-    unsafe {
-        super::finalize(raw, |state| {
-            if let Some(value) = state.collect_object::<T>(1) {
-                value.collected();
-            }
-        })
-    }
+/// Runs when the collector takes an object. A panic ends here: a finalizer has
+/// no caller to report it to.
+unsafe extern "C-unwind" fn collect<T: Class>(raw: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls with a live state.
+    let state = unsafe { State::new(raw) };
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(value) = state.collect_object::<T>(1) {
+            value.collected();
+        }
+    }));
+    0
 }

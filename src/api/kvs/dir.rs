@@ -10,7 +10,7 @@ use crate::api::arguments;
 use crate::api::handle::Handle;
 use crate::api::kvs::commit;
 use crate::api::kvs::value::{self, Value};
-use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::wait::{Step, blocking};
 use crate::backend::{Future, kvs_flags, treeobj};
 use crate::lua::{
     self, Cause, Class, ClassInfo, Error, Kind, Push, Result, State, Text, Writer, lua_CFunction,
@@ -283,10 +283,8 @@ lua_functions! {
     lua_unlink => unlink;
     lua_keys => keys;
     lua_next => next;
-}
-lua_waiting_functions! {
-    lua_index => index;
-    lua_commit => commit;
+    lua_index => blocking(index);
+    lua_commit => blocking(commit);
 }
 
 const METAMETHODS: &[(&CStr, lua_CFunction)] = &[

@@ -8,7 +8,7 @@ use crate::api::handle::Handle;
 use crate::api::kvs::commit::commit;
 use crate::api::kvs::dir::{NewDir, open_dir};
 use crate::api::kvs::value::{self, Value};
-use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::wait::{Step, blocking};
 use crate::api::{arguments, handle};
 use crate::backend::{kvs_flags, treeobj};
 use crate::lua::{Error, Kind, Push, Result, State, Writer, lua_CFunction};
@@ -130,12 +130,10 @@ lua_functions! {
     lua_kvs_put => kvs_put;
     lua_kvs_unlink => kvs_unlink;
     lua_kvs_symlink => kvs_symlink;
-}
-lua_waiting_functions! {
-    lua_kvs_commit => kvs_commit;
-    lua_kvs_get => kvs_get;
-    lua_kvs_type => kvs_type;
-    lua_kvsdir => kvsdir;
+    lua_kvs_commit => blocking(kvs_commit);
+    lua_kvs_get => blocking(kvs_get);
+    lua_kvs_type => blocking(kvs_type);
+    lua_kvsdir => blocking(kvsdir);
 }
 
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::handle::Handle;
 use crate::api::kvs::pending::not_committed;
-use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::wait::{Step, blocking};
 use crate::api::{arguments, handle, read_only};
 use crate::backend::{self, Future, base64, kvs_flags, object};
 use crate::lua::{
@@ -296,12 +296,10 @@ pub const WAIT: i32 = kvs_flags::WAITCREATE | kvs_flags::WATCH | kvs_flags::WATC
 lua_functions! {
     lua_newindex => newindex;
     lua_tostring => tostring;
-}
-lua_waiting_functions! {
-    lua_kz_open => kz_open;
-    lua_write => write;
-    lua_read => read;
-    lua_close => close;
+    lua_kz_open => blocking(kz_open);
+    lua_write => blocking(write);
+    lua_read => blocking(read);
+    lua_close => blocking(close);
 }
 
 /// Of the handle.

@@ -7,9 +7,10 @@ use std::os::raw::c_int;
 use crate::api::arguments;
 use crate::api::kvs::dir::Dir;
 use crate::api::kvs::value::{Value, push_stored};
-use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::wait::{Step, blocking};
 use crate::backend::{Future, kvs_flags};
 use crate::lua::{Integer, Kind, Result, State, lua_CFunction};
+use crate::lua_functions;
 
 /// Changes that come through a parent directory or a symlink count too.
 const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL;
@@ -122,9 +123,9 @@ fn watch_dir(state: State<'_>) -> Result<Step<Integer>> {
     })
 }
 
-lua_waiting_functions! {
-    lua_watch => watch;
-    lua_watch_dir => watch_dir;
+lua_functions! {
+    lua_watch => blocking(watch);
+    lua_watch_dir => blocking(watch_dir);
 }
 
 /// Methods of KVS directories, and functions of module `kvs`.

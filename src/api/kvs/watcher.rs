@@ -10,9 +10,10 @@ use crate::api::reactor::form::{self, Field, Form};
 use crate::api::reactor::making::{Made, Method, NewWatcher};
 use crate::api::reactor::reference::Traits;
 use crate::api::reactor::watcher::Watcher;
-use crate::api::wait::{Step, lua_waiting_functions};
+use crate::api::wait::{Step, blocking};
 use crate::backend::{self, Continuation, Future, kvs_flags};
 use crate::lua::{Kind, Push, Result, State};
+use crate::lua_functions;
 
 /// Changes that come through a parent directory or a symlink count too.
 const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL | kvs_flags::WATCH_UNIQ;
@@ -141,7 +142,7 @@ fn fire_error(watcher: &Watcher, error: &backend::Error) {
     });
 }
 
-lua_waiting_functions! { lua_kvswatcher => kvswatcher; }
+lua_functions! { lua_kvswatcher => blocking(kvswatcher); }
 
 static FORM: Form = Form {
     fields: &[

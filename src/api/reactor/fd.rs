@@ -4,13 +4,14 @@ use std::os::raw::c_int;
 
 use crate::api::handle;
 use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
 use crate::api::reactor::reference::Traits;
 use crate::backend::reactor::{Event, Source, poll};
 use crate::lua::{Error, Kind, Result, State};
+use crate::lua_functions;
 
 /// `f:fdwatcher{ fd = n, handler = f(w, events), events = "r" | "w" | "rw" }`
-fn fdwatcher(state: State<'_>) -> Result<Made> {
+fn fdwatcher(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
     let handle = handle::check(state)?;
     let field = form::read(state, &FORM)?;
     let fd = descriptor(state, field)?;
@@ -22,14 +23,19 @@ fn fdwatcher(state: State<'_>) -> Result<Made> {
         removed: true,
     };
     let watcher = NewWatcher::new(state, handle, &TRAITS)?;
-    watcher.start(state, Source::Fd { fd, events }, |watcher, event| {
-        let Event::Fd(events) = event else { return };
-        watcher.fire(|writer, objects| {
-            writer.state().push_value(objects.watcher);
-            writer.integer(events.into());
-            2
-        });
-    })
+    watcher.start(
+        state,
+        object,
+        Source::Fd { fd, events },
+        |watcher, event| {
+            let Event::Fd(events) = event else { return };
+            watcher.fire(|writer, objects| {
+                writer.state().push_value(objects.watcher);
+                writer.integer(events.into());
+                2
+            });
+        },
+    )
 }
 
 /// The field `fd`, which is on the stack.
@@ -68,7 +74,7 @@ fn named_events(names: &[u8]) -> Option<i32> {
     })
 }
 
-lua_watcher_functions! { lua_fdwatcher => fdwatcher; }
+lua_functions! { lua_fdwatcher(WatcherObject) => fdwatcher; }
 
 static FORM: Form = Form {
     fields: &[

@@ -12,15 +12,16 @@ use crate::api::handle;
 use crate::api::kvs::stream::{self, Kz, Mode, NewKz};
 use crate::api::reactor::fd::descriptor;
 use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
 use crate::api::reactor::reference::Traits;
 use crate::api::reactor::watcher::Watcher;
 use crate::backend::reactor::{Source, poll};
 use crate::backend::{self, Continuation, Future};
 use crate::lua::{Error, Kind, Push, Result, State};
+use crate::lua_functions;
 
 /// `f:iowatcher{ fd = n | key = k, handler = … , kz_flags = { "nofollow" } }`
-fn iowatcher(state: State<'_>) -> Result<Made> {
+fn iowatcher(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
     let handle = handle::check(state)?;
     let field = form::read(state, &FORM)?;
     form::handler(state, field + 2)?;
@@ -33,7 +34,7 @@ fn iowatcher(state: State<'_>) -> Result<Made> {
         let fd = descriptor(state, field)?;
         let watcher = NewWatcher::new(state, handle, &TRAITS)?;
         watch_fd(watcher.watcher(), fd)?;
-        return watcher.made(state);
+        return watcher.made(state, object);
     }
     if state.kind(field + 1) != Kind::Nil {
         let key = form::text(state, field + 1, "key")?;
@@ -42,7 +43,7 @@ fn iowatcher(state: State<'_>) -> Result<Made> {
         set_kz(state, &kz)?;
         let watcher = NewWatcher::new(state, handle, &TRAITS)?;
         begin_stream(watcher.watcher(), kz, nofollow)?;
-        return watcher.made(state);
+        return watcher.made(state, object);
     }
     Err(Error::failure("required field fd or key missing"))
 }
@@ -233,7 +234,7 @@ fn fire_stream(watcher: &Watcher, data: Option<&[u8]>, error: Option<&str>) {
     });
 }
 
-lua_watcher_functions! { lua_iowatcher => iowatcher; }
+lua_functions! { lua_iowatcher(WatcherObject) => iowatcher; }
 
 static FORM: Form = Form {
     fields: &[

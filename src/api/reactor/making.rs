@@ -11,7 +11,8 @@ use crate::api::reactor::slots;
 use crate::api::reactor::watcher::Watcher;
 use crate::backend::reactor::{Event, Source};
 use crate::lua::{
-    self, Class, Error, Kind, Push, Result, State, Writer, lua_CFunction, lua_State, upvalue_index,
+    Class, Error, Kind, Prepare, Push, Result, State, Writer, lua_CFunction, lua_State,
+    upvalue_index,
 };
 
 /// A watcher of the handle that is argument 1, made of the table that is
@@ -42,16 +43,17 @@ impl NewWatcher {
     pub fn start(
         self,
         state: State<'_>,
+        object: &WatcherObject,
         source: Source<'_>,
         fired: impl Fn(&Watcher, Event) + 'static,
     ) -> Result<Made> {
         let source = self.watcher.listen(source, fired)?;
         self.watcher.wait_for(source);
-        self.made(state)
+        self.made(state, object)
     }
 
     /// What the method returns: the userdata that waits at [`OBJECT`].
-    pub fn made(mut self, state: State<'_>) -> Result<Made> {
+    pub fn made(mut self, state: State<'_>, _: &WatcherObject) -> Result<Made> {
         state.set_top(OBJECT);
         if !state.object_table::<Handle>(1) {
             return Err(Error::raise("the flux handle has no watchers"));
@@ -67,7 +69,7 @@ impl NewWatcher {
             writer.new_object_with::<Reference>(|| None);
             1
         })?;
-        self.made(state)
+        self.made(state, &WatcherObject(()))
     }
 }
 
@@ -82,7 +84,9 @@ impl Push for Made {
         // The debug library can put anything in its place.
         if let Some(object) = state.find::<Reference>(OBJECT) {
             object.set(self.0);
-            object.keep_table(state, OBJECT);
+            // SAFETY: the object was found at this index, and below it is only
+            // what it is pushed above: the handle's table is on top.
+            unsafe { object.keep_table(state, OBJECT) };
         }
         1
     }
@@ -99,36 +103,21 @@ impl Drop for NewWatcher {
 /// Where the userdata waits that the function's watcher will have.
 const OBJECT: c_int = 3;
 
-/// Define entry points that make a watcher: its userdata is made first, while
-/// nothing is owned that an error would jump over.
-macro_rules! lua_watcher_functions {
-    ($($name:ident => $body:path;)*) => {
-        $(unsafe extern "C-unwind" fn $name(
-            state: *mut $crate::lua::lua_State,
-        ) -> ::std::os::raw::c_int {
-            // SAFETY: Lua calls with a live state, and this frame owns nothing.
-            unsafe { $crate::api::reactor::making::enter(state, $body) }
-        })*
-    };
-}
-pub(in crate::api) use lua_watcher_functions;
+/// The userdata of a new watcher, which an entry point makes before its body
+/// runs. Each body refuses an argument that is not a table, and so none is made
+/// for one.
+pub struct WatcherObject(());
 
-/// # Safety
-/// As for [`lua::enter`].
-pub unsafe fn enter(raw: *mut lua_State, body: fn(State<'_>) -> Result<Made>) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe {
-        prepare(&Writer::new(raw));
-        lua::enter(raw, body)
-    }
-}
-
-/// What is no table is refused by all of them.
-fn prepare(writer: &Writer<'_>) {
-    let state = writer.state();
-    if state.kind(2) == Kind::Table {
-        state.set_top(OBJECT - 1);
-        writer.new_object_of::<Reference>(upvalue_index(METATABLE), || None);
+impl Prepare for WatcherObject {
+    unsafe fn prepare(raw: *mut lua_State) -> WatcherObject {
+        // SAFETY: by the contract of `Prepare`.
+        let writer = unsafe { Writer::new(raw) };
+        let state = writer.state();
+        if state.kind(2) == Kind::Table {
+            state.set_top(OBJECT - 1);
+            writer.new_object_of::<Reference>(upvalue_index(METATABLE), || None);
+        }
+        WatcherObject(())
     }
 }
 

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use crate::api::handle;
 use crate::api::message::Message;
 use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
 use crate::api::reactor::reference::Traits;
 use crate::api::reactor::watcher::Watcher;
 use crate::backend::reactor::{Event, Source};
 use crate::backend::{ROLE_OWNER, msgtype};
 use crate::lua::{Error, Kind, Result, State};
+use crate::lua_functions;
 
 /// `f:msghandler{ pattern = glob, handler = f(f, msg, mh), msgtypes = {…}, rolemask = n }`
-fn msghandler(state: State<'_>) -> Result<Made> {
+fn msghandler(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
     let handle = handle::check(state)?;
     let field = form::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
@@ -35,7 +36,7 @@ fn msghandler(state: State<'_>) -> Result<Made> {
         topic_glob: Some(pattern),
         rolemask,
     };
-    watcher.start(state, source, |watcher, event| {
+    watcher.start(state, object, source, |watcher, event| {
         if let Event::Message(message) = event {
             fire(watcher, message);
         }
@@ -87,7 +88,7 @@ fn rolemask(state: State<'_>, index: c_int) -> Result<u32> {
     }
 }
 
-lua_watcher_functions! { lua_msghandler => msghandler; }
+lua_functions! { lua_msghandler(WatcherObject) => msghandler; }
 
 static FORM: Form = Form {
     fields: &[

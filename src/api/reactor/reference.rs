@@ -63,7 +63,8 @@ impl Reference {
         if slots::push_fields(state, table, self.place) == Kind::Table {
             self.has_ended = true;
             object.set(self);
-            object.keep_table(state, index);
+            // SAFETY: the caller found the object at `index`; a table is on top.
+            unsafe { object.keep_table(state, index) };
         }
     }
 }

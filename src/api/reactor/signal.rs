@@ -4,14 +4,15 @@ use std::os::raw::c_int;
 
 use crate::api::handle;
 use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
 use crate::api::reactor::reference::Traits;
 use crate::api::reactor::watcher::{Objects, Watcher};
 use crate::backend::reactor::Source;
 use crate::lua::{Error, Kind, Result, State};
+use crate::lua_functions;
 
 /// `f:sighandler{ sigmask = { n, … }, handler = f(f, w, signum) }`
-fn sighandler(state: State<'_>) -> Result<Made> {
+fn sighandler(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
     let handle = handle::check(state)?;
     let field = form::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
@@ -35,7 +36,7 @@ fn sighandler(state: State<'_>) -> Result<Made> {
         );
     }
     watcher.watcher().wait_for(Box::new(Several(started)));
-    watcher.made(state)
+    watcher.made(state, object)
 }
 
 /// Watchers that end together.
@@ -76,7 +77,7 @@ fn signals(state: State<'_>, index: c_int) -> Result<Vec<i32>> {
     Ok(signals)
 }
 
-lua_watcher_functions! { lua_sighandler => sighandler; }
+lua_functions! { lua_sighandler(WatcherObject) => sighandler; }
 
 static FORM: Form = Form {
     fields: &[Field::new(c"sigmask"), Field::new(c"handler")],

@@ -2,13 +2,14 @@
 
 use crate::api::handle;
 use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
 use crate::api::reactor::reference::Traits;
 use crate::backend::reactor::{Event, Source};
 use crate::lua::{Error, Kind, Result, State, Writer};
+use crate::lua_functions;
 
 /// `f:statwatcher{ path = p, interval = seconds, handler = f(w, st, prev) }`
-fn statwatcher(state: State<'_>) -> Result<Made> {
+fn statwatcher(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
     let handle = handle::check(state)?;
     let field = form::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
@@ -29,17 +30,22 @@ fn statwatcher(state: State<'_>) -> Result<Made> {
         removed: true,
     };
     let watcher = NewWatcher::new(state, handle, &TRAITS)?;
-    watcher.start(state, Source::Stat { path, interval }, |watcher, event| {
-        let Event::Stat { now, before } = event else {
-            return;
-        };
-        watcher.fire(|writer, objects| {
-            writer.state().push_value(objects.watcher);
-            push_stat(writer, &now);
-            push_stat(writer, &before);
-            3
-        });
-    })
+    watcher.start(
+        state,
+        object,
+        Source::Stat { path, interval },
+        |watcher, event| {
+            let Event::Stat { now, before } = event else {
+                return;
+            };
+            watcher.fire(|writer, objects| {
+                writer.state().push_value(objects.watcher);
+                push_stat(writer, &now);
+                push_stat(writer, &before);
+                3
+            });
+        },
+    )
 }
 
 // The fields' widths differ from machine to machine.
@@ -65,7 +71,7 @@ fn push_stat(writer: &Writer<'_>, stat: &libc::stat) {
     }
 }
 
-lua_watcher_functions! { lua_statwatcher => statwatcher; }
+lua_functions! { lua_statwatcher(WatcherObject) => statwatcher; }
 
 static FORM: Form = Form {
     fields: &[

@@ -2,14 +2,15 @@
 
 use crate::api::handle;
 use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, lua_watcher_functions};
+use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
 use crate::api::reactor::reference::Traits;
 use crate::api::reactor::watcher::Objects;
 use crate::backend::reactor::Source;
 use crate::lua::{Kind, Result, State};
+use crate::lua_functions;
 
 /// `f:timer{ timeout = ms, handler = f(f, timer), oneshot = true }`
-fn timer(state: State<'_>) -> Result<Made> {
+fn timer(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
     let handle = handle::check(state)?;
     let field = form::read(state, &FORM)?;
     if state.kind(field) == Kind::Nil {
@@ -28,15 +29,20 @@ fn timer(state: State<'_>) -> Result<Made> {
     let timer = NewWatcher::new(state, handle, &TRAITS)?;
     let after = timeout / 1000.0;
     let repeat = if oneshot { 0.0 } else { after };
-    timer.start(state, Source::Timer { after, repeat }, move |timer, _| {
-        timer.fire(Objects::push_handle_and_watcher);
-        if oneshot {
-            timer.end();
-        }
-    })
+    timer.start(
+        state,
+        object,
+        Source::Timer { after, repeat },
+        move |timer, _| {
+            timer.fire(Objects::push_handle_and_watcher);
+            if oneshot {
+                timer.end();
+            }
+        },
+    )
 }
 
-lua_watcher_functions! { lua_timer => timer; }
+lua_functions! { lua_timer(WatcherObject) => timer; }
 
 static FORM: Form = Form {
     fields: &[

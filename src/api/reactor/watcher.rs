@@ -13,7 +13,7 @@ use crate::backend;
 use crate::backend::reactor::{Callback, Event, Source};
 use crate::backend::slab::Place;
 use crate::lua::{
-    Error, Indexed, Kind, Object, Push, Raised, Result, State, Text, Writer, lua_CFunction,
+    Error, FieldValue, Kind, Object, Push, Raised, Result, State, Text, Writer, lua_CFunction,
 };
 use crate::lua_functions;
 
@@ -175,20 +175,20 @@ const FIELDS_OF_ALL: &[(&CStr, Field)] = &[(c"id", Field::Id)];
 
 /// `w.key`: the methods first, then the table it was made of. Timers of old had
 /// a number, under which scripts knew them.
-fn index(state: State<'_>) -> Result<Option<Indexed>> {
+fn index(state: State<'_>) -> Result<Option<FieldValue>> {
     if state.method(2) {
-        return Ok(Some(Indexed::OnTop));
+        return Ok(Some(FieldValue::OnTop));
     }
     let object = state.find_object::<Reference>(1)?;
     let reference = value(object)?;
     if push_fields(state, object, reference) {
         state.push_value(2);
         if state.raw_get(state.top() - 1) != Kind::Nil {
-            return Ok(Some(Indexed::OnTop));
+            return Ok(Some(FieldValue::OnTop));
         }
     }
     let field = state.field(2, FIELDS_OF_ALL);
-    Ok(field.map(|Field::Id| Indexed::Integer(reference.place.id as i64)))
+    Ok(field.map(|Field::Id| FieldValue::Integer(reference.place.id as i64)))
 }
 
 /// `w.key = value`
@@ -211,7 +211,8 @@ fn newindex(state: State<'_>) -> Result<()> {
 
 /// Push the table that the watcher at 1 was made of.
 fn push_fields(state: State<'_>, object: Object<'_, Reference>, reference: Reference) -> bool {
-    if !object.push_table(state, 1) {
+    // SAFETY: the object was found at this index.
+    if !unsafe { object.push_table(state, 1) } {
         return false;
     }
     if reference.has_ended {
@@ -248,7 +249,8 @@ fn push_handle(
     object: Object<'_, Reference>,
     reference: Reference,
 ) -> Option<Handle> {
-    if reference.has_ended || !object.push_table(state, 1) {
+    // SAFETY: the object was found at this index.
+    if reference.has_ended || !unsafe { object.push_table(state, 1) } {
         return None;
     }
     slots::push_handle(state, state.top());
