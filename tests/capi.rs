@@ -547,7 +547,7 @@ fn instance(what: &str) -> Option<(Flux, PathBuf)> {
 /// Run a host; it fails by its status, and says why.
 fn run(command: &mut Command) {
     let mut limited = Command::new("timeout");
-    limited.arg((100 * under::slowdown()).to_string());
+    limited.arg((600 * under::slowdown()).to_string());
     limited.arg(command.get_program());
     limited.args(command.get_args());
     for (name, value) in command.get_envs() {

@@ -3,6 +3,7 @@
 
 #[path = "embedded/connection.rs"]
 mod connection;
+mod cpu;
 #[path = "embedded/growth.rs"]
 mod growth;
 #[path = "embedded/kvs.rs"]

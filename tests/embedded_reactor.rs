@@ -1,6 +1,7 @@
 //! The reactor of embedded and loopback handles, held to what libflux's does.
 //! The chapters are the modules below; here are the tools they share.
 
+mod cpu;
 #[path = "embedded_reactor/descriptors.rs"]
 mod descriptors;
 #[path = "embedded_reactor/futures.rs"]

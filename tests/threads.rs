@@ -22,8 +22,8 @@ use serde_json::Value;
 
 const COUNT: usize = 16;
 
-/// A thread that does nothing new for so long is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A thread that does nothing new for so long is stuck, even if the machine is busy.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a thread last said that it does, and when.
 type Step = Arc<Mutex<(String, Instant)>>;

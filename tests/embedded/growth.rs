@@ -3,7 +3,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Barrier};
-use std::time::Instant;
 
 use super::kvs::{append, change, put};
 use super::*;
@@ -57,15 +56,17 @@ fn futures_given_up_leave_no_memory_behind() {
 fn a_directory_of_100_000_keys_takes_changes_as_fast_as_a_small_one() {
     let f = open("embed://growth-keys");
     let put_range = |range: std::ops::Range<usize>| {
-        let start = Instant::now();
-        for i in range {
-            put(&*f, &format!("d.key{i}"), "value");
-        }
-        start.elapsed()
+        let put_one = |i| put(&*f, &format!("d.key{i}"), "value");
+        cpu::of(|| range.for_each(put_one))
     };
-    let first = put_range(0..5_000);
+    // The best of as many as there are, as other programs disturb some.
+    let put_ranges = |from: usize| {
+        let ranges = (0..5).map(|n| put_range(from + n * 1_000..from + (n + 1) * 1_000));
+        ranges.min().unwrap()
+    };
+    let first = put_ranges(0);
     put_range(5_000..95_000);
-    let last = put_range(95_000..100_000);
+    let last = put_ranges(95_000);
     // Logarithmic, so about 1.4 times; linear would be 20 times.
     assert!(last < first * 6, "{first:?}, then {last:?}");
     let listing = f.lookup(None, READDIR, "d").unwrap();
@@ -74,7 +75,7 @@ fn a_directory_of_100_000_keys_takes_changes_as_fast_as_a_small_one() {
 
     // A watcher that looks at every commit, and at a snapshot of its own.
     let watch = f.lookup(None, WATCH | WATCH_FULL, "d.key0").unwrap();
-    let watched = put_range(0..5_000);
+    let watched = put_ranges(0);
     assert!(watched < first * 8, "{first:?}, watched {watched:?}");
     drop(watch);
 }
@@ -117,14 +118,11 @@ fn names_chosen_against_a_directorys_hash_do_not_exhaust_the_stack() {
 #[test]
 fn appending_does_not_slow_down() {
     let f = open("embed://growth-append");
-    let run = |count: usize| {
-        let start = Instant::now();
-        (0..count).for_each(|_| append(&*f, "log", "line\n"));
-        start.elapsed()
-    };
-    let first = run(5_000);
+    let run = |count: usize| cpu::of(|| (0..count).for_each(|_| append(&*f, "log", "line\n")));
+    let best = || (0..5).map(|_| run(1_000)).min().unwrap();
+    let first = best();
     run(40_000);
-    let last = run(5_000);
+    let last = best();
     assert!(last < first * 6, "{first:?}, then {last:?}");
     let log = f.lookup(None, 0, "log").unwrap();
     assert_eq!(log.payload().unwrap().unwrap().len(), 50_000 * 5);
@@ -132,11 +130,15 @@ fn appending_does_not_slow_down() {
 }
 
 #[test]
-fn ten_thousand_ranks_open_in_microseconds() {
-    let start = Instant::now();
+fn ten_thousand_ranks_take_no_longer_to_open_than_ten() {
+    let opening = |ranks: usize| {
+        cpu::at_best(20, || {
+            drop(open(&format!("embed://growth-{ranks}?size={ranks}")))
+        })
+    };
+    let (ten, many) = (opening(10), opening(10_000));
+    assert!(many < ten * 20, "{ten:?} {many:?}");
     let f = open("embed://growth-ranks?size=10000&rank=9999");
-    let opened = start.elapsed();
-    assert!(opened < Duration::from_millis(5), "{opened:?}");
     let pong = call_at(&*f, 5000, "broker.ping", json!({})).unwrap();
     assert_eq!(pong["rank"], 5000);
     assert_eq!(f.attr_get("tbon.level").unwrap(), "13");
@@ -145,17 +147,18 @@ fn ten_thousand_ranks_open_in_microseconds() {
 #[test]
 fn a_queue_of_many_events_does_not_slow_down_an_rpc() {
     let f = open("embed://growth-queue");
+    let calling = || {
+        cpu::at_best(5, || {
+            for _ in 0..200 {
+                call(&*f, "broker.ping", json!({})).unwrap();
+            }
+        })
+    };
+    let before = calling();
     f.subscribe("e").unwrap();
     (0..50_000).for_each(|_| f.send_event("e", None).unwrap());
-    let start = Instant::now();
-    for _ in 0..1000 {
-        call(&*f, "broker.ping", json!({})).unwrap();
-    }
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
+    let queued = calling();
+    assert!(queued < before * 10, "{before:?} {queued:?}");
     assert_eq!(std::iter::from_fn(|| take_event(&*f)).count(), 50_000);
 }
 

@@ -297,19 +297,16 @@ fn a_hundred_thousand_topics_do_not_slow_dispatch() {
             send(&*f, &format!("t.{i}"));
             f.send_event(&format!("t.{i}"), None).unwrap();
         }
-        let start = Instant::now();
-        turns(&*f, 2000);
-        start.elapsed()
+        cpu::of(|| turns(&*f, 2000))
     };
+    let at_best = || (0..3).map(|_| round()).min().unwrap();
     let mut handlers: Vec<_> = (0..1000).map(|i| make(EVENT, i)).collect();
     handlers.extend((0..1000).map(|i| make(REQUEST, i)));
-    let few = round();
+    let few = at_best();
     handlers.extend((1000..50_000).map(|i| make(EVENT, i)));
     handlers.extend((1000..50_000).map(|i| make(REQUEST, i)));
-    let many = round();
-    assert_eq!(count.get(), 4000);
-    assert!(
-        many < few * 20 + Duration::from_millis(50),
-        "{few:?} {many:?}"
-    );
+    let many = at_best();
+    assert_eq!(count.get(), 12_000);
+    // Fifty times as many topics.
+    assert!(many < few * 20, "{few:?} {many:?}");
 }

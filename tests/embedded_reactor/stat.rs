@@ -107,9 +107,7 @@ fn an_interval_of_zero_is_the_reactors_own_choice() {
         stopping.reactor_stop();
     });
     fs::write(&file.0, "x").unwrap();
-    let start = Instant::now();
-    f.reactor_run(RunMode::Forever).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 1);
 }
 
 #[test]

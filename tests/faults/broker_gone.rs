@@ -88,7 +88,7 @@ fn outcome(call: &str) {
         return skipped("no flux is in FLUX_PREFIX, PATH or pkg-config");
     };
     match &outcomes[call] {
-        Ok(took) => println!("{call} ended after {took:?}"),
+        Ok(took) => println!("{call} ended after a sleep of {took:?}"),
         Err(why) => panic!("{why}"),
     }
 }
@@ -116,9 +116,10 @@ fn kill_under_all() -> Option<Outcomes> {
         .iter()
         .map(|(_, script)| script.is_silent())
         .collect();
-    let killed = instance.kill(0);
-    let judged = waiting.into_iter().zip(silent);
-    let judged = judged.map(|((call, script), is_silent)| {
+    instance.kill(0);
+    let killed: Vec<_> = waiting.iter().map(|(_, script)| script.slept()).collect();
+    let judged = waiting.into_iter().zip(silent).zip(killed);
+    let judged = judged.map(|(((call, script), is_silent), killed)| {
         let judge = || {
             assert!(is_silent, "{call} does not wait");
             judge(script, killed)

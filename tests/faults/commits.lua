@@ -1,11 +1,11 @@
--- Commits one after the other while a fault comes and goes; then looks whether
--- all that were reported done are there.
+-- Commits one after the other while a fault comes and goes, until a file is
+-- there; then looks whether all that were reported done are there.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
 local system = require "system"
 
-local seconds, size = tonumber(arg[1]), tonumber(arg[2])
+local stop, size = arg[1], tonumber(arg[2])
 local f = assert(flux.new())
 
 -- What is stored differs from key to key, so that nothing is stored once for all.
@@ -17,9 +17,13 @@ local done, failed, slowest = {}, 0, 0
 local tried = 0
 local last_error
 
+local function is_to_stop()
+  local file = io.open(stop)
+  return file and file:close()
+end
+
 fault.ready()
-local deadline = system.now() + seconds * 1e6
-while system.now() < deadline do
+repeat
   tried = tried + 1
   assert(f:kvs_put(("fault.k%d"):format(tried), value(tried)))
   local begun = system.now()
@@ -27,13 +31,20 @@ while system.now() < deadline do
   slowest = math.max(slowest, system.now() - begun)
   if ok then
     done[#done + 1] = tried
+    if #done == 1 then
+      fault.say "first done"
+    end
   else
     last_error = fault.check("kvs_commit", true, ok, err, errnum)
     failed = failed + 1
+    if failed == 1 then
+      fault.say "first failed"
+    end
     -- As fast as that there would be nothing but failures.
     f:rpc("kvs.ping", {}, { timeout = 0.01 })
   end
-end
+until is_to_stop()
+fault.say "stopped"
 fault.say("slowest", slowest / 1e6)
 fault.say("done", #done)
 fault.say("failed", failed, last_error or "-")

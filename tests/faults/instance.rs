@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::asleep;
 use crate::installed::Flux;
 use crate::script;
 
 /// What an instance that nothing is wrong with may take to end.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(60);
 
 pub struct Instance {
     flux: PathBuf,
@@ -108,12 +109,21 @@ impl Instance {
         }
     }
 
-    /// Returns when it was done.
-    pub fn kill(&self, rank: usize) -> Instant {
-        self.signal(rank, libc::SIGKILL)
+    /// Returns when the broker is gone, and its sockets are closed.
+    pub fn kill(&self, rank: usize) {
+        self.signal(rank, libc::SIGKILL);
+        while asleep::sleeps(self.brokers[rank].pid as u32).is_some() {
+            sleep(Duration::from_millis(1));
+        }
     }
 
-    fn signal(&self, rank: usize, signal: i32) -> Instant {
+    /// Its brokers' processes.
+    pub fn pids(&self) -> Vec<u32> {
+        let pids = self.brokers.iter().map(|broker| broker.pid as u32);
+        pids.collect()
+    }
+
+    fn signal(&self, rank: usize, signal: i32) {
         self.is_broken.set(true);
         let pid = self.brokers[rank].pid;
         // SAFETY: kill takes no pointer. The broker is this instance's, and is
@@ -123,7 +133,6 @@ impl Instance {
             0,
             "broker {rank} is gone"
         );
-        Instant::now()
     }
 
     /// Run a command of Flux's; what it says.

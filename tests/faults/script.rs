@@ -1,5 +1,5 @@
 //! A Lua process with the module, that a fault befalls. It says on its output
-//! how far it is; each line is noted with its time.
+//! how far it is; each line is noted with how long the process had slept.
 
 use std::env::{
     self,
@@ -12,13 +12,14 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::asleep::Asleep;
 use crate::installed::{Flux, lua};
-use crate::instance::ends;
+use crate::instance::{Instance, ends};
 
-/// How long a script may take for what no fault hurries.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A script that says nothing for so long hangs, even if the machine is busy.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What runs a script of this folder: the distribution's own interpreter, else
 /// the one built here.
@@ -56,7 +57,8 @@ pub struct Script {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
-    lines: Receiver<(Instant, String)>,
+    lines: Receiver<(Duration, String)>,
+    asleep: Asleep,
 }
 
 impl Script {
@@ -68,7 +70,24 @@ impl Script {
         Script::run(command, &format!("{file} {}", arguments.join(" ")))
     }
 
-    pub fn run(mut command: Command, name: &str) -> Script {
+    /// The same on rank 0 of an instance whose brokers have to act before the
+    /// script can notice the fault.
+    pub fn start_in(instance: &Instance, file: &str, arguments: &[&str]) -> Script {
+        let [lua, path] = command(file);
+        let mut command = Command::new(lua);
+        command
+            .arg(path)
+            .args(arguments)
+            .env("FLUX_URI", instance.uri());
+        let name = format!("{file} {}", arguments.join(" "));
+        Script::launch(command, &name, instance.pids())
+    }
+
+    pub fn run(command: Command, name: &str) -> Script {
+        Script::launch(command, name, Vec::new())
+    }
+
+    fn launch(mut command: Command, name: &str, others: Vec<u32>) -> Script {
         let mut child = command
             .envs(environment())
             .env_remove("LUA_INIT")
@@ -80,32 +99,34 @@ impl Script {
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().expect("a pipe");
         let stderr = child.stderr.take().expect("a pipe");
+        let asleep = Asleep::watch(child.id(), others);
         let errors = sender.clone();
-        thread::spawn(move || note(stdout, &sender));
-        thread::spawn(move || note(stderr, &errors));
+        let (slept, slept_too) = (asleep.reader(), asleep.reader());
+        thread::spawn(move || note(stdout, &sender, slept));
+        thread::spawn(move || note(stderr, &errors, slept_too));
         Script {
             name: name.to_owned(),
             stdin: child.stdin.take(),
             child,
             lines,
+            asleep,
         }
     }
 
-    /// Let it go on from where it reads a line. When it was let.
-    pub fn go(&mut self) -> Instant {
-        let stdin = self.stdin.as_mut().expect("a pipe");
-        stdin.write_all(b"go\n").expect("a script that reads");
-        Instant::now()
+    /// How long it has slept by now.
+    pub fn slept(&self) -> Duration {
+        self.asleep.so_far()
     }
 
-    /// The next line, which is to begin with this word: when it came, and what
-    /// else it says.
-    pub fn says(&mut self, word: &str) -> (Instant, String) {
-        self.says_within(word, PATIENCE)
+    /// Let it go on from where it reads a line. How long it had slept by then.
+    pub fn go(&mut self) -> Duration {
+        let stdin = self.stdin.as_mut().expect("a pipe");
+        stdin.write_all(b"go\n").expect("a script that reads");
+        self.slept()
     }
 
     /// The first word with what follows it, or the second alone.
-    pub fn says_either(&mut self, word: &str, end: &str) -> (Instant, Option<String>) {
+    pub fn says_either(&mut self, word: &str, end: &str) -> (Duration, Option<String>) {
         let (when, line) = self.says("");
         if line == end {
             return (when, None);
@@ -115,10 +136,15 @@ impl Script {
         (when, Some(rest.trim_start().to_owned()))
     }
 
-    pub fn says_within(&mut self, word: &str, limit: Duration) -> (Instant, String) {
-        let Ok((when, line)) = self.lines.recv_timeout(limit) else {
+    /// The next line, which is to begin with this word: how long the script had
+    /// slept when it came, and what else it says.
+    pub fn says(&mut self, word: &str) -> (Duration, String) {
+        let Ok((when, line)) = self.lines.recv_timeout(PATIENCE) else {
             let state = self.state();
-            panic!("{}: no '{word}' came within {limit:?}; {state}", self.name);
+            panic!(
+                "{}: no '{word}' came within {PATIENCE:?}; {state}",
+                self.name
+            );
         };
         let name = &self.name;
         let Some(rest) = line.strip_prefix(word) else {
@@ -126,6 +152,15 @@ impl Script {
             panic!("{name}: '{word}' expected, got '{line}' {rest:?}");
         };
         (when, rest.trim_start().to_owned())
+    }
+
+    /// Whether it has said its next line, which is to begin with this word.
+    pub fn has_said(&mut self, word: &str) -> bool {
+        let Ok((_, line)) = self.lines.try_recv() else {
+            return false;
+        };
+        assert!(line.starts_with(word), "'{word}' expected, got '{line}'");
+        true
     }
 
     /// Nothing was said so far.
@@ -158,13 +193,13 @@ impl Drop for Script {
     }
 }
 
-fn note(output: impl Read, to: &Sender<(Instant, String)>) {
+fn note(output: impl Read, to: &Sender<(Duration, String)>, slept: impl Fn() -> Duration) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         // What this test program says as an interpreter.
         if line.is_empty() || line.starts_with("running ") {
             continue;
         }
-        if to.send((Instant::now(), line)).is_err() {
+        if to.send((slept(), line)).is_err() {
             return;
         }
     }

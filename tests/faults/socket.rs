@@ -39,6 +39,6 @@ fn harm(how: &str) {
         script.says("ready");
         let begun = script.go();
         let took = judge(script, begun);
-        println!("{how} {call} ended after {took:?}");
+        println!("{how} {call} ended after a sleep of {took:?}");
     }
 }

@@ -10,6 +10,7 @@ assert(server:rpc("service.add", { service = service }))
 local topic = service .. ".hang"
 
 local function timed(what, timeout, call)
+  fault.say "calls"
   local begun = system.now()
   local err = fault.check(what, pcall(call))
   fault.say("took", (system.now() - begun) / 1e6, timeout)

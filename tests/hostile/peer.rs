@@ -181,7 +181,7 @@ impl Peer for Embedded {
     type Request = Arc<dyn Message>;
 
     fn next(&self) -> Option<(Arc<dyn Message>, String)> {
-        let wait = Some(Duration::from_secs(300));
+        let wait = Some(Duration::from_secs(3600));
         let request = self.owner.recv(&Match::of(msgtype::REQUEST), wait).ok()?;
         let topic = String::from_utf8_lossy(request.topic()?).into_owned();
         Some((request, topic))
@@ -220,7 +220,7 @@ impl Peer for Embedded {
     fn enter(&self, name: &str) -> bool {
         let key = format!("flux-lua.barrier.={name}");
         // Until there is somebody who counts.
-        let place = (0..500).find_map(|_| {
+        let place = (0..30_000).find_map(|_| {
             std::thread::sleep(Duration::from_millis(10));
             let found = self.owner.lookup(Some("primary"), 0, &key).ok()?;
             let place: serde_json::Value = serde_json::from_slice(found.payload().ok()??).ok()?;

@@ -183,12 +183,12 @@ test("a barrier can be entered after one that was in it died", function()
   each_entered(entrants)
 end)
 
--- Enter a barrier of one in a process that is ended if it waits.
+-- Enter a barrier of one in a process of its own.
 local function enter_alone(name)
   local entrant = support.start(([[
     local f = assert(require "flux".new())
     print(f:barrier(%q, 1))
-  ]]):format(name), 3)
+  ]]):format(name))
   local output = entrant:read "*a"
   entrant:close()
   return output

@@ -79,7 +79,9 @@ test("events say for what the handler is called", function()
       end)
     end
   end
-  support.pass(f, 30)
+  support.run_until(f, function()
+    return seen["writing w"] and seen["writing rw"]
+  end)
   -- Nothing was written, so there is room to write and nothing to read.
   spec.same(seen, { ["writing w"] = true, ["writing rw"] = true })
 end)
@@ -197,10 +199,14 @@ test("a descriptor that the script closes while it is watched stops nothing else
   local f = support.open()
   local reader, fd = support.fifo()
   local w = f:fdwatcher { fd = fd, events = "r", handler = function() end }
+  local is_closed = false
   soon(f, function()
     reader:close()
+    is_closed = true
   end)
-  support.pass(f, 20)
+  support.run_until(f, function()
+    return is_closed
+  end)
   w:remove()
   equal(f:reactor(), 0)
 end)

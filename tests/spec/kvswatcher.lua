@@ -113,7 +113,9 @@ end)
 test("nil comes once, however much else is committed before the key is there", function()
   local f, key = support.kvs()
   local seen, w = watch(f, key .. ".a", 2)
-  support.pass(f, 20)
+  support.run_until(f, function()
+    return #seen == 1
+  end)
   for n = 1, 5 do
     commit(key .. ".other", n)
   end
@@ -256,12 +258,15 @@ end)
 test("the same value again is no change, and other keys are none", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
-  local seen, w = watch(f, key .. ".a", 0)
-  support.pass(f, 20)
+  local seen, w = watch(f, key .. ".a", 2)
+  support.run_until(f, function()
+    return #seen == 1
+  end)
   commit(key .. ".a", 1)
   commit(key .. ".b", 2)
-  support.pass(f, 30)
-  spec.same(seen, { { value = 1 } })
+  commit(key .. ".a", 3)
+  support.run(f)
+  spec.same(seen, { { value = 1 }, { value = 3 } })
   w:remove()
 end)
 
@@ -272,9 +277,14 @@ test("several watchers of one key, and of several, see their own", function()
     commit(key .. ".a" .. n % 2, "old")
     all[n] = watch(f, key .. ".a" .. n % 2)
   end
-  support.pass(f, 20)
+  local function have(old, new)
+    return function()
+      return #all[1] == new and #all[2] == old and #all[3] == new and #all[4] == old
+    end
+  end
+  support.run_until(f, have(1, 1))
   commit(key .. ".a1", "new")
-  support.pass(f, 50)
+  support.run_until(f, have(1, 2))
   for n = 1, 4 do
     spec.same(all[n], n % 2 == 1 and { { value = "old" }, { value = "new" } } or { { value = "old" } })
   end
@@ -308,6 +318,9 @@ test("a watcher removed in its handler, or before any call, gets nothing", funct
   }
   f:kvswatcher({ key = key .. ".a", handler = error }):remove()
   f:kvswatcher({ key = key .. ".nosuch", handler = error }):remove()
+  support.run_until(f, function()
+    return count > 0
+  end)
   support.pass(f, 30)
   equal(count, 1)
   equal(f:reactor(), 0)

@@ -17,8 +17,8 @@ end
 local function watchers(f, handler)
   local _, fd = support.fifo()
   return {
-    timer = f:timer { timeout = 60000, handler = handler },
-    repeating = f:timer { timeout = 60000, oneshot = false, handler = handler },
+    timer = f:timer { timeout = 1e9, handler = handler },
+    repeating = f:timer { timeout = 1e9, oneshot = false, handler = handler },
     msghandler = f:msghandler { pattern = "spec.nosuch", handler = handler },
     statwatcher = f:statwatcher { path = "/nonexistent", handler = handler },
     fdwatcher = f:fdwatcher { fd = fd, events = "r", handler = handler },
@@ -66,7 +66,7 @@ test("a handle that is in the table of its own watcher is collected", function()
   local alive = weak()
   local function open()
     local f = spec.ok(flux.new())
-    local w = f:timer { timeout = 60000, handler = print, handle = f }
+    local w = f:timer { timeout = 1e9, handler = print, handle = f }
     w.self = w
     alive.handle, alive.timer = f, w
   end
@@ -277,7 +277,7 @@ test("watchers of every kind created and dropped with their handles leave nothin
     local function handler()
       f:reactor_stop()
     end
-    f:timer { timeout = 60000, handler = handler }
+    f:timer { timeout = 1e9, handler = handler }
     f:msghandler { pattern = "*", handler = handler }
     f:statwatcher { path = "/nonexistent", handler = handler }
     f:fdwatcher { fd = fd, events = "r", handler = handler }

@@ -285,9 +285,8 @@ end)
 
 test("rpc with a timeout returns as soon as the answer is there", function()
   local f = support.open()
-  local started = os.time()
-  equal(spec.ok(f:rpc("broker.ping", { seq = 1 }, { timeout = 100 })).seq, 1)
-  spec.ok(os.time() - started < 50, "it waited for the timeout")
+  -- If it waited for the timeout, the test would hang.
+  equal(spec.ok(f:rpc("broker.ping", { seq = 1 }, { timeout = 1e6 })).seq, 1)
 end)
 
 test("a timeout longer than any clock shows is as good as none", function()
@@ -342,7 +341,7 @@ end)
 
 test("an answer in time is received by send with a timeout as by any", function()
   local f = support.open()
-  f:send("broker.ping", { seq = 4 }, { timeout = 100 })
+  f:send("broker.ping", { seq = 4 }, { timeout = 1e6 })
   equal(f:recv().seq, 4)
 end)
 

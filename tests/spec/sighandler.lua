@@ -56,7 +56,9 @@ test("a number named twice is one", function()
   soon(f, function()
     support.kill "USR1"
   end)
-  support.pass(f, 20)
+  support.run_until(f, function()
+    return count > 0
+  end)
   equal(count, 1)
   w:remove()
 end)
@@ -72,17 +74,18 @@ test("several watchers of one signal are all called", function()
   soon(f, function()
     support.kill "USR1"
   end)
-  support.pass(f, 20)
-  spec.same(seen, { true, true, true })
+  support.run_until(f, function()
+    return seen[1] and seen[2] and seen[3]
+  end)
   watchers[2]:remove()
   seen = {}
   soon(f, function()
     support.kill "USR1"
   end)
-  support.pass(f, 20)
-  equal(seen[1], true)
+  support.run_until(f, function()
+    return seen[1] and seen[3]
+  end)
   equal(seen[2], nil)
-  equal(seen[3], true)
   watchers[1]:remove()
   watchers[3]:remove()
 end)
@@ -187,7 +190,9 @@ test("a signal that no reactor runs for is handled in the next run", function()
   support.pass(f, 1)
   support.kill "USR1"
   equal(count, 0)
-  support.pass(f, 20)
+  support.run_until(f, function()
+    return count > 0
+  end)
   equal(count, 1)
   w:remove()
 end)
@@ -204,7 +209,9 @@ test("a watcher that is removed is not called, and leaves the others", function(
   soon(f, function()
     support.kill "USR1"
   end)
-  support.pass(f, 20)
+  support.run_until(f, function()
+    return count > 0
+  end)
   equal(count, 1)
   w:remove()
   equal(f:reactor(), 0)
@@ -325,7 +332,9 @@ test("closing the handle ends its signal handlers", function()
   soon(g, function()
     support.kill "USR1"
   end)
-  support.pass(g, 20)
+  support.run_until(g, function()
+    return count > 0
+  end)
   equal(count, 1)
   w:remove()
   raises("closed", f.sighandler, f, { sigmask = { SIGUSR1 }, handler = print })

@@ -15,6 +15,10 @@ support.is_embedded = support.uri:find "^embed://" ~= nil
 local instrumented = tonumber(os.getenv "SPEC_INSTRUMENTED")
 support.slowdown = instrumented or 1
 
+-- How many seconds pass before a test counts as hung. It is that long because
+-- the machine may be busy: nothing else depends on how fast things are.
+support.patience = 300 * support.slowdown
+
 -- Kilobytes of the process that are in memory, or nil where the system does
 -- not tell, or where what watches this process has memory of its own in it.
 function support.resident()
@@ -114,22 +118,40 @@ support.handle_calls = {
   { "kvsdir" },
 }
 
--- Run the handle's reactor until a handler stops it. That it returns a number,
--- which is given back; the test fails when it takes more than ten seconds
--- (times the slowdown).
-function support.run(f)
-  local guard = spec.ok(f:timer {
-    timeout = 10000 * support.slowdown,
+-- A timer that ends the handle's reactor with an error when the test hangs.
+local function guard(f)
+  return spec.ok(f:timer {
+    timeout = 1000 * support.patience,
     handler = function()
       f:reactor_stop_error "the test takes too long"
     end,
   })
+end
+
+-- Run the handle's reactor until a handler stops it. That it returns a number,
+-- which is given back.
+function support.run(f)
+  local timer = guard(f)
   local active, why = f:reactor()
-  guard:remove()
+  timer:remove()
   return spec.type(spec.ok(active, why), "number")
 end
 
--- Run the handle's reactor for so many milliseconds, times the slowdown.
+-- Run the handle's reactor until `is_done` says so, and then for a few turns
+-- more: a handler that is called once too often is called in one of them.
+function support.run_until(f, is_done)
+  local timer = guard(f)
+  while not is_done() do
+    spec.ok(f:reactor "once")
+  end
+  for _ = 1, 20 do
+    spec.ok(f:reactor "nowait")
+  end
+  timer:remove()
+end
+
+-- Run the handle's reactor for so many milliseconds, times the slowdown. What
+-- must not happen may be looked for by this, and nothing that must.
 function support.pass(f, milliseconds)
   spec.ok(f:timer {
     timeout = milliseconds * support.slowdown,
@@ -156,7 +178,7 @@ end
 
 -- Run the reactors of all these handles by turns until `is_done` says so.
 function support.run_all(handles, is_done)
-  local deadline = os.time() + 10 * support.slowdown
+  local deadline = os.time() + support.patience
   while not is_done() do
     spec.ok(os.time() < deadline, "the test takes too long")
     for _, f in ipairs(handles) do
@@ -343,7 +365,7 @@ end
 
 -- Start a process that runs this chunk, and return the pipe of its output.
 -- Reading it to its end waits for the process, which is ended after so many
--- seconds (20, unless said; times the slowdown). On an embedded broker it has one of its own.
+-- seconds, times the slowdown, or when it hangs. On an embedded broker it has one of its own.
 -- `environment`: assignments of the shell's, for it alone.
 function support.start_apart(chunk, seconds, environment)
   needs_shell()
@@ -355,7 +377,7 @@ function support.start_apart(chunk, seconds, environment)
     os.remove(path)
   end)
   local command = support.quote(interpreter()) .. " " .. support.quote(path)
-  local limit = (seconds or 20) * support.slowdown
+  local limit = seconds and seconds * support.slowdown or support.patience
   return assert(io.popen(("%s timeout %g %s 2>&1"):format(environment or "", limit, command)))
 end
 

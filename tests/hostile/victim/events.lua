@@ -7,8 +7,8 @@ local support = require "support"
 local test, check, equal, sent = support.test, support.check, support.equal, support.sent
 local f, victim, MIB = support.f, support.victim, support.MIB
 
-local function next_event(seconds)
-  local timer = f:timer { timeout = seconds * 1000, handler = function(h) h:reactor_stop() end }
+local function next_event()
+  local timer = f:timer { timeout = support.PATIENCE * 1000, handler = function(h) h:reactor_stop() end }
   local got
   local mh = f:msghandler {
     pattern = victim .. ".*",
@@ -66,7 +66,7 @@ for name, tail in pairs {
 } do
   test("an event's topic may be " .. name, function()
     sent("topic", name, 0)
-    local msg = next_event(10)
+    local msg = next_event()
     check(msg, "no event came")
     equal(msg.tag, victim .. "." .. tail)
     check(tostring(msg):find(victim, 1, true), "tostring", tostring(msg))
@@ -75,7 +75,7 @@ end
 
 test("an event's topic of a MiB is one", function()
   sent("topic", "long", MIB)
-  local msg = next_event(20)
+  local msg = next_event()
   check(msg, "no event came")
   equal(#msg.tag, MIB + #victim + 1)
   check(#tostring(msg) < 1000, "tostring is too long", #tostring(msg))

@@ -72,7 +72,7 @@ test("a watch of a directory that comes to be none ends with an error", function
       f:reactor_stop()
     end,
   })
-  local timer = f:timer { timeout = 10000, handler = function() f:reactor_stop() end }
+  local timer = f:timer { timeout = support.PATIENCE * 1000, handler = function() f:reactor_stop() end }
   f:reactor()
   timer:remove()
   w:remove()

@@ -26,7 +26,7 @@ end
 -- be taken for the next call's.
 local function later_calls_end(must_match)
   for i = 1, 50 do
-    local pong, err, code = support.f:rpc("broker.ping", { seq = i }, { timeout = 20 })
+    local pong, err, code = support.f:rpc("broker.ping", { seq = i }, { timeout = support.PATIENCE })
     check(type(pong) == "table" or (pong == nil and type(code) == "number"), "malformed", pong, err)
     if must_match then
       equal(pong.seq, i)
