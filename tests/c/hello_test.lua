@@ -1,4 +1,4 @@
--- Loads examples/c/hello.c into a broker. Arguments: the module, its script.
+-- Loads examples/c/hello.c into a broker. Arguments: the module and its script.
 local flux = require "flux"
 local module, script = ...
 
@@ -20,7 +20,7 @@ assert (n == nil and errnum == 22 and detail == "hello.greet wants { name = STRI
 assert (run "flux module remove hello")
 assert (select (2, f:rpc "hello.greet") == "Function not implemented")
 
--- What is wrong with a script is in the log.
+-- A script that cannot run is reported in the broker's log.
 assert (not run ("flux module load " .. module .. " /nonexistent.lua"))
 assert (select (2, run "flux dmesg"):find ("cannot open /nonexistent.lua", 1, true))
 assert (not run ("flux module load " .. module))

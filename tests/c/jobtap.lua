@@ -1,4 +1,4 @@
--- Refuses jobs that run a command called `refused`.
+-- Rejects jobs that run a command called `refused`.
 local flux = require "flux"
 
 function validate(text)

@@ -1,12 +1,11 @@
--- What luamod.c runs in a broker module. Its first argument is where this
--- module's shared object is.
+-- Run by luamod.c in a broker module. The first argument is the directory of flux.so.
 local where = ...
 package.cpath = where .. "/?.so"
 
 local flux = require "flux"
 local known = setmetatable ({ handle }, { __mode = "v" })
 
--- A second load is the same module, and what the first one made works on.
+-- Loading the module again gives the same classes, and objects made before still work.
 package.loaded.flux = nil
 local again = require "flux"
 assert (again ~= flux and again.NULL == flux.NULL)
@@ -44,7 +43,7 @@ serve ("rpc", function (f, msg)
     msg:respond { seq = answer.seq }
 end)
 
--- C code's handle, and what is registered on it, need no reference here.
+-- The handle of the C code and the objects on it stay alive without references in Lua.
 handle = nil
 collectgarbage ()
 collectgarbage ()

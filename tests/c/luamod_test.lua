@@ -1,5 +1,5 @@
--- Loads luamod.c into a broker, and sees that the script in it works.
--- Arguments: the module, its script, where this module's shared object is.
+-- Loads luamod.c into a broker and checks that its script works.
+-- Arguments: the module, its script, and the directory of flux.so.
 local flux = require "flux"
 local module, script, where = ...
 
@@ -26,7 +26,7 @@ for round = 1, 2 do
     until assert (f:rpc ("luamod.echo")).ticks > answer.ticks
     assert (f:rpc ("luamod.rpc").seq == 1)
 
-    -- A handler that raises is not the end.
+    -- A handler that raises an error does not end the module.
     assert (f:rpc ("luamod.raise"))
     assert (f:rpc ("luamod.echo", { n = 3 }).data.n == 3)
     local log = run "flux dmesg"
@@ -41,7 +41,7 @@ for round = 1, 2 do
     run "flux dmesg -C"
 end
 
--- A script that fails ends the module, with a word in the log.
+-- A script that fails ends the module and is reported in the log.
 assert (not pcall (run, "flux module load " .. module .. " /nonexistent.lua"))
 assert (run "flux dmesg":find ("cannot open /nonexistent.lua", 1, true))
 print "the module works"

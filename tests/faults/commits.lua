@@ -1,5 +1,5 @@
--- Commits one after the other while a fault comes and goes, until a file is
--- there; then looks whether all that were reported done are there.
+-- Commits keys one after another while a fault comes and goes, until the file `stop`
+-- exists. Then checks that every commit that was reported done can still be read.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -8,7 +8,7 @@ local system = require "system"
 local stop, size = arg[1], tonumber(arg[2])
 local f = assert(flux.new())
 
--- What is stored differs from key to key, so that nothing is stored once for all.
+-- Every key gets a different value. The content store would keep equal values once.
 local function value(n)
   return ("%08d"):format(n):rep(size / 8)
 end
@@ -17,7 +17,7 @@ local done, failed, slowest = {}, 0, 0
 local tried = 0
 local last_error
 
-local function is_to_stop()
+local function should_stop()
   local file = io.open(stop)
   return file and file:close()
 end
@@ -40,10 +40,10 @@ repeat
     if failed == 1 then
       fault.say "first failed"
     end
-    -- As fast as that there would be nothing but failures.
+    -- Failed commits return at once. Pause a little, or the loop would see little else.
     f:rpc("kvs.ping", {}, { timeout = 0.01 })
   end
-until is_to_stop()
+until should_stop()
 fault.say "stopped"
 fault.say("slowest", slowest / 1e6)
 fault.say("done", #done)

@@ -1,5 +1,5 @@
--- No file descriptor is left: what needs one says so, and works once there is
--- one again.
+-- Runs calls while few or no file descriptors are free. A call must fail with a clear
+-- error or work, and must work again once descriptors are free.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -16,7 +16,7 @@ local function exhaust()
   end
 end
 
--- Leave so many free, all unless said.
+-- Closes `count` of the files, or all of them.
 local function release(count)
   for _ = 1, count or #taken do
     table.remove(taken):close()
@@ -112,7 +112,7 @@ local calls = {
   end },
 }
 
--- Fails with a text that says why, or works; never both.
+-- Makes the call, which must either work or fail with a text.
 local function try(call, f)
   local results = { pcall(call[2], f) }
   if not results[1] or results[2] == nil then
@@ -122,12 +122,12 @@ local function try(call, f)
   return "worked"
 end
 
--- An embedded broker is there while a handle is.
+-- An embedded broker lives as long as one of its handles, so keep one open.
 local keeper = assert(flux.new())
 assert(keeper:kvs_put("fault-descriptors", 1) and keeper:kvs_commit())
 for free = 0, 4 do
   for _, call in ipairs(calls) do
-    -- A handle of its own, which has done nothing yet.
+    -- Use a new handle, which has nothing cached.
     local f = assert(flux.new())
     exhaust()
     release(free)

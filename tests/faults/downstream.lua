@@ -1,4 +1,4 @@
--- A request that a service of another rank holds until its broker is gone.
+-- A service at another rank holds a request until the broker of that rank is killed.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -6,7 +6,7 @@ local flux = require "flux"
 local f, server = assert(flux.new()), assert(flux.new(arg[1]))
 assert(server:rpc("service.add", { service = "fault-downstream" }))
 fault.ready()
-fault.meet("rpc", function()
+fault.expect_failure("rpc", function()
   return f:rpc("fault-downstream.hang", {}, server.rank)
 end)
 assert(f:rpc("broker.ping", {}))

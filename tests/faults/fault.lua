@@ -1,5 +1,5 @@
--- What the scripts that meet a fault have in common: how they talk to whoever
--- makes it happen, and what may come of a call that meets it.
+-- Shared by the scripts that run into a fault: the dialogue with the test that causes
+-- the fault, and checks of how a call ends.
 
 local module = os.getenv "FAULT_MODULE"
 if not package.preload.flux then
@@ -13,13 +13,13 @@ function fault.say(...)
   io.stdout:flush()
 end
 
--- Say that all is ready, and wait until the fault may come.
+-- Reports that the script is ready, and waits until the test causes the fault.
 function fault.ready()
   fault.say "ready"
   assert(io.read "*l" == "go")
 end
 
--- What was returned is nil and a text, with the errno where Flux has one.
+-- Checks that a call returned nil, a text, and a valid errno if any. Returns the text.
 function fault.check(what, ok, ...)
   local first, err, errnum = ...
   if not ok then
@@ -34,8 +34,8 @@ function fault.check(what, ok, ...)
   return err
 end
 
--- Make the call that waits, and say what it ended with: nil and a text.
-function fault.meet(what, call)
+-- Makes a call that waits, checks that it fails, and reports the error.
+function fault.expect_failure(what, call)
   fault.say("ended", fault.check(what, pcall(call)))
 end
 

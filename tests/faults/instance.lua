@@ -1,5 +1,5 @@
--- The initial program of an instance to break: says where its brokers are, and
--- lasts until its input ends.
+-- The initial program of a test instance. Prints the process id and URI of each
+-- broker, and runs until its input ends.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"

@@ -1,6 +1,6 @@
--- Before a chapter of the specification: from now on a signal interrupts it a
--- thousand times a second. Not what Lua itself does with files and processes,
--- where C's own functions fail with EINTR.
+-- Loaded before a chapter of the specification. From then on a signal interrupts the
+-- process a thousand times a second. Signals are held back during Lua's own file and
+-- process functions, since C's stdio fails with EINTR.
 
 local library = os.getenv "FAULT_INTERRUPT"
 local function load(name)
@@ -16,29 +16,29 @@ local function finish(ok, ...)
   return ...
 end
 
-local function whole(call)
+local function uninterrupted(call)
   return function(...)
     hold()
     return finish(pcall(call, ...))
   end
 end
 
-local function whole_lines(lines)
-  lines = whole(lines)
+local function uninterrupted_lines(lines)
+  lines = uninterrupted(lines)
   return function(...)
-    return whole(lines(...))
+    return uninterrupted(lines(...))
   end
 end
 
 local files = getmetatable(io.stdout).__index
 for _, name in ipairs { "read", "write", "close", "flush", "seek" } do
-  files[name] = whole(files[name])
+  files[name] = uninterrupted(files[name])
 end
-files.lines = whole_lines(files.lines)
+files.lines = uninterrupted_lines(files.lines)
 for _, name in ipairs { "open", "popen", "read", "write" } do
-  io[name] = whole(io[name])
+  io[name] = uninterrupted(io[name])
 end
-io.lines = whole_lines(io.lines)
-os.execute = whole(os.execute)
+io.lines = uninterrupted_lines(io.lines)
+os.execute = uninterrupted(os.execute)
 
 load "interrupt"()

@@ -1,4 +1,4 @@
--- What answers goes away, or never answers.
+-- Calls to services of broker modules that are removed.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -7,7 +7,7 @@ local case = arg[1]
 local f = assert(flux.new())
 local cases = {}
 
--- In modules that are removed.
+-- Every case waits for a module that the test removes.
 
 function cases.rpc_to_the_kvs()
   local request = { rootseq = 1e6, namespace = "primary" }
@@ -28,7 +28,7 @@ function cases.watch_dir()
   return assert(f:kvsdir "fault-dir"):watch_dir()
 end
 
--- The watcher learns why, and the reactor has nothing left to wait for.
+-- The watcher gets the error, and then the reactor has nothing left to wait for.
 function cases.kvswatcher()
   local told
   assert(f:kvs_put("fault-key", 1) and f:kvs_commit())
@@ -61,10 +61,10 @@ end
 fault.ready()
 local results = { cases[case]() }
 if type(results[1]) == "table" and results[1].errnum then
-  -- What recv gives for a response that is an error.
+  -- recv returns an error response as a table. Convert it to nil and a text.
   results = { nil, "errno " .. results[1].errnum, results[1].errnum }
 end
-fault.meet(case, function()
+fault.expect_failure(case, function()
   return fault.unpack(results, 1, 3)
 end)
 fault.say "closed"

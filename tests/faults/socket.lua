@@ -1,4 +1,4 @@
--- The handle's socket is shut, or closed, by another part of the process.
+-- Another part of the process shuts down or closes the handle's socket.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -8,7 +8,7 @@ local how, case = arg[1], arg[2]
 local f = assert(flux.new())
 assert(f:rpc("kvs.ping", {}))
 
--- Each makes the call that meets it; `harm` does it at once, or soon.
+-- Each case makes a call that must fail. `harm` damages the socket now or soon.
 local cases = {}
 
 function cases.rpc(harm)
@@ -70,9 +70,9 @@ function cases.reactor_with_an_iowatcher()
 end
 
 fault.ready()
-fault.meet(case, function()
+fault.expect_failure(case, function()
   return cases[case](function()
-    -- A wait that has begun is woken by no close.
+    -- Closing a descriptor does not wake a call that waits for it, so close it before the call.
     system.harm(how, how == "shutdown" and 100 or 0)
   end)
 end)
@@ -82,7 +82,7 @@ for _, call in ipairs { { "rpc", "kvs.ping", {} }, { "send", "kvs.ping" }, { "re
 end
 f:close()
 fault.say "closed"
--- The broker is there still.
+-- The broker itself is still running.
 local again = assert(flux.new())
 assert(again:rpc("kvs.ping", {}))
 again:close()

@@ -1,5 +1,5 @@
--- A service that another handle offered, and offers no more. Flux itself
--- answers no request that its handle had received: a timeout ends it.
+-- A handle that offers a service closes. Flux does not answer requests that this
+-- handle had already received, so a timeout ends them.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -12,7 +12,7 @@ assert(server:recvmsg(nil))
 
 fault.ready()
 server:close()
-fault.meet("recv", function()
+fault.expect_failure("recv", function()
   return f:recv(pending)
 end)
 local err = fault.check("rpc", pcall(f.rpc, f, service .. ".hang"))

@@ -1,4 +1,4 @@
--- A service that never answers, asked in each of the ways that take a timeout.
+-- Requests to a service that never answers, in every way that takes a timeout.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -34,7 +34,7 @@ for _, timeout in ipairs { 0, 0.001, 0.01, 0.1, 0.5 } do
   end)
 end
 
--- Others' messages on the way make it no longer.
+-- Other messages that arrive meanwhile must not extend the timeout.
 timed("rpc among events", 0.5, function()
   assert(f:subscribe "fault")
   for _ = 1, 1000 do
@@ -43,7 +43,7 @@ timed("rpc among events", 0.5, function()
   return f:rpc(topic, {}, { timeout = 0.5 })
 end)
 
--- Nothing is left of the requests that were given up.
+-- The requests that timed out leave nothing behind: the handle still works.
 assert(f:rpc("kvs.ping", {}) or f:rpc("broker.ping", {}))
 f:close()
 server:close()

@@ -1,5 +1,5 @@
--- A script that waits in one of the calls that do, until its broker is gone;
--- and what it may still do then.
+-- Makes one of the calls that wait, until its broker is killed. Then makes every other
+-- call on the same handle.
 
 local fault = dofile(arg[0]:match "^(.*/)" .. "fault.lua")
 local flux = require "flux"
@@ -13,7 +13,7 @@ assert(server:rpc("service.add", { service = service }))
 
 local root = assert(f:kvsdir())
 
--- A call of a method, to be made once the fault may come.
+-- Returns a function that calls a method.
 local function calling(object, method, ...)
   local arguments = { ... }
   return function()
@@ -21,7 +21,7 @@ local function calling(object, method, ...)
   end
 end
 
--- Each prepares, and returns what waits. Nobody answers the service.
+-- Each function prepares a call and returns it. The service never answers.
 local waits = {}
 
 function waits.rpc()
@@ -59,7 +59,7 @@ function waits.barrier()
   return calling(f, "barrier", service, 2)
 end
 
--- The one that counts is another process's in the last, and this one's here.
+-- The barrier is counted by this process in one case and by another process in the other.
 function waits.barrier_of_others()
   return calling(f, "barrier", "fault-several", 3)
 end
@@ -191,7 +191,7 @@ function waits.rpc_in_a_coroutine()
   end)
 end
 
--- Calls that a broker answers at once, unless it has stopped.
+-- Calls that a running broker answers at once. The test stops the broker first.
 local calls = {}
 
 function calls.call_of_a_new_handle()
@@ -246,7 +246,7 @@ function calls.dir_index()
   put(service .. ".a", 1)
   local dir = assert(f:kvsdir(service))
   return function()
-    -- A field has one value only.
+    -- Indexing returns one value only, so add a text for fault.check.
     return dir.a, "no more"
   end
 end
@@ -284,7 +284,7 @@ function calls.kz_close()
   return calling(kz, "close")
 end
 
--- The rest of what a script may call.
+-- Makes the remaining calls. All of them must fail.
 local function afterwards()
   local function fails(what, call)
     fault.check(what, pcall(call))
@@ -337,7 +337,7 @@ end
 
 local call = assert(waits[case] or calls[case], case)()
 fault.ready()
-fault.meet(case, call)
+fault.expect_failure(case, call)
 afterwards()
 f:close()
 fault.say "closed"

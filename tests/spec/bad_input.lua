@@ -1,5 +1,5 @@
--- Whatever a script passes: an error that names the argument or nil, err;
--- nothing crashes, hangs, or ends the process.
+-- Invalid arguments. A call raises an error that names the argument, or returns nil
+-- and a text. Nothing crashes, hangs, or ends the process.
 
 local flux = require "flux"
 local kvs = require "kvs"
@@ -8,7 +8,7 @@ local support = require "support"
 
 local test, equal, raises, refuses = spec.test, spec.equal, spec.raises, spec.refuses
 
--- A handle with one object of each other class.
+-- Returns a handle and one object of each other class.
 local function objects()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
@@ -17,7 +17,7 @@ local function objects()
   return { handle = f, message = loop:recvmsg(), dir = f:kvsdir(key), iterator = f:kvsdir(key):keys() }
 end
 
--- What is no object of the class named.
+-- Returns values that are not objects of this class.
 local function wrong_selves(class)
   local selves = {
     "text",
@@ -38,7 +38,7 @@ local function wrong_selves(class)
   return selves
 end
 
--- The functions of a class's metatable, by name.
+-- Returns the functions in the metatable of an object, by name.
 local function functions_of(object)
   local functions = {}
   for name, value in pairs(getmetatable(object)) do
@@ -49,7 +49,7 @@ local function functions_of(object)
   return functions
 end
 
-test("a class's metatable has its methods", function()
+test("every class has its methods in its metatable", function()
   local all = objects()
   spec.type(functions_of(all.handle).rpc, "function")
   spec.type(functions_of(all.message).respond, "function")
@@ -61,27 +61,27 @@ for _, class in ipairs { "handle", "message", "dir" } do
     for name, method in pairs(functions_of(objects()[class])) do
       for _, wrong in ipairs(wrong_selves(class)) do
         local ok, err = pcall(method, wrong, "name", 1, 2)
-        -- The collector's has nobody to tell.
+        -- __gc does nothing in silence: the collector could not handle an error.
         if name ~= "__gc" then
-          spec.ok(not ok, name .. " takes " .. type(wrong))
+          spec.ok(not ok, name .. " accepts " .. type(wrong))
           spec.matches(err, "bad argument")
         end
       end
     end
   end)
 
-  test("every function of a " .. class .. " survives a call without arguments", function()
+  test("every function of a " .. class .. " refuses a call without arguments", function()
     for name, method in pairs(functions_of(objects()[class])) do
       local ok, err = pcall(method)
       if name ~= "__gc" then
-        spec.ok(not ok, name .. " takes nothing")
+        spec.ok(not ok, name .. " accepts no arguments")
         spec.matches(err, "bad argument")
       end
     end
   end)
 end
 
-test("a method called with a dot in place of a colon names its first argument", function()
+test("a method called with a dot instead of a colon raises an error", function()
   local f = support.open()
   raises("bad argument #1 to 'getattr'", function()
     f.getattr "size"
@@ -97,7 +97,7 @@ test("every function of module kvs checks its directory", function()
   end
 end)
 
--- Arguments that fit nowhere.
+-- Arguments that no call expects.
 local ODD = {
   true,
   {},
@@ -124,10 +124,10 @@ local ODD = {
   "..",
 }
 
--- Calls that would wait for others, whatever they are passed.
+-- Calls that may wait for others, whatever their arguments.
 local WAITING = { recv = true, recvmsg = true, recv_event = true, watch = true, watch_dir = true, barrier = true }
 
-test("every method of a handle survives every odd argument in every place", function()
+test("every method of a handle survives odd arguments in every position", function()
   local f = support.open()
   for _, call in ipairs(support.handle_calls) do
     local name = call[1]
@@ -144,11 +144,11 @@ test("every method of a handle survives every odd argument in every place", func
       end
     end
   end
-  -- What odd arguments put is not to land.
+  -- Close without a commit, so that the puts above do not take effect.
   pcall(f.close, f)
 end)
 
-test("topics, names and keys that are no text are errors that name the argument", function()
+test("a topic, name or key of the wrong type is an error that names the argument", function()
   local f = support.open()
   for _, name in ipairs { "rpc", "send", "getattr", "barrier" } do
     for _, wrong in ipairs { true, {}, print, io.stdout, flux.NULL } do
@@ -174,7 +174,7 @@ test("topics, names and keys that are no text are errors that name the argument"
   raises("bad argument", f.kvsdir, f, true)
 end)
 
-test("payloads that are no tables are errors that name the argument", function()
+test("a payload that is not a table is an error that names the argument", function()
   local f = support.open()
   for _, wrong in ipairs { 42, true, "text", print, io.stdout, flux.NULL } do
     raises("bad argument #2 to 'rpc'", function()
@@ -186,7 +186,7 @@ test("payloads that are no tables are errors that name the argument", function()
   end
 end)
 
-test("nodeids that are none are errors", function()
+test("an invalid nodeid is an error that names the argument", function()
   local f = support.open()
   for _, wrong in ipairs { -3, 2 ^ 32, -2 ^ 31, 2 ^ 63, 2 ^ 70, 1.5, 0 / 0, 1 / 0, "x", true, print } do
     raises("bad argument #3 to 'rpc'", function()
@@ -198,7 +198,7 @@ test("nodeids that are none are errors", function()
   end
 end)
 
-test("matchtags that are none are errors", function()
+test("an invalid matchtag is an error that names the argument", function()
   local f = support.open()
   for _, wrong in ipairs { -1, 2 ^ 32, 1.5, 0 / 0, "x", true, {} } do
     raises("bad argument #1 to 'recv'", function()
@@ -210,7 +210,7 @@ test("matchtags that are none are errors", function()
   end
 end)
 
-test("text that a broker cannot carry is refused", function()
+test("text with a NUL or invalid UTF-8 is refused", function()
   local f = support.open()
   for _, odd in ipairs { "a\0b", "\0", "\255" } do
     for _, name in ipairs { "rpc", "send", "getattr", "kvs_get", "kvs_type", "kvs_unlink" } do
@@ -226,7 +226,7 @@ test("text that a broker cannot carry is refused", function()
   end
 end)
 
-test("a very long name is carried or refused", function()
+test("a very long name is sent or refused", function()
   local f = support.open()
   local long = ("x"):rep(300000)
   refuses(f.rpc, f, long, {})
@@ -236,7 +236,7 @@ test("a very long name is carried or refused", function()
   equal(spec.ok(f:rpc("broker.ping", { seq = 1 })).seq, 1)
 end)
 
-test("a finalizer called by hand, and called again, does no harm", function()
+test("calling a finalizer twice by hand is harmless", function()
   local all = objects()
   for _, name in ipairs { "message", "dir", "handle" } do
     local finalize = getmetatable(all[name]).__gc
@@ -257,7 +257,7 @@ test("a finalizer called by hand, and called again, does no harm", function()
   collectgarbage()
 end)
 
-test("finalizers called on each other's objects do no harm", function()
+test("calling a finalizer with another class's object is harmless", function()
   local all = objects()
   for _, class in pairs { "message", "dir", "handle" } do
     local finalize = getmetatable(all[class]).__gc
@@ -277,12 +277,12 @@ test("finalizers called on each other's objects do no harm", function()
   io.stdout:write ""
 end)
 
--- An open io file that is nobody else's.
+-- Opens a file that nothing else uses.
 local function open_file()
   return assert(io.open(arg[0]))
 end
 
-test("metatables swapped among our classes and io files do no harm", function()
+test("swapping the metatables of objects and io files is harmless", function()
   local all = objects()
   local metatables = { getmetatable(open_file()) }
   for _, name in ipairs { "handle", "message", "dir" } do
@@ -291,7 +291,7 @@ test("metatables swapped among our classes and io files do no harm", function()
   for _, name in ipairs { "handle", "message", "dir" } do
     local own = getmetatable(all[name])
     for _, other in ipairs(metatables) do
-      -- io's own methods trust their metatable.
+      -- The methods of io files trust their metatable, so leave them out.
       if other ~= own and other ~= metatables[1] then
         debug.setmetatable(all[name], other)
         for method_name, method in pairs(other) do
@@ -308,7 +308,7 @@ test("metatables swapped among our classes and io files do no harm", function()
   equal(type(all.handle.rank), "number")
 end)
 
-test("an io file with the metatable of one of our classes is not taken for one", function()
+test("an io file with the metatable of one of our classes is refused", function()
   local all = objects()
   for _, name in ipairs { "handle", "message", "dir" } do
     local metatable = getmetatable(all[name])
@@ -327,8 +327,8 @@ test("an io file with the metatable of one of our classes is not taken for one",
   end
 end)
 
-test("objects whose metatable was taken away are collected in peace", function()
-  -- In a process of its own: what they own is lost, as none finalizes it.
+test("objects without a metatable can be collected", function()
+  -- Run in another process: these objects are never finalized, so they leak.
   local process = support.start_apart [[
     local flux = require "flux"
     local f, loop = assert(flux.new()), flux.new "loop://"
@@ -339,13 +339,13 @@ test("objects whose metatable was taken away are collected in peace", function()
     f, loop = nil, nil
     collectgarbage()
     collectgarbage()
-    print "peace"
+    print "collected"
   ]]
-  equal(process:read "*a", "peace\n")
+  equal(process:read "*a", "collected\n")
   process:close()
 end)
 
-test("a class's method removed by the script is missed, and no more", function()
+test("removing a method from a class only makes that method unavailable", function()
   local f = support.open()
   local metatable = getmetatable(f)
   local original = metatable.getattr
@@ -355,7 +355,7 @@ test("a class's method removed by the script is missed, and no more", function()
   equal(type(f:getattr "size"), "string")
 end)
 
-test("a format that fits nothing is an error", function()
+test("a format that does not fit its arguments is an error", function()
   local f = support.open()
   for _, name in ipairs { "subscribe", "unsubscribe", "sendevent", "kvsdir" } do
     refuses(f[name], f, "%d", {})
@@ -364,7 +364,7 @@ test("a format that fits nothing is an error", function()
   end
 end)
 
-test("a thousand arguments of a format are an error or work", function()
+test("a format may have two hundred arguments", function()
   local f = support.open()
   local many = {}
   for n = 1, 200 do
@@ -374,7 +374,7 @@ test("a thousand arguments of a format are an error or work", function()
   equal(f:unsubscribe(("%d"):rep(200), support.unpack(many)), 0)
 end)
 
-test("an error that a tostring metamethod raises passes through a format", function()
+test("an error raised by __tostring passes through a format", function()
   local f = support.open()
   local loud = setmetatable({}, {
     __tostring = function()
@@ -385,7 +385,7 @@ test("an error that a tostring metamethod raises passes through a format", funct
   equal(spec.ok(f:rpc("broker.ping", { seq = 1 })).seq, 1)
 end)
 
-test("a call from a coroutine works as any", function()
+test("a call from a coroutine works like any other", function()
   local f = support.open()
   local ask = coroutine.wrap(function()
     local answer = f:rpc("broker.ping", { seq = 3 })
@@ -396,7 +396,7 @@ test("a call from a coroutine works as any", function()
   equal(ask(), f:getattr "size")
 end)
 
-test("a handle closed from a formatter in the middle of a call says so", function()
+test("closing the handle from __tostring during a call raises an error", function()
   local f = spec.ok(flux.new())
   local closing = setmetatable({}, {
     __tostring = function()
@@ -405,7 +405,7 @@ test("a handle closed from a formatter in the middle of a call says so", functio
     end,
   })
   if not pcall(string.format, "%s", setmetatable({}, getmetatable(closing))) then
-    spec.skip "this Lua's string.format calls no __tostring"
+    spec.skip "string.format of this Lua does not call __tostring"
   end
   f = spec.ok(flux.new())
   raises("closed", f.sendevent, f, "%s", closing)

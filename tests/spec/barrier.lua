@@ -1,11 +1,11 @@
--- f:barrier (A2): several processes wait for each other.
+-- f:barrier: several processes wait for each other.
 
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
 
--- Start processes that enter a barrier of this name and print what it returned.
+-- Starts processes that enter this barrier and print the result.
 local function start_entrants(count, name, nprocs)
   local entrants = {}
   for n = 1, count do
@@ -17,7 +17,7 @@ local function start_entrants(count, name, nprocs)
   return entrants
 end
 
-local function each_entered(entrants)
+local function all_entered(entrants)
   for _, entrant in ipairs(entrants) do
     equal(entrant:read "*a", "entered\t0\n")
     entrant:close()
@@ -29,7 +29,7 @@ test("a barrier of one process returns at once", function()
   spec.returns({ 0 }, f:barrier(support.unique "one", 1))
 end)
 
-test("the name of a barrier can be used again, by the same handle and by another", function()
+test("a barrier's name can be used again by the same handle and by others", function()
   local f, other = support.open(), support.open()
   local name = support.unique "again"
   for _ = 1, 5 do
@@ -38,7 +38,7 @@ test("the name of a barrier can be used again, by the same handle and by another
   end
 end)
 
-test("a barrier at another rank returns at once, too", function()
+test("a barrier of one at another rank returns at once", function()
   local f = support.open_at(1)
   spec.returns({ 0 }, f:barrier(support.unique "far", 1))
 end)
@@ -65,7 +65,7 @@ test("a barrier may have any name", function()
   spec.returns({ 0 }, f:barrier("", 1))
 end)
 
-test("a barrier leaves nothing in the way of the handle's messages", function()
+test("a barrier does not consume the handle's messages", function()
   local f = support.open()
   local topic = support.unique "event"
   f:subscribe(topic)
@@ -76,7 +76,7 @@ test("a barrier leaves nothing in the way of the handle's messages", function()
   equal(f:recv_event().n, 1)
 end)
 
-test("a barrier leaves what was put and not committed as it is", function()
+test("a barrier keeps pending puts pending", function()
   local f, key = support.kvs()
   f:kvs_put(key, 1)
   spec.returns({ 0 }, f:barrier(support.unique "pending", 1))
@@ -85,9 +85,9 @@ test("a barrier leaves what was put and not committed as it is", function()
   equal(f:kvs_get(key), 1)
 end)
 
-test("waiting for others who cannot come is an error on an embedded broker", function()
+test("a barrier that nobody else can enter fails on an embedded broker", function()
   if not support.is_embedded then
-    spec.skip "on a real instance it waits for others"
+    spec.skip "a real instance waits for other processes"
   end
   local f = support.open()
   local name = support.unique "alone"
@@ -101,10 +101,10 @@ test("processes leave a barrier together", function()
   local name = support.unique "together"
   local entrants = start_entrants(3, name, 4)
   spec.returns({ 0 }, f:barrier(name, 4))
-  each_entered(entrants)
+  all_entered(entrants)
 end)
 
-test("nobody leaves a barrier before the last has come", function()
+test("no process leaves a barrier before the last one enters", function()
   local f, key = support.kvs()
   support.needs_processes()
   local name = support.unique "last"
@@ -117,10 +117,10 @@ test("nobody leaves a barrier before the last has come", function()
   ]]):format(key, name))
   spec.returns({ 0 }, f:barrier(name, 2))
   equal(f:kvs_get(key), "came")
-  each_entered { late }
+  all_entered { late }
 end)
 
-test("a barrier's name is used again by the same processes, many times", function()
+test("the same processes can use a barrier's name many times", function()
   support.needs_processes()
   local f = support.open()
   local name = support.unique "rounds"
@@ -137,19 +137,19 @@ test("a barrier's name is used again by the same processes, many times", functio
   for _ = 1, 20 do
     spec.returns({ 0 }, f:barrier(name, 4))
   end
-  each_entered(others)
+  all_entered(others)
 end)
 
-test("barriers of two names do not mix, even if one begins with the other", function()
+test("barriers are separate even if one name begins with the other", function()
   support.needs_processes()
   local f = support.open()
   local name = support.unique "prefix"
   local a = start_entrants(1, name, 2)
   local b = start_entrants(1, name .. "-longer", 2)
   spec.returns({ 0 }, f:barrier(name .. "-longer", 2))
-  each_entered(b)
+  all_entered(b)
   spec.returns({ 0 }, f:barrier(name, 2))
-  each_entered(a)
+  all_entered(a)
 end)
 
 test("processes at different ranks meet in a barrier", function()
@@ -162,28 +162,28 @@ test("processes at different ranks meet in a barrier", function()
     print("entered", f:barrier(%q, 2))
   ]]):format(uri, name))
   spec.returns({ 0 }, support.open():barrier(name, 2))
-  each_entered { entrant }
+  all_entered { entrant }
 end)
 
--- A process that is in a barrier of two, and is ended after a while.
-local function start_doomed(name)
+-- Starts a process that enters a barrier of two and is killed after half a second.
+local function start_entrant_to_kill(name)
   return support.start(([[
     local f = assert(require "flux".new())
     print(f:barrier(%q, 2))
   ]]):format(name), 0.5)
 end
 
-test("a barrier can be entered after one that was in it died", function()
+test("a barrier can be entered after a process in it was killed", function()
   support.needs_processes()
   local f = support.open()
   local name = support.unique "died"
-  equal(start_doomed(name):read "*a", "")
+  equal(start_entrant_to_kill(name):read "*a", "")
   local entrants = start_entrants(1, name, 2)
   spec.returns({ 0 }, f:barrier(name, 2))
-  each_entered(entrants)
+  all_entered(entrants)
 end)
 
--- Enter a barrier of one in a process of its own.
+-- Enters a barrier of one in another process. Returns what that process prints.
 local function enter_alone(name)
   local entrant = support.start(([[
     local f = assert(require "flux".new())
@@ -194,14 +194,14 @@ local function enter_alone(name)
   return output
 end
 
-test("a barrier of one returns after one that was in a barrier of its name died", function()
+test("a barrier of one returns after a process in a barrier of that name was killed", function()
   support.needs_processes()
   local name = support.unique "died-alone"
-  equal(start_doomed(name):read "*a", "")
+  equal(start_entrant_to_kill(name):read "*a", "")
   equal(enter_alone(name), "0\n")
 end)
 
-test("a process that means another number is told, or let through, and does not wait", function()
+test("a process that enters with another nprocs does not wait", function()
   support.needs_processes()
   local f = support.open()
   local name = support.unique "numbers"
@@ -210,10 +210,10 @@ test("a process that means another number is told, or let through, and does not 
   local output = enter_alone(name)
   spec.ok(output == "0\n" or output:find "^nil\t", output)
   spec.returns({ 0 }, f:barrier(name, 2))
-  each_entered(entrants)
+  all_entered(entrants)
 end)
 
-test("arguments of a wrong kind are errors that name them", function()
+test("an argument of the wrong type is named in the error", function()
   local f = support.open()
   for _, wrong in ipairs { true, {}, print } do
     raises("bad argument #1 to 'barrier'", function()

@@ -1,5 +1,5 @@
--- The tables that the reactor's objects are made of: misspelled fields, booleans,
--- and what is said where there is no table.
+-- The tables that reactor objects are created from: misspelled fields, boolean
+-- fields, and the error for a missing table.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -7,23 +7,23 @@ local support = require "support"
 
 local test, equal, raises = spec.test, spec.equal, spec.raises
 
--- Each constructor with a table that works, and the fields that it may lack.
+-- Returns each constructor with a valid table and its optional fields.
 local function constructors()
   local _, fd = support.fifo()
   local handler = function() end
   return {
-    { name = "timer", given = { timeout = 60000, handler = handler }, others = { oneshot = true } },
-    { name = "msghandler", given = { pattern = "x", handler = handler }, others = { msgtypes = { 1 }, rolemask = 1 } },
-    { name = "statwatcher", given = { path = "/", handler = handler }, others = { interval = 1 } },
-    { name = "fdwatcher", given = { fd = fd, handler = handler }, others = { events = "r" } },
-    { name = "iowatcher", given = { fd = fd, handler = handler }, others = { kz_flags = {} } },
-    { name = "iowatcher", given = { key = "x", handler = handler }, others = { kz_flags = {} } },
-    { name = "sighandler", given = { sigmask = { 10 }, handler = handler }, others = {} },
-    { name = "kvswatcher", given = { key = "x", handler = handler }, others = { isdir = false } },
+    { name = "timer", given = { timeout = 60000, handler = handler }, optional = { oneshot = true } },
+    { name = "msghandler", given = { pattern = "x", handler = handler }, optional = { msgtypes = { 1 }, rolemask = 1 } },
+    { name = "statwatcher", given = { path = "/", handler = handler }, optional = { interval = 1 } },
+    { name = "fdwatcher", given = { fd = fd, handler = handler }, optional = { events = "r" } },
+    { name = "iowatcher", given = { fd = fd, handler = handler }, optional = { kz_flags = {} } },
+    { name = "iowatcher", given = { key = "x", handler = handler }, optional = { kz_flags = {} } },
+    { name = "sighandler", given = { sigmask = { 10 }, handler = handler }, optional = {} },
+    { name = "kvswatcher", given = { key = "x", handler = handler }, optional = { isdir = false } },
   }
 end
 
--- Make the object, which the test then takes away.
+-- Creates an object and removes it at once.
 local function make(f, name, fields)
   local w = spec.ok(f[name](f, fields))
   w:remove()
@@ -38,8 +38,8 @@ local function copy(fields, without)
   return copied
 end
 
--- Slips for a name, by one letter or by what does not count.
-local function slips(name)
+-- Returns misspellings of a name: one wrong letter, other case, or underscores.
+local function typos(name)
   local all = { "_" .. name, name .. "_", name:upper(), name:sub(1, 1):upper() .. name:sub(2) }
   for at = 1, #name do
     local before, letter, after = name:sub(1, at - 1), name:sub(at, at), name:sub(at + 1)
@@ -57,8 +57,8 @@ local function slips(name)
   return all
 end
 
--- Slips by two letters.
-local function far_slips(name)
+-- Returns misspellings of a name with two wrong letters.
+local function two_letter_typos(name)
   local all = {}
   for at = 1, #name - 1 do
     all[#all + 1] = name:sub(1, at - 1) .. name:sub(at + 2)
@@ -68,49 +68,49 @@ local function far_slips(name)
   return all
 end
 
--- That the constructor refuses the slip for a field, with both named.
-local function refuses_slip(f, constructor, fields, slip, field)
-  if fields[slip] ~= nil or slip == field or slip == "" then
+-- Checks that the constructor refuses the misspelled field and suggests the right one.
+local function refuses_typo(f, constructor, fields, typo, field)
+  if fields[typo] ~= nil or typo == field or typo == "" then
     return
   end
-  fields[slip] = 1
-  local text = ("unknown field '%s' (did you mean '%s'?)"):format(slip, field)
+  fields[typo] = 1
+  local text = ("unknown field '%s' (did you mean '%s'?)"):format(typo, field)
   local ok, err = pcall(f[constructor.name], f, fields)
-  spec.ok(not ok and err:find(text, 1, true), ("%s{ %s } for %s: %s"):format(constructor.name, slip, field, tostring(err)))
-  fields[slip] = nil
+  spec.ok(not ok and err:find(text, 1, true), ("%s{ %s } for %s: %s"):format(constructor.name, typo, field, tostring(err)))
+  fields[typo] = nil
 end
 
-test("a field that is misspelled by a letter is refused, and the right name is said", function()
+test("a field with one wrong letter is refused and the right name is suggested", function()
   local f = support.open()
   for _, constructor in ipairs(constructors()) do
-    for field in pairs(constructor.others) do
-      for _, slip in ipairs(slips(field)) do
-        refuses_slip(f, constructor, copy(constructor.given), slip, field)
+    for field in pairs(constructor.optional) do
+      for _, typo in ipairs(typos(field)) do
+        refuses_typo(f, constructor, copy(constructor.given), typo, field)
       end
     end
     for field in pairs(constructor.given) do
-      for _, slip in ipairs(slips(field)) do
-        refuses_slip(f, constructor, copy(constructor.given, field), slip, field)
+      for _, typo in ipairs(typos(field)) do
+        refuses_typo(f, constructor, copy(constructor.given, field), typo, field)
       end
     end
   end
   equal(f:reactor "nowait", 0)
 end)
 
-test("a field of five letters or more that is misspelled by two is refused, too", function()
+test("a field of five letters or more with two wrong letters is refused too", function()
   local f = support.open()
   for _, constructor in ipairs(constructors()) do
-    for _, fields in ipairs { constructor.given, constructor.others } do
+    for _, fields in ipairs { constructor.given, constructor.optional } do
       for field in pairs(fields) do
-        for _, slip in ipairs(#field >= 5 and far_slips(field) or {}) do
-          refuses_slip(f, constructor, copy(constructor.given, field), slip, field)
+        for _, typo in ipairs(#field >= 5 and two_letter_typos(field) or {}) do
+          refuses_typo(f, constructor, copy(constructor.given, field), typo, field)
         end
       end
     end
   end
 end)
 
-test("common slips are named with what was meant", function()
+test("common misspellings are refused and the right name is suggested", function()
   local f = support.open()
   for _, case in ipairs {
     { "timer", { timeout = 1, handler = print }, "one_shot", "oneshot" },
@@ -127,16 +127,16 @@ test("common slips are named with what was meant", function()
     { "iowatcher", { key = "x", handler = print }, "kzflags", "kz_flags" },
     { "sighandler", { handler = print }, "sigmsak", "sigmask" },
   } do
-    local name, fields, slip, meant = support.unpack(case)
-    fields[slip] = false
-    raises("unknown field '" .. slip .. "' %(did you mean '" .. meant .. "'%?%)", f[name], f, fields)
+    local name, fields, typo, meant = support.unpack(case)
+    fields[typo] = false
+    raises("unknown field '" .. typo .. "' %(did you mean '" .. meant .. "'%?%)", f[name], f, fields)
   end
   raises("^[^ ]+ bad argument #1 to 'timer' %(unknown field 'one_shot' %(did you mean 'oneshot'%?%)%)$", function()
     f:timer { timeout = 1, handler = print, one_shot = true }
   end)
 end)
 
-test("a script's own keys are let through", function()
+test("the table may hold the script's own keys", function()
   local f = support.open()
   for _, constructor in ipairs(constructors()) do
     local fields = copy(constructor.given)
@@ -154,11 +154,11 @@ test("a script's own keys are let through", function()
   end
 end)
 
-test("a key that is like a field that is given is the script's own", function()
+test("a key similar to a field that is present belongs to the script", function()
   local f = support.open()
   for _, constructor in ipairs(constructors()) do
     local fields = copy(constructor.given)
-    for name, value in pairs(constructor.others) do
+    for name, value in pairs(constructor.optional) do
       fields[name] = value
     end
     for _, name in ipairs { "timeout", "handler", "oneshot", "isdir", "pattern", "events", "interval", "sigmask" } do
@@ -172,7 +172,7 @@ test("a key that is like a field that is given is the script's own", function()
   end
 end)
 
-test("an iowatcher with one of fd and key does not lack the other", function()
+test("an iowatcher with fd or key accepts keys similar to the other one", function()
   local f = support.open()
   local _, fd = support.fifo()
   make(f, "iowatcher", { fd = fd, handler = print, keys = 1, Key = 1 })
@@ -181,7 +181,7 @@ test("an iowatcher with one of fd and key does not lack the other", function()
   raises("did you mean 'fd'", f.iowatcher, f, { handler = print, fds = 1 })
 end)
 
-test("a slip is found beside keys that are let through, and in a table with a metatable", function()
+test("a misspelled field is found among other keys and with a metatable", function()
   local f = support.open()
   local fields = { timeout = 1, handler = print, one_shot = true }
   for n = 1, 100 do
@@ -194,7 +194,7 @@ test("a slip is found beside keys that are let through, and in a table with a me
   make(f, "timer", setmetatable({}, { __index = { timeout = 1, handler = print, one_shot = 1 } }))
 end)
 
-test("the table may change while its metamethods give the fields", function()
+test("the table may change while its metamethods return fields", function()
   local f = support.open()
   local fields = {}
   setmetatable(fields, {
@@ -231,7 +231,7 @@ test("a debug hook may run in a constructor", function()
   spec.ok(count > 0)
 end)
 
-test("a debug hook may take the table away from a constructor", function()
+test("a debug hook may remove the table from a constructor's stack", function()
   local f = support.open()
   spec.after(function()
     debug.sethook()
@@ -241,7 +241,7 @@ test("a debug hook may take the table away from a constructor", function()
     local fields = setmetatable({ mykey = 1 }, { __index = constructor.given })
     local method = f[constructor.name]
     debug.sethook(function()
-      -- Level 2 is the call itself: those that it makes are meant.
+      -- Level 2 is the constructor's call itself. Look at the calls below it.
       for level = 3, 5 do
         local info = debug.getinfo(level, "f")
         if info and info.func == method and debug.setlocal(level, 2, 5) then
@@ -256,7 +256,7 @@ test("a debug hook may take the table away from a constructor", function()
   spec.ok(taken > 0)
 end)
 
-test("oneshot and isdir are booleans", function()
+test("oneshot and isdir must be booleans", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   for _, wrong in ipairs { 0, 1, "", "true", "false", {}, print, flux.NULL } do
@@ -269,7 +269,7 @@ test("oneshot and isdir are booleans", function()
   make(f, "kvswatcher", { key = key .. ".a", handler = print, isdir = false })
 end)
 
-test("where there is no table, what to write is said", function()
+test("a call without a table fails with an example of the right call", function()
   local f = support.open()
   for _, constructor in ipairs(constructors()) do
     local name = constructor.name

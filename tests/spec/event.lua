@@ -1,4 +1,4 @@
--- Events (A2): subscribe, sendevent, recv_event.
+-- Events: subscribe, sendevent, and recv_event.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -7,7 +7,7 @@ local support = require "support"
 local test, equal, fails = spec.test, spec.equal, spec.fails
 local subscribed = support.subscribed
 
-test("an event comes to who subscribed, with its table and its topic", function()
+test("a subscriber receives an event's table and topic", function()
   local f, topic = subscribed()
   spec.returns({ 0 }, f:sendevent({ test = "xxx" }, topic .. ".1"))
   local data, tag = f:recv_event()
@@ -15,7 +15,7 @@ test("an event comes to who subscribed, with its table and its topic", function(
   equal(tag, topic .. ".1")
 end)
 
-test("an event without a payload is an empty table", function()
+test("recv_event returns an empty table for an event without payload", function()
   local f, topic = subscribed()
   spec.returns({ 0 }, f:sendevent(topic))
   local data, tag = f:recv_event()
@@ -23,7 +23,7 @@ test("an event without a payload is an empty table", function()
   equal(tag, topic)
 end)
 
-test("the topic is formatted, with a table and without", function()
+test("sendevent formats the topic, with and without a table", function()
   local f, topic = subscribed()
   spec.returns({ 0 }, f:sendevent({ n = 1 }, "%s.%d", topic, 2))
   spec.returns({ 0 }, f:sendevent("%s.%03d-%s", topic, 7, "x"))
@@ -31,13 +31,13 @@ test("the topic is formatted, with a table and without", function()
   equal(select(2, f:recv_event()), topic .. ".007-x")
 end)
 
-test("nil in place of the table sends no payload", function()
+test("sendevent with nil as table sends no payload", function()
   local f, topic = subscribed()
   spec.returns({ 0 }, f:sendevent(nil, topic))
   equal(f:recvmsg().payload, nil)
 end)
 
-test("subscribe and unsubscribe take formats", function()
+test("subscribe and unsubscribe format the topic", function()
   local f = support.open()
   local topic = support.unique "event"
   spec.returns({ 0 }, f:subscribe("%s.%d", topic, 1))
@@ -46,7 +46,7 @@ test("subscribe and unsubscribe take formats", function()
   spec.returns({ 0 }, f:unsubscribe("%s.%d", topic, 1))
 end)
 
-test("a subscription is a prefix", function()
+test("a subscription matches topics by prefix", function()
   local f, topic = subscribed()
   f:sendevent("other" .. topic)
   f:sendevent(topic:sub(1, -2))
@@ -56,12 +56,12 @@ test("a subscription is a prefix", function()
   equal(select(2, f:recv_event()), topic .. ".more")
 end)
 
-test("events come in the order they were sent", function()
+test("events arrive in the order they were sent", function()
   local f, topic = subscribed()
   local other = support.open()
   for n = 1, 20 do
     local sender = n % 2 == 0 and f or other
-    -- An answer from rank 0 says that all that was sent before is on its way.
+    -- rank 0 publishes events. Its answer shows that the event before it is on its way.
     sender:sendevent({ n = n }, topic)
     sender:rpc("broker.ping", {}, 0)
   end
@@ -70,7 +70,7 @@ test("events come in the order they were sent", function()
   end
 end)
 
-test("two subscriptions that match bring an event once", function()
+test("an event that matches two subscriptions arrives once", function()
   local f, topic = subscribed()
   spec.returns({ 0 }, f:subscribe(topic .. ".a"))
   spec.returns({ 0 }, f:subscribe(topic .. ".a"))
@@ -80,7 +80,7 @@ test("two subscriptions that match bring an event once", function()
   equal(f:recv_event().n, 2)
 end)
 
-test("nothing comes after unsubscribe", function()
+test("no events arrive after unsubscribe", function()
   local f, topic = subscribed()
   local kept = support.unique "kept"
   f:subscribe(kept)
@@ -90,7 +90,7 @@ test("nothing comes after unsubscribe", function()
   equal(select(2, f:recv_event()), kept)
 end)
 
-test("unsubscribing from what was not subscribed is an error", function()
+test("unsubscribe fails for a topic that was not subscribed to", function()
   local f, topic = subscribed()
   fails("No such file or directory", f:unsubscribe "notmytopic")
   fails("No such file or directory", f:unsubscribe(topic .. ".longer"))
@@ -98,7 +98,7 @@ test("unsubscribing from what was not subscribed is an error", function()
   fails("No such file or directory", f:unsubscribe(topic))
 end)
 
-test("a topic subscribed to twice is unsubscribed from twice", function()
+test("a topic that was subscribed to twice needs two unsubscribes", function()
   local f, topic = subscribed()
   spec.returns({ 0 }, f:subscribe(topic))
   spec.returns({ 0 }, f:unsubscribe(topic))
@@ -108,7 +108,7 @@ test("a topic subscribed to twice is unsubscribed from twice", function()
   fails("No such file or directory", f:unsubscribe(topic))
 end)
 
-test("an event goes to every rank", function()
+test("an event reaches every rank", function()
   local far = support.open_at(1)
   local f = support.open()
   local topic = support.unique "far"
@@ -122,7 +122,7 @@ test("an event goes to every rank", function()
   equal(far:recv_event().from, 1)
 end)
 
-test("an array is no payload of an event", function()
+test("sendevent refuses an array as payload", function()
   local f, topic = subscribed()
   fails("Invalid argument", f:sendevent({ 1, 2 }, topic))
 end)
@@ -139,7 +139,7 @@ test("a format that does not fit its arguments is an error", function()
   equal(f:recv_event().n, 1)
 end)
 
-test("formats are string.format's as it was when the module was loaded", function()
+test("formatting uses string.format as it was when the module was loaded", function()
   local f, topic = subscribed()
   local original = string.format
   string.format = function()
@@ -151,7 +151,7 @@ test("formats are string.format's as it was when the module was loaded", functio
   equal(select(2, f:recv_event()), topic .. ".5")
 end)
 
-test("event.publish publishes with a payload and without", function()
+test("event.publish publishes with and without a payload", function()
   local f, topic = subscribed()
   spec.ok(f:rpc("event.publish", { topic = topic, flags = 0 }))
   equal(f:recvmsg().payload, nil)
@@ -159,7 +159,7 @@ test("event.publish publishes with a payload and without", function()
   spec.same(f:recv_event(), {})
 end)
 
-test("an event whose payload is not JSON is an error, and the next is received", function()
+test("recv_event fails for a payload that is not JSON and then receives the next event", function()
   local f, topic = subscribed()
   spec.ok(f:rpc("event.publish", { topic = topic, flags = 0, payload = "aGVsbG8gd29ybGQ=" }))
   f:sendevent({ n = 1 }, topic)
@@ -167,7 +167,7 @@ test("an event whose payload is not JSON is an error, and the next is received",
   equal(f:recv_event().n, 1)
 end)
 
-test("event.publish refuses what is malformed", function()
+test("event.publish refuses malformed requests", function()
   local f, topic = subscribed()
   for _, request in ipairs {
     { topic = topic },
@@ -180,7 +180,7 @@ test("event.publish refuses what is malformed", function()
   end
 end)
 
-test("the empty prefix subscribes to every event", function()
+test("subscribing to the empty prefix receives every event", function()
   local f = support.open()
   spec.returns({ 0 }, f:subscribe "")
   local topic = support.unique "any"
@@ -193,7 +193,7 @@ test("the empty prefix subscribes to every event", function()
   spec.returns({ 0 }, f:unsubscribe "")
 end)
 
-test("flux.MSGTYPE_EVENT is what an event's message is", function()
+test("an event is received as a message of type event", function()
   local f, topic = subscribed()
   f:sendevent(topic)
   local msg = f:recvmsg()
@@ -202,12 +202,12 @@ test("flux.MSGTYPE_EVENT is what an event's message is", function()
   equal(flux.MSGTYPE_EVENT, 4)
 end)
 
-test("a table after the topic is raised, as the payload goes first", function()
+test("a table after the topic raises an error, since the payload goes first", function()
   local f, topic = subscribed()
   for _, arguments in ipairs {
     { topic, { n = 1 } },
     { topic .. ".%s", "x", { n = 1 } },
-    -- Its address, or an error of string.format's, where it is the format's.
+    -- Formatting these alone would give a table's address, or an error from string.format.
     { topic .. ".%s", { n = 1 } },
     { topic .. ".%d", { n = 1 } },
     { topic .. "%%s", { n = 1 } },
@@ -228,7 +228,7 @@ test("a table after the topic is raised, as the payload goes first", function()
   equal(f:recv_event().n, 1)
 end)
 
-test("a table that the format turns into text is no payload", function()
+test("sendevent accepts a table that the format turns into text", function()
   local text = setmetatable({}, {
     __tostring = function()
       return "text"
@@ -236,7 +236,7 @@ test("a table that the format turns into text is no payload", function()
   })
   local works, formatted = pcall(string.format, "%s", text)
   if not works or formatted ~= "text" then
-    spec.skip "this Lua's string.format calls no __tostring"
+    spec.skip "string.format of this Lua does not call __tostring"
   end
   local f, topic = subscribed()
   spec.returns({ 0 }, f:sendevent("%s.%s%%", topic, text))
@@ -245,7 +245,7 @@ test("a table that the format turns into text is no payload", function()
   spec.raises("the payload goes first", f.sendevent, f, topic .. "%%s", text)
 end)
 
-test("a glob is no subscription, and the error says what is one", function()
+test("subscribing to a glob fails with an error that suggests a prefix", function()
   local f = support.open()
   for pattern, beginning in pairs { ["a.*"] = "a.", ["a.[bc]"] = "a.", ["ab?"] = "ab", ["a*.b*"] = "a", ["*"] = "" } do
     for _, name in ipairs { "subscribe", "unsubscribe" } do

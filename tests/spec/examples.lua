@@ -1,4 +1,4 @@
--- The programs of examples/, each in a process of its own.
+-- Runs the programs in examples/, each in its own process.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -8,7 +8,7 @@ local test, equal = spec.test, spec.equal
 
 local examples = arg[0]:match "^(.*/)" .. "../../examples/"
 
--- What the example prints, and how it ends: "exited 0".
+-- Runs an example. Returns its output and its exit status, such as "exited 0".
 local function run(name, argument)
   local words = argument and ("%q"):format(argument) or "nil"
   local path = ("%q"):format(examples .. name)
@@ -29,7 +29,7 @@ local function run(name, argument)
   return text or output, ending
 end
 
-test("the examples without arguments run to their ends", function()
+test("examples that need no arguments run to the end", function()
   for _, name in ipairs { "tour.lua", "rpc.lua", "events.lua", "kvs.lua" } do
     local output, ending = run(name)
     if ending ~= "exited 0" then
@@ -38,7 +38,7 @@ test("the examples without arguments run to their ends", function()
   end
 end)
 
-test("kvs.lua without a job's id leaves the KVS as it is", function()
+test("kvs.lua without a job id leaves the KVS unchanged", function()
   local f = support.open()
   local names = {}
   for name in f:kvsdir():keys() do
@@ -48,11 +48,11 @@ test("kvs.lua without a job's id leaves the KVS as it is", function()
   spec.matches(output, "made for the example")
   spec.matches(output, "task 2: exited 1\ntask 3: killed SIGKILL\n$")
   for name in f:kvsdir():keys() do
-    spec.ok(names[name], name .. " was there before")
+    spec.ok(names[name], name .. " was left behind")
   end
 end)
 
-test("kvs.lua of a job that does not exist says so", function()
+test("kvs.lua reports a job that does not exist", function()
   for id, key in pairs {
     ["12345"] = "job.0000.0000.0000.3039",
     ["0x3039"] = "job.0000.0000.0000.3039",
@@ -67,7 +67,7 @@ test("kvs.lua of a job that does not exist says so", function()
   end
 end)
 
-test("kvs.lua of what is no job's id says so", function()
+test("kvs.lua reports an argument that is not a job id", function()
   for _, id in ipairs { "", "x", "f", "ƒ0", "0x", "12a", "-1", "18446744073709551616", "lwj.1" } do
     local output, ending = run("kvs.lua", id)
     equal(output, ("'%s' is no job id\n"):format(id))
@@ -75,7 +75,7 @@ test("kvs.lua of what is no job's id says so", function()
   end
 end)
 
-test("kvs.lua of a job shows that job, whatever form its id is in", function()
+test("kvs.lua shows a job for every form of its id", function()
   support.needs_processes()
   local id = support.flux("submit --wait-event=clean sh -c 'exit 3'"):match "%S+"
   local shown

@@ -1,4 +1,4 @@
--- Watchers of file descriptors (A4).
+-- Watchers of file descriptors.
 
 local spec = require "spec"
 local support = require "support"
@@ -10,7 +10,7 @@ local function watch(f, fd, events, handler)
   return spec.ok(f:fdwatcher { fd = fd, events = events, handler = handler })
 end
 
-test("a descriptor that has something to read calls the handler", function()
+test("the handler is called when a descriptor becomes readable", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   local lines = {}
@@ -33,7 +33,7 @@ test("a descriptor that has something to read calls the handler", function()
   w:remove()
 end)
 
-test("without events a pipe's reading end calls for what there is to read", function()
+test("a watcher without events is called when a pipe becomes readable", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   local seen = {}
@@ -48,7 +48,7 @@ test("without events a pipe's reading end calls for what there is to read", func
   spec.same(seen, { "x" })
 end)
 
-test("the end of what is written calls the handler", function()
+test("the handler is called at end of file", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   local seen = {}
@@ -67,7 +67,7 @@ test("the end of what is written calls the handler", function()
   spec.same(seen, { "last", "eof" })
 end)
 
-test("events say for what the handler is called", function()
+test("events selects what the handler is called for", function()
   local f = support.open()
   local _, reading, _, writing = support.fifo()
   local seen = {}
@@ -82,11 +82,11 @@ test("events say for what the handler is called", function()
   support.run_until(f, function()
     return seen["writing w"] and seen["writing rw"]
   end)
-  -- Nothing was written, so there is room to write and nothing to read.
+  -- Nothing was written, so the pipe is writable and not readable.
   spec.same(seen, { ["writing w"] = true, ["writing rw"] = true })
 end)
 
-test("events are an or of poll bits too", function()
+test("events may be a bit mask", function()
   local f = support.open()
   local _, _, _, fd = support.fifo()
   local count = 0
@@ -100,7 +100,7 @@ test("events are an or of poll bits too", function()
   equal(count, 3)
 end)
 
-test("the handler is called again as long as there is something", function()
+test("the handler is called again while data is left unread", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   writer:write "unread\n"
@@ -116,7 +116,7 @@ test("the handler is called again as long as there is something", function()
   equal(reader:read "*l", "unread")
 end)
 
-test("the descriptor of a process is watched", function()
+test("the output of a process can be watched", function()
   local f = support.open()
   local pipe, fd = support.popen "sleep 0.05; echo hello"
   local lines
@@ -145,7 +145,7 @@ test("several watchers of one descriptor are all called", function()
   equal(reader:read "*l", "x")
 end)
 
-test("two handles watch one descriptor", function()
+test("two handles can watch one descriptor", function()
   local _, fd, writer = support.fifo()
   local count = 0
   writer:write "x\n"
@@ -160,7 +160,7 @@ test("two handles watch one descriptor", function()
   equal(count, 2)
 end)
 
-test("a watcher that is removed is not called", function()
+test("a removed watcher is not called", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   writer:write "x\n"
@@ -170,7 +170,7 @@ test("a watcher that is removed is not called", function()
   equal(f:reactor(), 0)
 end)
 
-test("the descriptor stays the script's", function()
+test("the descriptor stays open after the watcher and the handle end", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   f:fdwatcher({ fd = fd, handler = error }):remove()
@@ -181,7 +181,7 @@ test("the descriptor stays the script's", function()
   equal(reader:read "*l", "y")
 end)
 
-test("a file is always ready", function()
+test("a regular file is always ready", function()
   local f = support.open()
   local path = support.path()
   local file = assert(io.open(path, "w"))
@@ -195,7 +195,7 @@ test("a file is always ready", function()
   file:close()
 end)
 
-test("a descriptor that the script closes while it is watched stops nothing else", function()
+test("closing a watched descriptor does not disturb the reactor", function()
   local f = support.open()
   local reader, fd = support.fifo()
   local w = f:fdwatcher { fd = fd, events = "r", handler = function() end }
@@ -211,7 +211,7 @@ test("a descriptor that the script closes while it is watched stops nothing else
   equal(f:reactor(), 0)
 end)
 
-test("a number that is no open descriptor is refused", function()
+test("a number that is not an open descriptor is refused", function()
   local f = support.open()
   for _, fd in ipairs { 987, 100000, 2 ^ 31 - 1 } do
     fails("Bad file descriptor", f:fdwatcher { fd = fd, handler = print })
@@ -222,7 +222,7 @@ test("a number that is no open descriptor is refused", function()
   equal(f:reactor(), 0)
 end)
 
-test("events that are none are an error", function()
+test("invalid events are an error", function()
   local f = support.open()
   local _, fd = support.fifo()
   for _, events in ipairs { "", "x", "rx", "R", 0, 8, -1, 1.5, {}, true } do
@@ -231,7 +231,7 @@ test("events that are none are an error", function()
   equal(f:reactor(), 0)
 end)
 
-test("what is missing is named", function()
+test("a missing field is named in the error", function()
   local f = support.open()
   fails("Expected table as 2nd argument", f:fdwatcher())
   fails("Expected table as 2nd argument", f:fdwatcher(0))
@@ -251,12 +251,12 @@ test("an error in the handler is raised by the reactor", function()
   local w = watch(f, fd, "w", function()
     error(value)
   end)
-  equal(support.raised(f), value)
+  equal(support.reactor_error(f), value)
   w:remove()
   equal(f:reactor(), 0)
 end)
 
-test("the table's own keys are the watcher's, to read and to set", function()
+test("keys of the table can be read and set on the watcher", function()
   local f = support.open()
   local _, fd = support.fifo()
   local w = f:fdwatcher { fd = fd, handler = print, note = 1 }

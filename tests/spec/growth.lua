@@ -1,4 +1,4 @@
--- What is dropped is given back: memory does not grow with use.
+-- Memory does not grow with use: everything that is dropped is freed.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -11,7 +11,7 @@ local function collect()
   collectgarbage()
 end
 
--- So often garbage is collected, lest the process grow by what Lua still has of it.
+-- Collect this often, so that uncollected garbage does not count as growth.
 local ROUNDS_PER_COLLECTION = 200
 
 local function repeat_rounds(count, round)
@@ -24,8 +24,7 @@ local function repeat_rounds(count, round)
   collect()
 end
 
--- That `count` rounds take no memory that stays. A first part of them is
--- there to fill what is kept for use again.
+-- Checks that `count` rounds leave no memory behind. The first half fills caches.
 local function does_not_grow(count, round)
   repeat_rounds(count / 2, round)
   local lua_before, process_before = collectgarbage "count", support.resident()
@@ -40,7 +39,7 @@ end
 
 local PAYLOAD = { text = ("text "):rep(100), list = { 1, 2, 3 } }
 
-test("messages sent and received on a loopback are collected", function()
+test("messages sent and received on a loopback are freed", function()
   local f = support.open "loop://"
   does_not_grow(10000, function()
     f:send("spec", PAYLOAD)
@@ -49,8 +48,8 @@ test("messages sent and received on a loopback are collected", function()
   end)
 end)
 
--- What a message is made of is outside Lua but for a few words, and Lua takes two
--- collections to give back what has a finalizer, and all it holds.
+-- Most of a message's memory is outside of Lua, and Lua needs two collections to free
+-- an object with a finalizer and what it refers to.
 test("the collector keeps up with messages by itself", function()
   local f = support.open "loop://"
   local payload = { text = "text" }
@@ -69,16 +68,16 @@ test("the collector keeps up with messages by itself", function()
   local part = math.floor(30000 / support.slowdown)
   local before = math.max(most_of(part), most_of(part))
   local grown = most_of(part) - before
-  -- Lua 5.5 comes to its level late where there is much else.
+  -- Lua 5.5 reaches its steady state late if the heap is large.
   spec.ok(grown < 256 + before / 8, ("Lua's memory grew by %.0f KB"):format(grown))
 end)
 
 local LARGE = { text = ("x"):rep(0x100000) }
 
-test("large messages that nobody has any more do not pile up", function()
+test("large unreferenced messages do not pile up", function()
   local is_told = rawget(_G, "jit") or _VERSION > "Lua 5.2"
   if not is_told then
-    spec.skip "this Lua's collector is not told of memory outside it"
+    spec.skip "this Lua's collector does not account for memory outside of Lua"
   end
   local f = support.open "loop://"
   local before, most = support.resident(), 0
@@ -92,13 +91,13 @@ test("large messages that nobody has any more do not pile up", function()
   end
 end)
 
-test("no message is lost to a finalizer that raises", function()
+test("a finalizer that raises an error does not lose a message", function()
   if _VERSION ~= "Lua 5.3" then
-    spec.skip "this Lua's collector raises nothing while it is told of messages"
+    spec.skip "only Lua 5.3 raises errors of finalizers when a message is accounted for"
   end
   local f = support.open "loop://"
   local meta = { __gc = function()
-    error "of a finalizer"
+    error "raised by a finalizer"
   end }
   local raised = 0
   for _ = 1, math.ceil(8 / support.slowdown) do
@@ -121,7 +120,7 @@ test("no message is lost to a finalizer that raises", function()
   spec.ok(raised > 0)
 end)
 
-test("messages do not start a collector that is stopped", function()
+test("messages do not start a collector that was stopped", function()
   local f = support.open "loop://"
   local garbage = setmetatable({ {} }, { __mode = "v" })
   collectgarbage "stop"
@@ -138,7 +137,7 @@ test("messages do not start a collector that is stopped", function()
   spec.equal(garbage[1], nil)
 end)
 
-test("requests and responses on a loopback are collected", function()
+test("requests and responses on a loopback are freed", function()
   local f = support.open "loop://"
   does_not_grow(6000, function(n)
     f:send("spec", PAYLOAD)
@@ -151,7 +150,7 @@ test("requests and responses on a loopback are collected", function()
   end)
 end)
 
-test("responses of rpc are collected", function()
+test("responses of rpc are freed", function()
   local f = support.open()
   does_not_grow(1500, function()
     spec.ok(f:rpc("broker.ping", PAYLOAD))
@@ -159,7 +158,7 @@ test("responses of rpc are collected", function()
   end)
 end)
 
-test("what is sent and received takes no matchtags for good", function()
+test("matchtags are released with their responses", function()
   local f = support.open()
   does_not_grow(1500, function()
     f:send("broker.ping", PAYLOAD)
@@ -167,7 +166,7 @@ test("what is sent and received takes no matchtags for good", function()
   end)
 end)
 
-test("requests that are given up are forgotten when their answer has come", function()
+test("requests that timed out are forgotten when their response arrives", function()
   local f = support.open()
   local server, service = support.service()
   does_not_grow(600, function()
@@ -177,7 +176,7 @@ test("requests that are given up are forgotten when their answer has come", func
   end)
 end)
 
-test("events are collected", function()
+test("events are freed", function()
   local f = support.open()
   local topic = support.unique "event"
   f:subscribe(topic)
@@ -187,7 +186,7 @@ test("events are collected", function()
   end)
 end)
 
-test("handles that are dropped without a close are closed", function()
+test("handles that are dropped without close are closed", function()
   does_not_grow(200, function(n)
     local f = spec.ok(flux.new())
     f:kvs_put("spec-growth", PAYLOAD)
@@ -197,7 +196,7 @@ test("handles that are dropped without a close are closed", function()
   end)
 end)
 
-test("directories, their iterators and values are collected", function()
+test("directories, iterators and values are freed", function()
   local f, key = support.kvs()
   support.put(f, key, { a = PAYLOAD, ["d.b"] = PAYLOAD })
   does_not_grow(300, function()
@@ -210,7 +209,7 @@ test("directories, their iterators and values are collected", function()
   end)
 end)
 
-test("transactions are forgotten with their commit, and with their handle", function()
+test("transactions are freed when they are committed", function()
   local f, key = support.kvs()
   does_not_grow(150, function(n)
     f:kvs_put(key .. ".a", n)
@@ -228,7 +227,7 @@ test("barriers leave nothing behind", function()
   end)
 end)
 
-test("errors are collected", function()
+test("errors are freed", function()
   local f = support.open()
   does_not_grow(2000, function()
     pcall(f.rpc, f, 42)
@@ -238,7 +237,7 @@ test("errors are collected", function()
   end)
 end)
 
-test("JSON encoded and decoded is collected", function()
+test("JSON that was encoded and decoded is freed", function()
   does_not_grow(6000, function()
     spec.ok(flux.json.decode(flux.json.encode(PAYLOAD)))
   end)

@@ -1,4 +1,4 @@
--- The handle (A2, B): its fields, attributes, the log, and its end.
+-- The handle: fields, attributes, the log, and close.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -6,7 +6,7 @@ local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
 
-test("rank and size are numbers, and agree with the broker's attributes", function()
+test("rank and size are numbers and match the broker's attributes", function()
   local f = support.open()
   equal(type(f.rank), "number")
   equal(type(f.size), "number")
@@ -14,7 +14,7 @@ test("rank and size are numbers, and agree with the broker's attributes", functi
   equal(("%d"):format(f.size), f:getattr "size")
 end)
 
-test("rank and size are whole numbers where Lua has integers", function()
+test("rank and size are integers in Lua 5.3 and later", function()
   if not math.type then
     spec.skip "this Lua has no integers"
   end
@@ -23,13 +23,13 @@ test("rank and size are whole numbers where Lua has integers", function()
   equal(math.type(f.size), "integer")
 end)
 
-test("a handle at another rank says so", function()
+test("a handle at another rank reports that rank", function()
   local f = support.open_at(1)
   equal(f.rank, 1)
   equal(f:getattr "rank", "1")
 end)
 
-test("arity is the tree's, or an error where the tree has none", function()
+test("arity is a number in a k-ary tree and an error in other trees", function()
   local f = support.open()
   local arity, err = f.arity
   if arity == nil then
@@ -40,14 +40,14 @@ test("arity is the tree's, or an error where the tree has none", function()
   end
 end)
 
-test("a field that a handle does not have is nil", function()
+test("an unknown field of a handle is nil", function()
   local f = support.open()
   equal(f.nosuch, nil)
   equal(f[1], nil)
   equal(f[true], nil)
 end)
 
-test("a handle cannot be assigned to", function()
+test("assigning to a field of a handle raises an error", function()
   local f = support.open()
   raises("^[^\n]*handle.lua:%d+: cannot set field 'rank' of a flux handle: it can only be read$", function()
     f.rank = 7
@@ -74,13 +74,13 @@ test("getattr returns a string", function()
   spec.matches(f:getattr "version", "^%d+%.%d+")
 end)
 
-test("getattr of what is not there is an error", function()
+test("getattr fails for an attribute that does not exist", function()
   local f = support.open()
   fails("No such file or directory", f:getattr "nosuchthing")
   fails("No such file or directory", f:getattr "")
 end)
 
-test("getattr finds what was set since the handle was opened", function()
+test("getattr finds an attribute that was set after the handle was opened", function()
   local f = support.open()
   spec.ok(f:rpc("attr.set", { name = "test.flux-lua-spec", value = "first" }))
   equal(f:getattr "test.flux-lua-spec", "first")
@@ -89,25 +89,25 @@ end)
 
 local LEVELS = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" }
 
--- How many lines the broker's log has got since the broker started.
+-- Returns the number of lines that the broker's log has received so far.
 local function logged(f)
   return spec.ok(f:rpc("log.stats-get", {})).count
 end
 
-test("log takes each of syslog's levels, by name and by number", function()
+test("log accepts every syslog level by name and by number", function()
   local f = support.open()
   for number, name in ipairs(LEVELS) do
-    -- A real broker shows on its terminal what is more severe.
+    -- A real broker prints the more severe levels to its terminal, so skip them there.
     if number > 5 or support.is_embedded then
       local before = logged(f)
       spec.returns({ 0 }, f:log(name, "flux-lua's spec: %s", name))
       spec.returns({ 0 }, f:log(number - 1, "flux-lua's spec: %d", number - 1))
-      spec.ok(logged(f) >= before + 2, "two lines more")
+      spec.ok(logged(f) >= before + 2, "the log should have grown by two lines")
     end
   end
 end)
 
-test("what is logged is in the broker's log, formatted, with its level", function()
+test("a log line reaches the broker's log with its text formatted and its level", function()
   support.needs_processes()
   local f = support.open()
   local mark = support.unique "logged"
@@ -115,7 +115,7 @@ test("what is logged is in the broker's log, formatted, with its level", functio
   spec.matches(support.flux "dmesg", "info[^\n]*" .. mark:gsub("%-", "%%-") .. " has 7 %%")
 end)
 
-test("a level that does not exist is an error that names the argument", function()
+test("log raises an error for an unknown level", function()
   local f = support.open()
   for _, wrong in ipairs { "loud", "", 8, -1, 1.5, true, {} } do
     raises("bad argument", f.log, f, wrong, "text")
@@ -125,7 +125,7 @@ test("a level that does not exist is an error that names the argument", function
   end)
 end)
 
-test("a log format that does not fit its arguments logs nothing", function()
+test("log writes nothing if the format does not fit its arguments", function()
   local f = support.open()
   local before = logged(f)
   local _, err = fails(nil, f:log("debug", "%d", "seven"))
@@ -135,28 +135,28 @@ test("a log format that does not fit its arguments logs nothing", function()
   end
 end)
 
-test("a log text may be empty, long, or of many lines", function()
+test("a log text may be empty, long, or have several lines", function()
   local f = support.open()
   for _, text in ipairs { "", "\n", "a\nb\nc", ("long "):rep(5000), "ünïcödé" } do
     spec.returns({ 0 }, f:log("debug", "%s", text))
   end
 end)
 
-test("tostring says what it is, of an open and of a closed handle", function()
+test("tostring tells an open handle from a closed one", function()
   local f = spec.ok(flux.new())
   spec.matches(tostring(f), "flux")
-  spec.ok(not tostring(f):find "closed", "it is open")
+  spec.ok(not tostring(f):find "closed", "an open handle should not say that it is closed")
   f:close()
   spec.matches(tostring(f), "closed")
 end)
 
-test("close returns nothing, and a second close is no error", function()
+test("close returns nothing, and closing again is allowed", function()
   local f = spec.ok(flux.new())
   spec.returns({}, f:close())
   spec.returns({}, f:close())
 end)
 
-test("each method of a closed handle says that it is closed", function()
+test("every method says so when its handle is closed", function()
   local f = support.open()
   local closed = spec.ok(flux.new())
   closed:close()
@@ -165,7 +165,7 @@ test("each method of a closed handle says that it is closed", function()
   end
 end)
 
-test("a method called on a closed handle by its name says that it is closed", function()
+test("every method looked up on a closed handle says that it is closed", function()
   local f = spec.ok(flux.new())
   f:close()
   for _, call in ipairs(support.handle_calls) do
@@ -175,7 +175,7 @@ test("a method called on a closed handle by its name says that it is closed", fu
   end
 end)
 
-test("each field of a closed handle says that it is closed", function()
+test("every field of a closed handle raises an error that says it is closed", function()
   local f = spec.ok(flux.new())
   f:close()
   for _, name in ipairs { "rank", "size", "arity" } do
@@ -185,7 +185,7 @@ test("each field of a closed handle says that it is closed", function()
   end
 end)
 
-test("what was put and not committed is gone with the handle", function()
+test("closing a handle discards puts that were not committed", function()
   local f, key = support.kvs()
   local other = spec.ok(flux.new())
   spec.ok(other:kvs_put(key, 1))
@@ -193,20 +193,20 @@ test("what was put and not committed is gone with the handle", function()
   fails("No such file or directory", f:kvs_get(key))
 end)
 
-test("one handle's close leaves the others open", function()
+test("closing one handle leaves other handles open", function()
   local f = support.open()
   spec.ok(flux.new()):close()
   spec.same(spec.ok(f:rpc("broker.ping", { seq = 1 })).seq, 1)
 end)
 
-test("a handle that nothing refers to is collected", function()
+test("an unreferenced handle is collected", function()
   local weak = setmetatable({ spec.ok(flux.new()) }, { __mode = "v" })
   collectgarbage()
   collectgarbage()
   equal(weak[1], nil)
 end)
 
-test("a handle lives while a directory or a message of it is used", function()
+test("a directory keeps its handle alive", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   local dir = spec.ok(spec.ok(flux.new()):kvsdir(key))
@@ -215,7 +215,7 @@ test("a handle lives while a directory or a message of it is used", function()
   equal(dir.a, 1)
 end)
 
--- Chunks with syntax that only Lua 5.4 and later have.
+-- Compiles a chunk that needs the syntax of Lua 5.4.
 local function load_close(text)
   local chunk = support.load(text)
   if not chunk then
@@ -238,7 +238,7 @@ test("<close> closes a handle when an error leaves its block", function()
   raises("closed", f.getattr, f, "size")
 end)
 
-test("<close> of a handle that was closed is no error", function()
+test("<close> of a closed handle does nothing", function()
   local block = load_close "local f <close> = ...; f:close(); return true"
   equal(block(spec.ok(flux.new())), true)
 end)

@@ -1,5 +1,5 @@
--- Debug hooks in handlers: what is set on the thread that runs the reactor
--- holds in them, as if that thread called them.
+-- Debug hooks and handlers. Handlers run on the thread that called the reactor, so
+-- that thread's hooks apply to them.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -7,7 +7,7 @@ local support = require "support"
 
 local test, equal = spec.test, spec.equal
 
--- Sets a hook, runs `body`, and takes the hook away whatever becomes of it.
+-- Runs `body` with a hook, and removes the hook even if `body` raises an error.
 local function with_hook(hook, mask, count, body)
   debug.sethook(hook, mask, count)
   local ok, err = pcall(body)
@@ -15,8 +15,8 @@ local function with_hook(hook, mask, count, body)
   return ok, err
 end
 
--- A hook that counts the calls of `fn`.
-local function counter_of(fn)
+-- Returns a counter and a hook that counts the calls of `fn`.
+local function call_counter(fn)
   local count = { calls = 0 }
   return count, function()
     if debug.getinfo(2, "f").func == fn then
@@ -25,24 +25,24 @@ local function counter_of(fn)
   end
 end
 
--- Raises in whatever runs, once.
+-- A hook that raises an error once.
 local function interrupt()
   debug.sethook()
   error "interrupted!"
 end
 
--- Runs for as long as nobody interrupts it.
+-- Runs until a hook interrupts it.
 local function busy()
   while true do
   end
 end
 
--- Loops are interrupted only where they are interpreted.
+-- LuaJIT does not call hooks in compiled code.
 if rawget(_G, "jit") then
   jit.off(busy)
 end
 
--- One of each kind of handler, with what makes it run.
+-- One object of each kind, with an event that makes its handler run.
 local handlers = {
   timer = function(f, handler)
     return f:timer { timeout = 0, handler = handler }
@@ -66,14 +66,14 @@ local handlers = {
 }
 
 for _, kind in ipairs { "timer", "msghandler", "fdwatcher", "kvswatcher" } do
-  test("a hook that was set before the reactor ran sees the handler of a " .. kind, function()
+  test("a hook set before the reactor runs sees the handler of a " .. kind, function()
     local f = support.open()
     local w
     local function handler()
       w:remove()
       f:reactor_stop()
     end
-    local count, hook = counter_of(handler)
+    local count, hook = call_counter(handler)
     w = handlers[kind](f, handler)
     spec.ok(with_hook(hook, "c", 0, function()
       f:reactor()
@@ -82,10 +82,10 @@ for _, kind in ipairs { "timer", "msghandler", "fdwatcher", "kvswatcher" } do
   end)
 end
 
-test("a hook that a handler sets holds in later handlers, and after the reactor", function()
+test("a hook set by a handler applies to later handlers and after the reactor", function()
   local f = support.open()
   local function later() end
-  local count, hook = counter_of(later)
+  local count, hook = call_counter(later)
   f:timer {
     timeout = 0,
     handler = function()
@@ -100,10 +100,10 @@ test("a hook that a handler sets holds in later handlers, and after the reactor"
   equal(count.calls, 1)
 end)
 
-test("a hook that a handler takes away is gone in later handlers", function()
+test("a hook removed by a handler does not apply to later handlers", function()
   local f = support.open()
   local function later() end
-  local count, hook = counter_of(later)
+  local count, hook = call_counter(later)
   f:timer {
     timeout = 0,
     handler = function()
@@ -117,7 +117,7 @@ test("a hook that a handler takes away is gone in later handlers", function()
   equal(count.calls, 0)
 end)
 
-test("a limit of instructions ends a handler that loops", function()
+test("an instruction limit ends a handler that loops", function()
   local f = support.open()
   f:timer { timeout = 0, handler = busy }
   local ok, err = with_hook(interrupt, "", 10000, function()
@@ -128,7 +128,7 @@ test("a limit of instructions ends a handler that loops", function()
   equal(f:reactor "nowait", 0)
 end)
 
-test("a hook that raises as a handler is called ends the reactor, which works again", function()
+test("a hook that raises when a handler is called ends the reactor, which then runs again", function()
   local f = support.open()
   local called = 0
   f:timer {
@@ -160,7 +160,7 @@ end)
 test("a hook of the coroutine that runs the reactor sees handlers", function()
   local f = support.open()
   local function handler() end
-  local count, hook = counter_of(handler)
+  local count, hook = call_counter(handler)
   f:timer { timeout = 0, handler = handler }
   local co = coroutine.create(function()
     debug.sethook(hook, "c")

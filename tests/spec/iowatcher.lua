@@ -1,11 +1,11 @@
--- Watchers of a descriptor's lines (A4). Those of streams are in kz.lua.
+-- Watchers that read lines from a descriptor. kz.lua tests watchers of KVS streams.
 
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails = spec.test, spec.equal, spec.fails
 
--- What the handler gets of a descriptor until its end, or until `count` calls.
+-- Collects the blocks that the handler gets until end of file or until `count` calls.
 local function collect(f, fd, count)
   local seen = {}
   local w
@@ -24,7 +24,7 @@ local function collect(f, fd, count)
   return seen
 end
 
-test("lines come one by one, with their newlines, and then the end", function()
+test("the handler gets each line with its newline, and then the end", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   local seen = collect(f, fd)
@@ -40,7 +40,7 @@ test("lines come one by one, with their newlines, and then the end", function()
   })
 end)
 
-test("a last line without a newline comes with the end", function()
+test("the last line may lack a newline", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   local seen = collect(f, fd)
@@ -56,7 +56,7 @@ test("a last line without a newline comes with the end", function()
   equal(text, "whole\npiece")
 end)
 
-test("a descriptor at its end is an end without data", function()
+test("a descriptor at end of file gives eof without data", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   local seen = collect(f, fd)
@@ -65,7 +65,7 @@ test("a descriptor at its end is an end without data", function()
   spec.same(seen, { { eof = true } })
 end)
 
-test("a line comes when its newline does", function()
+test("a line is delivered when its newline arrives", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   local seen = collect(f, fd, 2)
@@ -89,7 +89,7 @@ test("a line comes when its newline does", function()
   equal(counts[4], 0)
 end)
 
-test("data is bytes, NUL and all", function()
+test("data may hold any byte", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   local bytes = {}
@@ -109,7 +109,7 @@ test("data is bytes, NUL and all", function()
   equal(seen[1].data, all:sub(1, 11))
 end)
 
-test("a line longer than any buffer comes whole", function()
+test("a line longer than the read buffer arrives in one piece", function()
   local f = support.open()
   local path = support.path()
   local long = ("0123456789abcdef"):rep(12500) .. "\n"
@@ -124,7 +124,7 @@ test("a line longer than any buffer comes whole", function()
   pipe:close()
 end)
 
-test("a megabyte of lines comes whole and in order", function()
+test("a megabyte of lines arrives complete and in order", function()
   local f = support.open()
   local pipe, fd = support.popen "awk 'BEGIN { for (n = 1; n <= 20000; n++) printf \"%049d\\n\", n }'"
   local seen = collect(f, fd)
@@ -136,7 +136,7 @@ test("a megabyte of lines comes whole and in order", function()
   pipe:close()
 end)
 
-test("bytes without any newline come all, however many", function()
+test("bytes without any newline all arrive", function()
   local f = support.open()
   local pipe, fd = support.popen "head -c 3000000 /dev/zero"
   local seen = collect(f, fd)
@@ -150,7 +150,7 @@ test("bytes without any newline come all, however many", function()
   pipe:close()
 end)
 
-test("the output of a process is read while it runs", function()
+test("the output of a process is read while the process runs", function()
   local f = support.open()
   local pipe, fd = support.popen "echo a; sleep 0.02; echo b; sleep 0.02; printf c"
   local seen = collect(f, fd)
@@ -184,7 +184,7 @@ test("the script may close its descriptor at once", function()
   equal(seen[1].data, "still read\n")
 end)
 
-test("the descriptor stays open for the script", function()
+test("the script's descriptor stays open", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   collect(f, fd, 1)
@@ -194,11 +194,11 @@ test("the descriptor stays open for the script", function()
   equal(reader:read "*l", "read")
 end)
 
-test("descriptors are given back when a watcher ends", function()
+test("a watcher that ends closes its own descriptor", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   writer:write "x\n"
-  support.pass(f, 1)
+  support.run_for(f, 1)
   local before = support.count_descriptors()
   for _ = 1, 20 do
     f:iowatcher({ fd = fd, handler = error }):remove()
@@ -206,11 +206,11 @@ test("descriptors are given back when a watcher ends", function()
   collect(f, fd)
   writer:close()
   equal(f:reactor(), 0)
-  -- The script closed one itself.
+  -- The script closed its writer as well.
   equal(support.count_descriptors(), before - 1)
 end)
 
-test("a watcher that is removed in its handler gets no more lines", function()
+test("a watcher removed in its handler gets no more lines", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   local seen = collect(f, fd, 1)
@@ -219,7 +219,7 @@ test("a watcher that is removed in its handler gets no more lines", function()
   equal(#seen, 1)
 end)
 
-test("a watcher that is removed reads nothing", function()
+test("a removed watcher reads nothing", function()
   local f = support.open()
   local reader, fd, writer = support.fifo()
   local w = f:iowatcher { fd = fd, handler = error }
@@ -230,7 +230,7 @@ test("a watcher that is removed reads nothing", function()
   equal(reader:read "*l", "unread")
 end)
 
-test("several descriptors are read side by side", function()
+test("several descriptors can be read at the same time", function()
   local f = support.open()
   local all, pipes = {}, {}
   for n = 1, 5 do
@@ -246,7 +246,7 @@ test("several descriptors are read side by side", function()
   end
 end)
 
-test("an error in the handler is raised, and what is unread comes in the next run", function()
+test("after an error in the handler the next run delivers the unread lines", function()
   local f = support.open()
   local _, fd, writer = support.fifo()
   local value, seen = {}, {}
@@ -257,7 +257,7 @@ test("an error in the handler is raised, and what is unread comes in the next ru
     end,
   }
   writer:write "one\n"
-  equal(support.raised(f), value)
+  equal(support.reactor_error(f), value)
   w.handler = function(_, block)
     seen[#seen + 1] = block.data
   end
@@ -267,7 +267,7 @@ test("an error in the handler is raised, and what is unread comes in the next ru
   spec.same(seen, { "two\n" })
 end)
 
-test("a number that is no open descriptor is an error", function()
+test("a number that is not an open descriptor is refused", function()
   local f = support.open()
   fails("Bad file descriptor", f:iowatcher { fd = 987, handler = print })
   for _, fd in ipairs { -1, 2 ^ 31, 1.5, "x", {}, true } do
@@ -287,14 +287,14 @@ test("a descriptor that cannot be read ends at once", function()
     end,
   }
   if w then
-    support.pass(f, 20)
+    support.run_for(f, 20)
     spec.ok(#seen <= 1)
     w:remove()
   end
   equal(f:reactor(), 0)
 end)
 
-test("what is missing is named", function()
+test("a missing field is named in the error", function()
   local f = support.open()
   spec.matches(select(2, f:iowatcher()), "^Expected table")
   spec.matches(select(2, f:iowatcher(5)), "^Expected table")
@@ -307,7 +307,7 @@ test("what is missing is named", function()
   equal(f:reactor(), 0)
 end)
 
-test("the table's own keys are the watcher's, to read and to set", function()
+test("keys of the table can be read and set on the watcher", function()
   local f = support.open()
   local _, fd = support.fifo()
   local w = f:iowatcher { fd = fd, handler = print, note = 1 }

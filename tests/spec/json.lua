@@ -1,4 +1,4 @@
--- Lua and JSON (A7, B): flux.json.
+-- flux.json: Lua values to JSON and back.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -9,7 +9,7 @@ local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raise
 
 local INFINITY = 1 / 0
 
-test("a table with keys exactly 1 to n is an array", function()
+test("a table with the keys 1 to n is an array", function()
   equal(encode { 1, 2, 3 }, "[1,2,3]")
   equal(encode { "a" }, '["a"]')
   equal(encode { { 1 }, { { 2 } } }, "[[1],[[2]]]")
@@ -20,7 +20,7 @@ test("a table with keys exactly 1 to n is an array", function()
   equal(encode(backwards), "[1,2,3,4,5]")
 end)
 
-test("a long array keeps all its items", function()
+test("a long array keeps all of its items", function()
   local list = {}
   for n = 1, 10000 do
     list[n] = n
@@ -46,24 +46,24 @@ test("number keys become their decimal text", function()
   equal(encode { [2 ^ 40] = "x" }, '{"1099511627776":"x"}')
 end)
 
-test("a number key and a string key of the same text are an error", function()
+test("a number key and a string key with the same text are an error", function()
   raises('the keys 5 and "5" have the same text', encode, { [5] = 1, ["5"] = 2 })
   spec.same(decode(encode { [5] = 1, ["05"] = 2 }), { ["5"] = 1, ["05"] = 2 })
 end)
 
-test("a key of another type is an error that names it", function()
+test("a key of any other type is an error that names the type", function()
   raises("a key of type boolean", encode, { [true] = 1 })
   raises("a key of type table", encode, { [{}] = 1 })
   raises("a key of type function at %.a$", encode, { a = { [print] = 1 } })
   raises("a key of type userdata", encode, { [flux.NULL] = 1 })
 end)
 
-test("a key that is infinite is an error", function()
+test("an infinite key is an error", function()
   raises("a key is not finite %(inf%)", encode, { [INFINITY] = 1 })
   raises("a key is not finite %(%-inf%)", encode, { [-INFINITY] = 1 })
 end)
 
-test("an empty table is an object unless it was made an array", function()
+test("an empty table is an object unless it is marked as an array", function()
   equal(encode {}, "{}")
   equal(encode(json.array {}), "[]")
   equal(encode(json.array()), "[]")
@@ -71,7 +71,7 @@ test("an empty table is an object unless it was made an array", function()
     or encode { list = json.array {}, table = {} } == '{"table":{},"list":[]}', true)
 end)
 
-test("array gives back its own table, which can be filled", function()
+test("json.array returns its argument, which may be filled later", function()
   local list = {}
   equal(json.array(list), list)
   equal(json.array(list), list)
@@ -81,19 +81,19 @@ test("array gives back its own table, which can be filled", function()
   equal(encode(list), "[]")
 end)
 
-test("array takes a table without a metatable", function()
+test("json.array refuses a value that is not a table, or has a metatable", function()
   raises("bad argument #1", json.array, 42)
   raises("bad argument #1", json.array, "x")
   raises("bad argument #1", json.array, setmetatable({}, {}))
 end)
 
-test("a decoded empty array stays one, a decoded empty object too", function()
+test("empty arrays and objects keep their kind when decoded and encoded", function()
   equal(encode(decode "[]"), "[]")
   equal(encode(decode "{}"), "{}")
   equal(encode(decode '[[],{},[[]]]'), "[[],{},[[]]]")
 end)
 
-test("whole floats below 2^53 are written as integers", function()
+test("integral floats below 2^53 are written as integers", function()
   equal(encode(1.0), "1")
   equal(encode(-3.0), "-3")
   equal(encode(0.0), "0")
@@ -102,7 +102,7 @@ test("whole floats below 2^53 are written as integers", function()
   equal(encode(-(2 ^ 53 - 1)), "-9007199254740991")
 end)
 
-test("other floats are written as the shortest text that reads back the same", function()
+test("other floats are written as the shortest text that reads back equal", function()
   equal(encode(0.1), "0.1")
   equal(encode(1 / 3), "0.3333333333333333")
   equal(encode(-2.5), "-2.5")
@@ -117,13 +117,13 @@ test("minus zero keeps its sign", function()
   equal(1 / decode "-0.0", -INFINITY)
 end)
 
-test("what is not finite is an error", function()
+test("NaN and infinities are an error", function()
   raises("number is not finite %(nan%)", encode, 0 / 0)
   raises("number is not finite %(inf%)", encode, INFINITY)
   raises("number is not finite %(%-inf%) at %.a%.b", encode, { a = { b = -INFINITY } })
 end)
 
-test("integers are exact over the whole 64 bits where Lua has integers", function()
+test("64-bit integers are exact in Lua 5.3 and later", function()
   if not math.type then
     spec.skip "this Lua has no integers"
   end
@@ -140,7 +140,7 @@ test("integers are exact over the whole 64 bits where Lua has integers", functio
   end
 end)
 
-test("a number written as a float is a float where Lua has integers", function()
+test("a number written as a float is decoded as a float in Lua 5.3 and later", function()
   if not math.type then
     spec.skip "this Lua has no integers"
   end
@@ -149,7 +149,7 @@ test("a number written as a float is a float where Lua has integers", function()
   equal(math.type(decode "-0"), "float")
 end)
 
-test("integers outside 64 bits become floats", function()
+test("integers beyond 64 bits become floats", function()
   equal(decode "9223372036854775808", 2 ^ 63)
   equal(decode "18446744073709551616", 2 ^ 64)
   equal(decode "-9223372036854775809", -2 ^ 63)
@@ -159,7 +159,7 @@ test("integers outside 64 bits become floats", function()
   end
 end)
 
-test("whole numbers up to 2^53 are exact in every Lua", function()
+test("integers up to 2^53 are exact in every Lua", function()
   equal(decode "9007199254740991", 2 ^ 53 - 1)
   equal(decode "-9007199254740991", -(2 ^ 53 - 1))
   equal(encode(decode "9007199254740991"), "9007199254740991")
@@ -171,24 +171,24 @@ test("a number too large for a float is an error", function()
   equal(decode "1e-999", 0)
 end)
 
-test("strings are escaped as they must be and no more", function()
+test("only characters that need it are escaped", function()
   equal(encode 'a"b\\c/d', [["a\"b\\c/d"]])
   equal(encode "\b\f\n\r\t", [["\b\f\n\r\t"]])
   equal(encode "\0\1\31\127", '"\\u0000\\u0001\\u001f\127"')
   equal(encode "ünïcödé €😀", '"ünïcödé €😀"')
 end)
 
-test("strings may hold NUL, there and back", function()
+test("strings may hold NUL", function()
   equal(decode(encode "a\0b"), "a\0b")
   equal(decode '"a\\u0000b"', "a\0b")
   spec.same(decode(encode { ["k\0ey"] = "\0" }), { ["k\0ey"] = "\0" })
 end)
 
-test("a string that is not UTF-8 is an error with the offset", function()
+test("a string that is not UTF-8 is an error that gives the offset", function()
   raises("text is not UTF%-8 at byte 1$", encode, "\255")
   raises("text is not UTF%-8 at byte 4 at %.a%[2%]", encode, { a = { "ok", "abc\128d" } })
   raises("a key is not UTF%-8 at byte 2", encode, { ["a\200"] = 1 })
-  -- A surrogate, an overlong slash, a letter cut short.
+  -- A surrogate, an overlong encoding of "/", and a truncated character.
   raises("not UTF%-8 at byte 1", encode, "\237\160\128")
   raises("not UTF%-8 at byte 1", encode, "\192\175")
   raises("not UTF%-8 at byte 2", encode, "a\226\130")
@@ -200,7 +200,7 @@ test("escapes are decoded", function()
   equal(decode [["\ud83d\ude00"]], "😀")
 end)
 
-test("NULL is null, which decodes to nil", function()
+test("flux.NULL is encoded as null, which is decoded as nil", function()
   equal(encode(flux.NULL), "null")
   equal(encode { flux.NULL, 1 }, "[null,1]")
   equal(encode { a = flux.NULL }, '{"a":null}')
@@ -212,7 +212,7 @@ test("NULL is null, which decodes to nil", function()
   equal(list[3], 3)
 end)
 
-test("null decodes to what the option names", function()
+test("null is decoded as the value of the option null", function()
   equal(decode("null", { null = flux.NULL }), flux.NULL)
   spec.same(decode('{"a":null}', { null = "none" }), { a = "none" })
   spec.same(decode("[null,null]", { null = false }), { false, false })
@@ -220,14 +220,14 @@ test("null decodes to what the option names", function()
   equal(encode(decode('{"a":[null]}', { null = flux.NULL })), '{"a":[null]}')
 end)
 
-test("booleans are booleans", function()
+test("booleans are encoded and decoded", function()
   equal(encode(true), "true")
   equal(encode(false), "false")
   equal(decode "true", true)
   equal(decode "false", false)
 end)
 
-test("what JSON cannot hold is an error that says where", function()
+test("a value that JSON cannot hold is an error that says where", function()
   raises("cannot encode a function at %.jobs%[3%]%.name", encode, { jobs = { {}, {}, { name = print } } })
   raises("cannot encode a thread", encode, coroutine.create(function() end))
   raises("cannot encode a userdata at %[1%]", encode, { io.stdout })
@@ -236,11 +236,11 @@ test("what JSON cannot hold is an error that says where", function()
   raises("bad argument #1", encode)
 end)
 
-test("an error's path goes through keys that are numbers", function()
+test("the path of an error shows number keys", function()
   raises("at %[7%]%[%-1%]%.x", encode, { [7] = { [-1] = { x = print } } })
 end)
 
-test("nesting to 1,000 is encoded and decoded, deeper is an error", function()
+test("1000 levels of nesting are encoded and decoded, and one more is an error", function()
   local nested = "x"
   for _ = 1, 1000 do
     nested = { nested }
@@ -253,7 +253,7 @@ test("nesting to 1,000 is encoded and decoded, deeper is an error", function()
   fails("nesting deeper than 1000 at byte 5001", decode(('{"a":'):rep(5000)))
 end)
 
-test("a table that holds itself is an error that says where", function()
+test("a table that contains itself is an error that says where", function()
   local cycle = {}
   cycle.next = cycle
   raises("nesting deeper than 1000 at %.next%.next", encode, cycle)
@@ -262,7 +262,7 @@ test("a table that holds itself is an error that says where", function()
   raises("nesting deeper than 1000 at %[1%]%[1%]", encode, list)
 end)
 
-test("a table that is held twice is encoded twice", function()
+test("a table that occurs twice is encoded twice", function()
   local shared = { 1 }
   equal(encode { shared, shared }, "[[1],[1]]")
 end)
@@ -277,19 +277,19 @@ test("metamethods are not called", function()
   equal(encode(loud), '{"a":1}')
 end)
 
-test("of equal names the last one wins", function()
+test("the last of several equal names wins", function()
   spec.same(decode '{"a":1,"a":2}', { a = 2 })
   spec.same(decode '{"a":1,"b":3,"a":null}', { b = 3 })
   spec.same(decode '{"a":null,"a":1}', { a = 1 })
 end)
 
-test("white space of JSON is passed over, and no other", function()
+test("only JSON's white space is skipped", function()
   spec.same(decode ' \t\r\n{ "a" : [ 1 , 2 ] }\n', { a = { 1, 2 } })
   fails("expected a value at byte 1", decode "\v1")
   fails("expected a value at byte 1", decode "\194\1601")
 end)
 
--- Texts that are not JSON, with the error of each.
+-- Texts that are not JSON, each with its error.
 local MALFORMED = {
   { "", "unexpected end of text at byte 1" },
   { " ", "unexpected end of text at byte 2" },
@@ -331,7 +331,7 @@ local MALFORMED = {
   { "\239\187\1911", "expected a value at byte 1" },
 }
 
-test("text that is not JSON is an error that says what and where", function()
+test("text that is not JSON is an error that gives the reason and the byte", function()
   for _, case in ipairs(MALFORMED) do
     local value, err = decode(case[1])
     spec.same({ case[1], value, err }, { case[1], nil, case[2] })
@@ -350,7 +350,7 @@ test("a malformed number is an error", function()
   end
 end)
 
-test("decode takes a string, and a table of options", function()
+test("decode raises an error for an argument of the wrong type", function()
   raises("bad argument #1", decode)
   for _, wrong in ipairs { true, {}, print, flux.NULL } do
     raises("bad argument #1", decode, wrong)
@@ -360,7 +360,7 @@ test("decode takes a string, and a table of options", function()
   end
 end)
 
-test("every value comes back as it went", function()
+test("every kind of value survives encoding and decoding", function()
   local value = {
     text = "ünïcödé \0 \" \\ \n",
     list = { 1, "two", { 3 }, false, { four = 4 } },

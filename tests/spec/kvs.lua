@@ -1,4 +1,4 @@
--- The KVS on the handle (A5).
+-- The KVS methods of a handle.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -27,7 +27,7 @@ local VALUES = {
   ["long string"] = ("long "):rep(20000),
 }
 
-test("each kind of value is got back as it was put", function()
+test("every kind of value is read back as it was put", function()
   local f, key = support.kvs()
   for name, value in pairs(VALUES) do
     spec.returns({ true }, f:kvs_put(key, value))
@@ -39,13 +39,13 @@ test("each kind of value is got back as it was put", function()
   end
 end)
 
-test("a key that is not there is an error", function()
+test("kvs_get fails for a key that does not exist", function()
   local f, key = support.kvs()
   fails("No such file or directory", f:kvs_get(key))
   fails("No such file or directory", f:kvs_get(key .. ".below"))
 end)
 
-test("what is put is not there before the commit", function()
+test("a put is not visible before the commit", function()
   local f, key = support.kvs()
   spec.ok(f:kvs_put(key, 1))
   fails("No such file or directory", f:kvs_get(key))
@@ -53,7 +53,7 @@ test("what is put is not there before the commit", function()
   equal(f:kvs_get(key), 1)
 end)
 
-test("puts gather until the commit, and all land", function()
+test("all puts take effect with one commit", function()
   local f, key = support.kvs()
   for n = 1, 50 do
     spec.ok(f:kvs_put(key .. "." .. n, n))
@@ -64,7 +64,7 @@ test("puts gather until the commit, and all land", function()
   end
 end)
 
-test("of puts of one key the last one counts", function()
+test("the last of several puts to one key counts", function()
   local f, key = support.kvs()
   f:kvs_put(key, 1)
   f:kvs_put(key, 2)
@@ -74,7 +74,7 @@ test("of puts of one key the last one counts", function()
   equal(f:kvs_get(key), 3)
 end)
 
-test("handles have transactions of their own", function()
+test("every handle has its own transaction", function()
   local f, key = support.kvs()
   local other = support.open()
   f:kvs_put(key, "mine")
@@ -84,19 +84,19 @@ test("handles have transactions of their own", function()
   equal(f:kvs_get(key), "mine")
 end)
 
-test("a commit of nothing succeeds", function()
+test("a commit without changes succeeds", function()
   local f = support.open()
   spec.returns({ true }, f:kvs_commit())
   spec.returns({ true }, f:kvs_commit())
 end)
 
-test("what one handle commits, another reads", function()
+test("another handle reads what one handle committed", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   equal(support.open():kvs_get(key .. ".a"), 1)
 end)
 
-test("what one rank commits, another reads once it is told", function()
+test("another rank reads a committed value after it was told of the commit", function()
   local far = support.open_at(1)
   local f, key = support.kvs()
   local topic = support.unique "told"
@@ -107,7 +107,7 @@ test("what one rank commits, another reads once it is told", function()
   equal(far:kvs_get(key .. ".a"), 1)
 end)
 
-test("nil as a value unlinks", function()
+test("putting nil unlinks the key", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   spec.returns({ true }, f:kvs_put(key .. ".a", nil))
@@ -115,7 +115,7 @@ test("nil as a value unlinks", function()
   fails("No such file or directory", f:kvs_get(key .. ".a"))
 end)
 
-test("kvs_unlink removes a key, and a directory with all in it", function()
+test("kvs_unlink removes a key or a directory with everything in it", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1, ["d.e.f"] = 2 })
   spec.returns({ true }, f:kvs_unlink(key .. ".a"))
@@ -127,13 +127,13 @@ test("kvs_unlink removes a key, and a directory with all in it", function()
   fails("No such file or directory", f:kvs_get(key .. ".d.e.f"))
 end)
 
-test("unlinking what is not there is no error", function()
+test("unlinking a key that does not exist succeeds", function()
   local f, key = support.kvs()
   spec.returns({ true }, f:kvs_unlink(key .. ".nosuch.key"))
   spec.returns({ true }, f:kvs_commit())
 end)
 
-test("flux.NULL is stored as null, which is nil again", function()
+test("flux.NULL is stored as null and read as nil", function()
   local f, key = support.kvs()
   spec.ok(f:kvs_put(key, flux.NULL))
   spec.ok(f:kvs_commit())
@@ -141,9 +141,9 @@ test("flux.NULL is stored as null, which is nil again", function()
   spec.same({ f:kvs_type(key) }, { "file" })
 end)
 
-test("a value that is not JSON is given back as the string that it is", function()
+test("a value that is not JSON is returned as a string", function()
   local f, key = support.kvs()
-  -- "hello", "hello world", "{", the bytes 0, 255, 1.
+  -- The values are "hello", "hello world", "{", and the bytes 0, 255, 1.
   for base64, bytes in pairs {
     ["aGVsbG8="] = "hello",
     ["aGVsbG8gd29ybGQ="] = "hello world",
@@ -158,21 +158,21 @@ end)
 
 test("a value that is JSON text is decoded, whoever stored it", function()
   local f, key = support.kvs()
-  -- The texts 42 and {"a":[1]}.
+  -- The values are 42 and {"a":[1]}.
   support.put_raw(f, key, "NDI=")
   equal(f:kvs_get(key), 42)
   support.put_raw(f, key, "eyJhIjpbMV19")
   spec.same(f:kvs_get(key), { a = { 1 } })
 end)
 
-test("a key with an empty value is the empty string", function()
+test("a key with an empty value is read as an empty string", function()
   local f, key = support.kvs()
   support.put_raw(f, key, "")
   equal(f:kvs_get(key), "")
   spec.returns({ "file", "" }, f:kvs_type(key))
 end)
 
-test("what flux kvs put stores is what is read", function()
+test("kvs_get reads what flux kvs put stored", function()
   support.needs_processes()
   local f, key = support.kvs()
   equal(support.flux("kvs put " .. key .. ".bare=hello " .. key .. ".empty= " .. key .. ".n=7"), "")
@@ -183,7 +183,7 @@ test("what flux kvs put stores is what is read", function()
   equal(f:kvs_get(key .. ".text"), "quoted")
 end)
 
-test("what is put, flux kvs get reads", function()
+test("flux kvs get reads what kvs_put stored", function()
   support.needs_processes()
   local f, key = support.kvs()
   support.put(f, key, { text = "hello", n = 7, t = { a = 1 } })
@@ -192,29 +192,29 @@ test("what is put, flux kvs get reads", function()
   equal(support.flux("kvs get " .. key .. ".t"), '{"a":1}\n')
 end)
 
-test("a key that is a directory has no value", function()
+test("kvs_get of a directory is an error", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   fails("Is a directory", f:kvs_get(key))
   fails("Is a directory", f:kvs_get ".")
 end)
 
-test("a path through a value leads nowhere", function()
+test("a path that leads through a value does not exist", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   fails("No such file or directory", f:kvs_get(key .. ".a.b"))
 end)
 
-test("a commit that fails keeps nothing half done", function()
+test("a commit that fails changes nothing", function()
   local f, key = support.kvs()
   support.put(f, key, { old = 1 })
   spec.ok(f:kvs_put(key .. ".fresh", 2))
   spec.ok(f:kvs_put(key .. ".old", 2))
-  -- The root cannot be put.
+  -- The root is not a valid key, so this commit fails.
   local put, err = f:kvs_put(".", 3)
   if put then
     fails("Invalid argument", f:kvs_commit())
-    -- What failed is dropped, not tried again.
+    -- The failed transaction is dropped, not retried.
     spec.returns({ true }, f:kvs_commit())
     fails("No such file or directory", f:kvs_get(key .. ".fresh"))
     equal(f:kvs_get(key .. ".old"), 1)
@@ -223,7 +223,7 @@ test("a commit that fails keeps nothing half done", function()
   end
 end)
 
-test("what is put after a failed commit lands", function()
+test("puts after a failed commit take effect", function()
   local f, key = support.kvs()
   f:kvs_put(".", 1)
   f:kvs_commit()
@@ -231,7 +231,7 @@ test("what is put after a failed commit lands", function()
   equal(f:kvs_get(key .. ".a"), 1)
 end)
 
-test("an empty key is refused and leaves the transaction as it was", function()
+test("an empty key is refused and the transaction stays as it was", function()
   local f, key = support.kvs()
   spec.ok(f:kvs_put(key, 1))
   fails("Invalid argument", f:kvs_put("", 2))
@@ -242,7 +242,7 @@ test("an empty key is refused and leaves the transaction as it was", function()
   fails("Invalid argument", f:kvs_get "")
 end)
 
-test("a value that JSON cannot hold is refused and leaves the transaction as it was", function()
+test("a value that JSON cannot hold is refused and the transaction stays as it was", function()
   local f, key = support.kvs()
   spec.ok(f:kvs_put(key, 1))
   raises("function at %.a", f.kvs_put, f, key, { a = print })
@@ -253,7 +253,7 @@ test("a value that JSON cannot hold is refused and leaves the transaction as it 
   equal(f:kvs_get(key), 1)
 end)
 
-test("dots at the ends of a key and in a row are one or none", function()
+test("leading, trailing and repeated dots in a key are ignored", function()
   local f, key = support.kvs()
   spec.ok(f:kvs_put(key .. "..a.", 1))
   spec.ok(f:kvs_commit())
@@ -261,14 +261,14 @@ test("dots at the ends of a key and in a row are one or none", function()
   equal(f:kvs_get("." .. key .. "...a"), 1)
 end)
 
-test("a number as a key is its decimal text", function()
+test("a number used as a key means its decimal text", function()
   local f, key = support.kvs()
   support.put(f, key, { ["1"] = "one" })
   equal(f:kvs_get(key .. ".1"), "one")
   fails("No such file or directory", f:kvs_get(123456789))
 end)
 
-test("names may be of any letters", function()
+test("key names may hold any characters", function()
   local f, key = support.kvs()
   for _, name in ipairs { "with space", "ünïcödé", "a/b", "[x]", "%d", ("long"):rep(100) } do
     spec.ok(f:kvs_put(key .. "." .. name, name))
@@ -279,7 +279,7 @@ test("names may be of any letters", function()
   end
 end)
 
-test("a symlink leads to its target", function()
+test("reading a symlink reads its target", function()
   local f, key = support.kvs()
   support.put(f, key, { target = "this is the target" })
   spec.returns({ true }, f:kvs_symlink(key .. ".link", key .. ".target"))
@@ -288,7 +288,7 @@ test("a symlink leads to its target", function()
   spec.returns({ "symlink", key .. ".target" }, f:kvs_type(key .. ".link"))
 end)
 
-test("a symlink to a directory is a way into it", function()
+test("a symlink to a directory can be part of a path", function()
   local f, key = support.kvs()
   support.put(f, key, { ["d.a"] = 1 })
   f:kvs_symlink(key .. ".link", key .. ".d")
@@ -298,7 +298,7 @@ test("a symlink to a directory is a way into it", function()
   equal(f:kvs_get(key .. ".d.b"), 2)
 end)
 
-test("a symlink may dangle", function()
+test("a symlink may point to a key that does not exist", function()
   local f, key = support.kvs()
   f:kvs_symlink(key .. ".link", key .. ".nowhere")
   spec.ok(f:kvs_commit())
@@ -314,7 +314,7 @@ test("reading a symlink that leads to itself is an error", function()
   fails("Too many levels of symbolic links", f:kvs_get(key .. ".a"))
 end)
 
-test("unlinking a symlink leaves its target", function()
+test("unlinking a symlink keeps its target", function()
   local f, key = support.kvs()
   support.put(f, key, { target = 1 })
   f:kvs_symlink(key .. ".link", key .. ".target")
@@ -325,7 +325,7 @@ test("unlinking a symlink leaves its target", function()
   equal(f:kvs_get(key .. ".target"), 1)
 end)
 
-test("the type of a value is file, with the value", function()
+test("kvs_type of a value returns 'file' and the value", function()
   local f, key = support.kvs()
   for _, value in ipairs { "text", 42, false, { a = 1 } } do
     f:kvs_put(key, value)
@@ -334,7 +334,7 @@ test("the type of a value is file, with the value", function()
   end
 end)
 
-test("the type of a directory is dir, with the directory", function()
+test("kvs_type of a directory returns 'dir' and the directory", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   local kind, dir = f:kvs_type(key)
@@ -344,7 +344,7 @@ test("the type of a directory is dir, with the directory", function()
   equal(dir.a, 1)
 end)
 
-test("the type of the root is dir", function()
+test("kvs_type of the root returns 'dir'", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   local kind, dir = f:kvs_type "."
@@ -352,7 +352,7 @@ test("the type of the root is dir", function()
   equal(dir[key].a, 1)
 end)
 
-test("the type of a directory that a symlink leads into is dir", function()
+test("kvs_type of a directory behind a symlink returns 'dir'", function()
   local f, key = support.kvs()
   support.put(f, key, { ["d.sub.a"] = 1 })
   f:kvs_symlink(key .. ".link", key .. ".d")
@@ -362,7 +362,7 @@ test("the type of a directory that a symlink leads into is dir", function()
   equal(dir.a, 1)
 end)
 
-test("a value put over a directory takes its place", function()
+test("a value can replace a directory", function()
   local f, key = support.kvs()
   support.put(f, key, { ["t.foo"] = "bar" })
   equal(f:kvs_type(key .. ".t"), "dir")
@@ -370,12 +370,12 @@ test("a value put over a directory takes its place", function()
   spec.returns({ "file", "bar" }, f:kvs_type(key .. ".t"))
 end)
 
-test("the type of what is not there is an error", function()
+test("kvs_type fails for a key that does not exist", function()
   local f, key = support.kvs()
   fails("No such file or directory", f:kvs_type(key))
 end)
 
-test("integers keep all their digits where Lua has integers", function()
+test("integers keep all of their digits in Lua 5.3 and later", function()
   if not math.type then
     spec.skip "this Lua has no integers"
   end
@@ -389,7 +389,7 @@ test("integers keep all their digits where Lua has integers", function()
   end
 end)
 
-test("a read of what is put and not committed says so", function()
+test("reading a key that was put but not committed says so", function()
   local f, key = support.kvs()
   local function pending(name, ...)
     local _, detail = fails("No such file or directory", ...)
@@ -399,7 +399,7 @@ test("a read of what is put and not committed says so", function()
   pending(".a.b", f:kvs_get(key .. ".a.b"))
   pending(".a.b", f:kvs_get("." .. key .. "..a.b."))
   pending(".a.b", f:kvs_type(key .. ".a.b"))
-  -- It is in these directories then.
+  -- The pending key would also create these directories.
   pending(".a.b", f:kvs_get(key .. ".a"))
   pending(".a.b", f:kvsdir("%s.a", key))
   pending(".a.b", f:kvsdir(key))
@@ -409,7 +409,7 @@ test("a read of what is put and not committed says so", function()
   equal(f:kvs_get(key .. ".link.b"), 1)
 end)
 
-test("a read says nothing of keys that a commit does not put there", function()
+test("reading a missing key does not mention unrelated pending puts", function()
   local f, key = support.kvs()
   local other = support.open()
   spec.ok(f:kvs_put(key .. ".a.b", 1))
@@ -432,7 +432,7 @@ test("a read says nothing of keys that a commit does not put there", function()
   equal(detail, nil)
 end)
 
-test("a read of a key that changes its kind with the commit says so", function()
+test("reading a key whose type a pending put would change says so", function()
   local f, key = support.kvs()
   support.put(f, key, { ["dir.a"] = 1, value = 1 })
   spec.ok(f:kvs_put(key .. ".dir", 2))
@@ -443,7 +443,7 @@ test("a read of a key that changes its kind with the commit says so", function()
   equal(detail, ("'%s.value.b' is put on this handle, but not committed"):format(key))
 end)
 
-test("a commit of the root says that the root is no key", function()
+test("committing the root says that the root is not a key", function()
   local f, key = support.kvs()
   for _, root in ipairs { ".", ".." } do
     spec.ok(f:kvs_put(key, 1))
@@ -453,16 +453,16 @@ test("a commit of the root says that the root is no key", function()
   end
 end)
 
--- Make a key that leads into another namespace, where a commit cannot go.
-local function link_out(f, key)
+-- Makes a symlink into another namespace. A commit cannot follow it.
+local function link_to_other_namespace(f, key)
   local dirent = { type = "symlink", ver = 1, data = { namespace = "spec-other", target = "x" } }
   local op = { key = key, flags = 0, dirent = dirent }
   spec.ok(f:rpc("kvs.commit", { namespace = "primary", flags = 0, ops = { op } }))
 end
 
-test("a commit that leads into another namespace names the key, and the link on its way", function()
+test("a failed commit names the key and the symlink that leads into another namespace", function()
   local f, key = support.kvs()
-  link_out(f, key .. ".out")
+  link_to_other_namespace(f, key .. ".out")
   spec.ok(f:kvs_put(key .. ".out.a", 1))
   local cannot = "'%s' cannot be committed: the symlink '%s.out' leads into the namespace 'spec-other'"
   local _, detail = fails("Invalid argument", f:kvs_commit())
@@ -483,7 +483,7 @@ test("a commit that leads into another namespace names the key, and the link on 
   equal(detail, cannot:format(key .. ".in.x", key))
 end)
 
-test("a commit to a namespace that does not exist names the keys, the first few", function()
+test("a commit to a missing namespace fails and names the first few keys", function()
   local process = support.start_apart(
     [[
       local flux = require "flux"
@@ -503,7 +503,7 @@ test("a commit to a namespace that does not exist names the keys, the first few"
   process:close()
 end)
 
-test("a key that no KVS can hold is an error that says why", function()
+test("an invalid key is an error that says why", function()
   local f, key = support.kvs()
   for text, wrong in pairs { ["the key is empty"] = "", ["the key holds a NUL"] = key .. "\0" } do
     for _, call in ipairs {

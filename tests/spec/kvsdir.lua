@@ -1,4 +1,4 @@
--- KVS directories and module `kvs` (A6).
+-- KVS directories and module `kvs`.
 
 local flux = require "flux"
 local kvs = require "kvs"
@@ -7,14 +7,14 @@ local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
 
--- A handle, and the directory of a key of the test's own that has these values.
+-- Puts values below a unique key. Returns the directory, the handle, and the key.
 local function directory(values)
   local f, key = support.kvs()
   support.put(f, key, values)
   return spec.ok(f:kvsdir(key)), f, key
 end
 
--- As the field, read so that all it gives is seen.
+-- Reads a field and returns all results. Plain indexing would keep only the first.
 local function read(dir, name)
   return getmetatable(dir).__index(dir, name)
 end
@@ -28,7 +28,7 @@ local function names(iterator, ...)
   return list
 end
 
-test("kvsdir without a key is the root", function()
+test("kvsdir without a key returns the root", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1 })
   for _, dir in ipairs { f:kvsdir(), f:kvsdir ".", f:kvsdir(nil) } do
@@ -38,7 +38,7 @@ test("kvsdir without a key is the root", function()
   end
 end)
 
-test("the key of kvsdir is formatted", function()
+test("kvsdir formats the key", function()
   local _, f, key = directory { ["job.7.state"] = "done" }
   local dir = spec.ok(f:kvsdir("%s.job.%d", key, 7))
   equal(dir.state, "done")
@@ -47,13 +47,13 @@ test("the key of kvsdir is formatted", function()
   spec.matches(err, "^string%.format: ")
 end)
 
-test("kvsdir of what is not there, or is no directory, is an error", function()
+test("kvsdir fails for a missing key and for a value", function()
   local _, f, key = directory { a = 1 }
   fails("No such file or directory", f:kvsdir(key .. ".nosuch"))
   fails("Not a directory", f:kvsdir(key .. ".a"))
 end)
 
-test("indexing gives a value, as it was put", function()
+test("indexing returns a value as it was put", function()
   local dir = directory { text = "foo", n = 42, yes = true, no = false, list = { 1, 2, 3 } }
   equal(dir.text, "foo")
   equal(dir.n, 42)
@@ -62,21 +62,21 @@ test("indexing gives a value, as it was put", function()
   spec.same(dir.list, { 1, 2, 3 })
 end)
 
-test("indexing gives a directory as a directory, which goes on", function()
+test("indexing a subdirectory returns a directory", function()
   local dir, _, key = directory { ["a.b.c.d"] = "deep" }
   equal(type(dir.a), "userdata")
   equal(tostring(dir.a.b), key .. ".a.b")
   equal(dir.a.b.c.d, "deep")
 end)
 
-test("indexing takes a path", function()
+test("an index may be a path", function()
   local dir = directory { ["a.b.c"] = "deep", ["a.d"] = 1 }
   equal(dir["a.b.c"], "deep")
   equal(dir["a.b"].c, "deep")
   equal(dir.a["b.c"], "deep")
 end)
 
-test("indexing by a number is by its decimal text", function()
+test("a number used as an index means its decimal text", function()
   local dir = directory { ["0"] = "zero", ["12"] = "twelve", ["-1"] = "minus", ["task.3.code"] = 9 }
   equal(dir[0], "zero")
   equal(dir[12], "twelve")
@@ -85,7 +85,7 @@ test("indexing by a number is by its decimal text", function()
   fails("No such file or directory", read(dir, 1))
 end)
 
-test("what is not there is nil and an error", function()
+test("indexing a missing name returns nil and an error", function()
   local dir = directory { a = 1 }
   equal(dir.nosuch, nil)
   fails("No such file or directory", read(dir, "nosuch"))
@@ -93,7 +93,7 @@ test("what is not there is nil and an error", function()
   fails("No such file or directory", read(dir, "a.below"))
 end)
 
-test("an index that is no name is an error", function()
+test("indexing with anything but a string or a number raises an error", function()
   local dir = directory { a = 1 }
   for _, wrong in ipairs { true, {}, print, dir } do
     raises("kvsdir: invalid index", function()
@@ -108,14 +108,14 @@ test("an index that is no name is an error", function()
   end)
 end)
 
-test("what is read is what the KVS holds by then", function()
+test("a directory reads the current values of the KVS", function()
   local dir, f, key = directory { a = 1 }
   support.put(f, key, { a = 2, b = 3 })
   equal(dir.a, 2)
   equal(dir.b, 3)
 end)
 
-test("a directory holds bare text and empty values", function()
+test("a directory reads text that is not JSON, and empty values", function()
   local dir, f, key = directory { a = 1 }
   support.put_raw(f, key .. ".bare", "aGVsbG8=")
   support.put_raw(f, key .. ".empty", "")
@@ -123,7 +123,7 @@ test("a directory holds bare text and empty values", function()
   equal(dir.empty, "")
 end)
 
-test("an assignment lands with the commit, by method and by function", function()
+test("an assignment takes effect with the commit, by method or by function", function()
   local dir = directory { a = 1 }
   dir.b = "two"
   fails("No such file or directory", read(dir, "b"))
@@ -134,7 +134,7 @@ test("an assignment lands with the commit, by method and by function", function(
   spec.same(dir.b, { 3 })
 end)
 
-test("each kind of value is assigned and read", function()
+test("every kind of value can be assigned and read", function()
   local dir = directory { a = 1 }
   local values = { "foo", 42, true, false, { x = 1, y = 2 }, { x = { "a", "deep" } }, { 1, 2 }, "0x1", "00", "", 1.5 }
   for _, value in ipairs(values) do
@@ -145,7 +145,7 @@ test("each kind of value is assigned and read", function()
   end
 end)
 
-test("an assignment takes a path, makes the directories, and takes a number", function()
+test("an assigned name may be a path or a number", function()
   local dir = directory { a = 1 }
   dir["x.y.z"] = 1
   dir[5] = "five"
@@ -154,14 +154,14 @@ test("an assignment takes a path, makes the directories, and takes a number", fu
   equal(dir["5"], "five")
 end)
 
-test("assigning to a directory within a directory", function()
+test("a subdirectory can be assigned to", function()
   local dir, f, key = directory { ["log.level"] = 1 }
   dir.log["reduction-timeout-msec"] = 1000
   spec.ok(dir:commit())
   equal(f:kvs_get(key .. ".log.reduction-timeout-msec"), 1000)
 end)
 
-test("assigning nil unlinks", function()
+test("assigning nil unlinks the name", function()
   local dir = directory { a = 1, b = 2 }
   dir.a = nil
   equal(dir.a, 1)
@@ -170,7 +170,7 @@ test("assigning nil unlinks", function()
   equal(dir.b, 2)
 end)
 
-test("assignments and puts on the handle are one transaction", function()
+test("assignments and puts on the handle share one transaction", function()
   local dir, f, key = directory { a = 1 }
   dir.b = 2
   f:kvs_put(key .. ".c", 3)
@@ -179,7 +179,7 @@ test("assignments and puts on the handle are one transaction", function()
   equal(dir.c, 3)
 end)
 
-test("an assignment that cannot be is an error that says which", function()
+test("assigning a value that JSON cannot hold raises an error that names the field", function()
   local dir = directory { a = 1 }
   raises("cannot put.*function", function()
     dir.f = print
@@ -194,14 +194,14 @@ test("an assignment that cannot be is an error that says which", function()
   equal(dir.f, nil)
 end)
 
-test("an assignment under a name that no KVS can hold says why", function()
+test("assigning to an empty name raises an error that says why", function()
   local dir = spec.ok(support.open():kvsdir())
   raises('cannot put "": Invalid argument: the key is empty', function()
     dir[""] = 1
   end)
 end)
 
-test("a read of what is assigned and not committed says so", function()
+test("reading a name that was assigned but not committed says so", function()
   local dir, f, key = directory { a = 1 }
   dir.b = { n = 1 }
   dir["c.d"] = 2
@@ -221,16 +221,16 @@ test("a read of what is assigned and not committed says so", function()
   equal(detail, ("'%s.gone.x' is put on this handle, but not committed"):format(key))
 end)
 
-test("pairs of a directory says what to write instead", function()
+test("pairs of a directory raises an error that suggests kvs.keys", function()
   local dir = directory { a = 1 }
   if pcall(pairs, setmetatable({}, { __pairs = error })) then
     raises("table expected", pairs, dir)
-    spec.skip "this Lua has no __pairs"
+    spec.skip "this Lua does not support __pairs"
   end
   raises("kvs%.keys%(dir%)", pairs, dir)
 end)
 
-test("unlink removes with the commit, by method and by function", function()
+test("unlink removes a name with the commit, by method or by function", function()
   local dir = directory { a = 1, b = 2, ["d.e"] = 3, [7] = 4 }
   spec.returns({ true }, dir:unlink "a")
   equal(dir.a, 1)
@@ -245,14 +245,14 @@ test("unlink removes with the commit, by method and by function", function()
   equal(dir[7], nil)
 end)
 
-test("keys iterates over each name once, by method and by function", function()
+test("keys iterates over each name once, by method or by function", function()
   local dir = directory { a = 1, b = 2, ["d.x"] = 3, ["d.y"] = 4, ["10"] = 5 }
   spec.same(names(dir:keys()), { "10", "a", "b", "d" })
   spec.same(names(kvs.keys(dir)), { "10", "a", "b", "d" })
   spec.same(names(dir.d:keys()), { "x", "y" })
 end)
 
-test("keys gives strings, by which the directory is indexed", function()
+test("keys returns strings that index the directory", function()
   local dir = directory { ["1"] = "one", ["2"] = "two", name = "x" }
   local got = {}
   for name in dir:keys() do
@@ -262,14 +262,14 @@ test("keys gives strings, by which the directory is indexed", function()
   spec.same(got, { ["1"] = "one", ["2"] = "two", name = "x" })
 end)
 
-test("keys of an empty directory gives none", function()
+test("keys of an empty directory returns nothing", function()
   local dir, f, key = directory { ["d.a"] = 1 }
   f:kvs_unlink(key .. ".d.a")
   spec.ok(f:kvs_commit())
   spec.same(names(dir.d:keys()), {})
 end)
 
-test("an iterator that has ended stays ended", function()
+test("an iterator that has ended returns nil again", function()
   local dir = directory { a = 1 }
   local nextkey = dir:keys()
   equal(nextkey(), "a")
@@ -277,7 +277,7 @@ test("an iterator that has ended stays ended", function()
   equal(nextkey(), nil)
 end)
 
-test("iterators of one directory do not disturb each other", function()
+test("two iterators of one directory are independent", function()
   local dir = directory { a = 1, b = 2, c = 3 }
   local pairs_seen = 0
   for _ in dir:keys() do
@@ -288,7 +288,7 @@ test("iterators of one directory do not disturb each other", function()
   equal(pairs_seen, 9)
 end)
 
-test("changes while keys are iterated do no harm", function()
+test("the directory may change while its keys are iterated", function()
   local dir = directory { a = 1, b = 2, c = 3 }
   local count = 0
   for name in dir:keys() do
@@ -300,7 +300,7 @@ test("changes while keys are iterated do no harm", function()
   equal(count, 3)
 end)
 
-test("an iterator outlives its directory and its handle", function()
+test("an iterator still works after its handle is closed", function()
   local dir, _, key = directory { a = 1, b = 2 }
   local f = spec.ok(flux.new())
   local nextkey = spec.ok(f:kvsdir(key)):keys()
@@ -310,7 +310,7 @@ test("an iterator outlives its directory and its handle", function()
   equal(dir.a, 1)
 end)
 
-test("a key that has a method's name hides the method, not the function", function()
+test("a key named like a method hides the method but not the function of module kvs", function()
   local dir = directory { keys = "mine", commit = 1, watch = 2, watch_dir = 3, ["unlink.x"] = 4 }
   equal(dir.keys, "mine")
   equal(dir.commit, 1)
@@ -323,20 +323,20 @@ test("a key that has a method's name hides the method, not the function", functi
   equal(type(dir.keys), "function")
 end)
 
-test("a metamethod's name is found as a key only", function()
+test("a metamethod's name is not a field of a directory", function()
   local dir = directory { a = 1 }
   for _, name in ipairs { "__gc", "__index", "__newindex", "__tostring", "__name", "__close" } do
     equal(dir[name], nil)
   end
 end)
 
-test("tostring is the key", function()
+test("tostring returns the key of the directory", function()
   local dir, _, key = directory { ["a.b"] = 1 }
   equal(tostring(dir), key)
   equal(tostring(dir.a), key .. ".a")
 end)
 
-test("a directory's handle can be closed, and the directory says so", function()
+test("reading a directory of a closed handle raises an error", function()
   local _, _, key = directory { a = 1 }
   local f = spec.ok(flux.new())
   local dir = spec.ok(f:kvsdir(key))
@@ -355,7 +355,7 @@ test("a directory's handle can be closed, and the directory says so", function()
   raises("closed", kvs.watch, dir, "a")
 end)
 
-test("a directory reached through a symlink has the link's key", function()
+test("a directory behind a symlink keeps the key of the symlink", function()
   local _, f, key = directory { ["d.a"] = 1 }
   f:kvs_symlink(key .. ".link", key .. ".d")
   spec.ok(f:kvs_commit())
@@ -365,7 +365,7 @@ test("a directory reached through a symlink has the link's key", function()
   spec.same(names(dir:keys()), { "a" })
 end)
 
-test("watch without a last value returns the current one at once", function()
+test("watch without a last value returns the current value at once", function()
   local dir = directory { state = "running", list = { 1, 2 } }
   equal(kvs.watch(dir, "state"), "running")
   equal(dir:watch "state", "running")
@@ -373,7 +373,7 @@ test("watch without a last value returns the current one at once", function()
   spec.same(dir:watch "list", { 1, 2 })
 end)
 
-test("watch returns at once what differs from the last value", function()
+test("watch returns at once if the value differs from the last value", function()
   local dir = directory { state = "complete", n = 5, list = { 1, { 2 } }, no = false, [3] = "x" }
   equal(dir:watch("state", "running"), "complete")
   equal(dir:watch("n", "5"), 5)
@@ -385,16 +385,16 @@ test("watch returns at once what differs from the last value", function()
   spec.same(dir:watch("list", {}), { 1, { 2 } })
 end)
 
-test("watch gives back text that is not JSON", function()
+test("watch returns a value that is not JSON as a string", function()
   local dir, f, key = directory { a = 1 }
   support.put_raw(f, key .. ".bare", "aGVsbG8=")
   equal(dir:watch "bare", "hello")
   equal(dir:watch("bare", "other"), "hello")
 end)
 
-test("watch of a value that nothing changes is not answered on an embedded broker", function()
+test("watch of a value that nobody can change fails on an embedded broker", function()
   if not support.is_embedded then
-    spec.skip "on a real instance it waits for others"
+    spec.skip "a real instance waits for other processes"
   end
   local dir = directory { state = "same", list = { 1, { a = 2 } } }
   fails("Resource deadlock avoided", dir:watch("state", "same"))
@@ -409,7 +409,7 @@ test("watch of a directory is an error", function()
   fails("Is a directory", dir:watch("d", 1))
 end)
 
--- Start a process that puts a value below the key after a while.
+-- Starts a process that puts a value below the key a little later.
 local function put_later(key, value)
   return support.start(([[
     local flux = require "flux"
@@ -420,7 +420,7 @@ local function put_later(key, value)
   ]]):format(key, value))
 end
 
-test("watch waits until the value differs from the last", function()
+test("watch waits until the value differs from the last value", function()
   support.needs_processes()
   local dir, _, key = directory { state = "running" }
   local putter = put_later(key .. ".state", '"complete"')
@@ -429,7 +429,7 @@ test("watch waits until the value differs from the last", function()
   putter:close()
 end)
 
-test("watch waits for the first value of a key that has none", function()
+test("watch waits for the first value of a missing key", function()
   support.needs_processes()
   local dir, _, key = directory { other = 1 }
   local putter = put_later(key .. ".state", "7")
@@ -438,7 +438,7 @@ test("watch waits for the first value of a key that has none", function()
   putter:close()
 end)
 
-test("watch waits on while the value is put again as it was", function()
+test("watch keeps waiting when the same value is put again", function()
   support.needs_processes()
   local dir, _, key = directory { state = "running" }
   local same = put_later(key .. ".state", '"running"')
@@ -450,7 +450,7 @@ test("watch waits on while the value is put again as it was", function()
   putter:close()
 end)
 
-test("watch waits for what flux kvs put stores", function()
+test("watch sees a value that flux kvs put stores", function()
   support.needs_processes()
   local dir, _, key = directory { state = 1 }
   local putter = assert(io.popen("sleep 0.3; flux kvs put " .. key .. ".state=bare 2>&1"))

@@ -1,4 +1,4 @@
--- Watchers of KVS keys (A4).
+-- Watchers of KVS keys.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -8,7 +8,7 @@ local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raise
 
 local ENOENT = 2
 
--- Note what the handler gets; at the `count`th call the reactor stops.
+-- Records what the handler gets, and stops the reactor at the `count`th call.
 local function watch(f, key, count, isdir)
   local seen = {}
   local w
@@ -26,8 +26,8 @@ local function watch(f, key, count, isdir)
   return seen, w
 end
 
--- What the handler gets first.
-local function first(f, key)
+-- Returns what the handler gets in its first call.
+local function first_call(f, key)
   local seen, w = watch(f, key, 1)
   support.run(f)
   w:remove()
@@ -35,7 +35,7 @@ local function first(f, key)
   return seen[1]
 end
 
--- The values came in their order, each once.
+-- Checks that the values arrived in order and each of them once.
 local function in_order(seen, from, to)
   equal(#seen, to - from + 1)
   for n = from, to do
@@ -43,7 +43,7 @@ local function in_order(seen, from, to)
   end
 end
 
--- Commit a value from a handle of its own.
+-- Commits a value from another handle.
 local function commit(key, value)
   local g = support.open()
   spec.ok(g:kvs_put(key, value))
@@ -51,8 +51,9 @@ local function commit(key, value)
   g:close()
 end
 
--- Call one function after the other, each when the handler was called again.
-local function script(f, key, steps, fields)
+-- Calls one of `steps` in each call of the handler, then removes the watcher. Returns
+-- what the handler got.
+local function run_steps(f, key, steps, fields)
   local seen = {}
   fields = fields or {}
   fields.key = key
@@ -74,32 +75,32 @@ end
 test("the handler gets the current value first", function()
   local f, key = support.kvs()
   support.put(f, key, { a = "here" })
-  spec.same(first(f, key .. ".a"), { value = "here" })
+  spec.same(first_call(f, key .. ".a"), { value = "here" })
 end)
 
-test("the handler gets values of every kind", function()
+test("the handler gets every kind of value", function()
   local f, key = support.kvs()
   for _, value in ipairs { "text", 42, 1.5, true, { 1, 2, 3 }, { a = { b = "c" } }, ("x"):rep(100000), "" } do
     commit(key .. ".a", value)
-    spec.same(first(f, key .. ".a"), { value = value })
+    spec.same(first_call(f, key .. ".a"), { value = value })
   end
 end)
 
-test("false is a value", function()
+test("a value of false is passed to the handler", function()
   local f, key = support.kvs()
   commit(key .. ".a", false)
-  spec.same(first(f, key .. ".a"), { value = false })
+  spec.same(first_call(f, key .. ".a"), { value = false })
 end)
 
-test("bare text is the string it is", function()
+test("text that is not JSON is passed as a string", function()
   local f, key = support.kvs()
   support.put_raw(f, key .. ".a", "aGVsbG8=")
-  spec.same(first(f, key .. ".a"), { value = "hello" })
+  spec.same(first_call(f, key .. ".a"), { value = "hello" })
 end)
 
-test("a key that does not exist is nil first, and then what it becomes", function()
+test("the handler gets nil for a missing key, and then the values that follow", function()
   local f, key = support.kvs()
-  local seen = script(f, key .. ".a", {
+  local seen = run_steps(f, key .. ".a", {
     function()
       commit(key .. ".a", "born")
     end,
@@ -110,7 +111,7 @@ test("a key that does not exist is nil first, and then what it becomes", functio
   spec.same(seen, { { errnum = ENOENT }, { value = "born" }, { value = "grown" } })
 end)
 
-test("nil comes once, however much else is committed before the key is there", function()
+test("the handler gets nil only once, whatever other keys are committed", function()
   local f, key = support.kvs()
   local seen, w = watch(f, key .. ".a", 2)
   support.run_until(f, function()
@@ -119,17 +120,17 @@ test("nil comes once, however much else is committed before the key is there", f
   for n = 1, 5 do
     commit(key .. ".other", n)
   end
-  support.pass(f, 20)
+  support.run_for(f, 20)
   commit(key .. ".a", 1)
   support.run(f)
   spec.same(seen, { { errnum = ENOENT }, { value = 1 } })
   w:remove()
 end)
 
-test("a key that is removed is nil, and it comes again", function()
+test("the handler gets nil when the key is removed, and the value when it returns", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
-  local seen = script(f, key .. ".a", {
+  local seen = run_steps(f, key .. ".a", {
     function()
       f:kvs_unlink(key .. ".a")
       spec.ok(f:kvs_commit())
@@ -148,7 +149,7 @@ test("a key that is removed is nil, and it comes again", function()
   spec.same(seen, { { value = 1 }, { errnum = ENOENT }, { value = 2 }, { errnum = ENOENT }, { value = 3 } })
 end)
 
-test("a hundred commits of another handle come each, in their order", function()
+test("a hundred commits of another handle all arrive in order", function()
   local f, key = support.kvs()
   local g = support.open()
   commit(key .. ".a", 0)
@@ -171,7 +172,7 @@ test("a hundred commits of another handle come each, in their order", function()
   w:remove()
 end)
 
-test("a hundred commits while no reactor runs come each, in their order", function()
+test("a hundred commits while no reactor runs all arrive in order", function()
   local f, key = support.kvs()
   local g = support.open()
   commit(key .. ".a", 0)
@@ -193,7 +194,7 @@ test("a hundred commits while no reactor runs come each, in their order", functi
   w:remove()
 end)
 
-test("commits from a key's first come each, though no reactor runs", function()
+test("commits from the first value of a key on all arrive, though no reactor runs", function()
   local f, key = support.kvs()
   local seen, w = watch(f, key .. ".a", 1)
   support.run(f)
@@ -214,7 +215,7 @@ test("commits from a key's first come each, though no reactor runs", function()
   w:remove()
 end)
 
-test("a hundred commits of another process come each, in their order", function()
+test("a hundred commits of another process all arrive in order", function()
   local f, key = support.kvs()
   commit(key .. ".a", 0)
   local seen, w = watch(f, key .. ".a", 101)
@@ -232,10 +233,10 @@ test("a hundred commits of another process come each, in their order", function(
   w:remove()
 end)
 
-test("a commit of another rank comes too", function()
+test("a commit from another rank arrives", function()
   local far = support.open_at(1)
   local f, key = support.kvs()
-  local seen = script(f, key .. ".a", {
+  local seen = run_steps(f, key .. ".a", {
     function()
       far:kvs_put(key .. ".a", "from afar")
       spec.ok(far:kvs_commit())
@@ -244,9 +245,9 @@ test("a commit of another rank comes too", function()
   spec.same(seen, { { errnum = ENOENT }, { value = "from afar" } })
 end)
 
-test("a commit of the watcher's own handle comes too", function()
+test("a commit of the watcher's own handle arrives", function()
   local f, key = support.kvs()
-  local seen = script(f, key .. ".a", {
+  local seen = run_steps(f, key .. ".a", {
     function()
       f:kvs_put(key .. ".a", "own")
       spec.ok(f:kvs_commit())
@@ -255,7 +256,7 @@ test("a commit of the watcher's own handle comes too", function()
   spec.same(seen, { { errnum = ENOENT }, { value = "own" } })
 end)
 
-test("the same value again is no change, and other keys are none", function()
+test("committing the same value or another key does not call the handler", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   local seen, w = watch(f, key .. ".a", 2)
@@ -270,7 +271,7 @@ test("the same value again is no change, and other keys are none", function()
   w:remove()
 end)
 
-test("several watchers of one key, and of several, see their own", function()
+test("several watchers each get the values of their own key", function()
   local f, key = support.kvs()
   local all = {}
   for n = 1, 4 do
@@ -290,7 +291,7 @@ test("several watchers of one key, and of several, see their own", function()
   end
 end)
 
-test("nothing comes after the watcher is removed", function()
+test("nothing arrives after the watcher is removed", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   local seen, w = watch(f, key .. ".a", 1)
@@ -298,13 +299,13 @@ test("nothing comes after the watcher is removed", function()
   spec.ok(w:remove())
   spec.ok(w:remove())
   commit(key .. ".a", 2)
-  support.pass(f, 30)
+  support.run_for(f, 30)
   equal(#seen, 1)
   equal(f:kvs_get(key .. ".a"), 2)
   equal(f:reactor(), 0)
 end)
 
-test("a watcher removed in its handler, or before any call, gets nothing", function()
+test("a watcher removed in its handler, or before its first call, gets nothing more", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   local count = 0
@@ -321,20 +322,20 @@ test("a watcher removed in its handler, or before any call, gets nothing", funct
   support.run_until(f, function()
     return count > 0
   end)
-  support.pass(f, 30)
+  support.run_for(f, 30)
   equal(count, 1)
   equal(f:reactor(), 0)
 end)
 
-test("a removed watcher's key may be watched again", function()
+test("a key can be watched again after its watcher is removed", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   for _ = 1, 20 do
-    spec.same(first(f, key .. ".a"), { value = 1 })
+    spec.same(first_call(f, key .. ".a"), { value = 1 })
   end
 end)
 
-test("a directory without isdir is an error at once", function()
+test("watching a directory without isdir fails at once", function()
   local f, key = support.kvs()
   commit(key .. ".a.b", 1)
   local called = false
@@ -352,14 +353,14 @@ test("a directory without isdir is an error at once", function()
   equal(called, false)
 end)
 
-test("a value with isdir is an error at once", function()
+test("watching a value with isdir fails at once", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   fails("Not a directory", f:kvswatcher { key = key .. ".a", isdir = true, handler = error })
   equal(f:reactor(), 0)
 end)
 
-test("a key that becomes a directory ends with Is a directory", function()
+test("a key that becomes a directory ends the watcher with 'Is a directory'", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   local seen = {}
@@ -379,7 +380,7 @@ test("a key that becomes a directory ends with Is a directory", function()
   equal(f:reactor(), 0)
 end)
 
-test("a directory with isdir is a kvsdir, each time anything below it changes", function()
+test("a watcher with isdir gets a kvsdir whenever something below it changes", function()
   local f, key = support.kvs()
   commit(key .. ".a.b", 1)
   local seen = {}
@@ -415,9 +416,9 @@ test("a directory with isdir is a kvsdir, each time anything below it changes", 
   w:remove()
 end)
 
-test("a directory that does not exist yet is nil first, and then a kvsdir", function()
+test("a watcher with isdir gets nil for a missing directory, and then a kvsdir", function()
   local f, key = support.kvs()
-  local seen = script(f, key .. ".a", {
+  local seen = run_steps(f, key .. ".a", {
     function()
       commit(key .. ".a.b", 7)
     end,
@@ -427,13 +428,13 @@ test("a directory that does not exist yet is nil first, and then a kvsdir", func
   equal(seen[2].value.b, 7)
 end)
 
-test("a symlinked key follows its target, and the link", function()
+test("a watched symlink follows changes of the link and of its target", function()
   local f, key = support.kvs()
   commit(key .. ".target", "one")
   commit(key .. ".other", "other")
   f:kvs_symlink(key .. ".link", key .. ".target")
   spec.ok(f:kvs_commit())
-  local seen = script(f, key .. ".link", {
+  local seen = run_steps(f, key .. ".link", {
     function()
       commit(key .. ".target", "two")
     end,
@@ -448,11 +449,11 @@ test("a symlinked key follows its target, and the link", function()
   spec.same(seen, { { value = "one" }, { value = "two" }, { value = "other" }, { value = "other two" } })
 end)
 
-test("a link that dangles is nil until its target is there", function()
+test("a dangling symlink gives nil until its target exists", function()
   local f, key = support.kvs()
   f:kvs_symlink(key .. ".link", key .. ".target")
   spec.ok(f:kvs_commit())
-  local seen = script(f, key .. ".link", {
+  local seen = run_steps(f, key .. ".link", {
     function()
       commit(key .. ".target", 1)
     end,
@@ -460,12 +461,12 @@ test("a link that dangles is nil until its target is there", function()
   spec.same(seen, { { errnum = ENOENT }, { value = 1 } })
 end)
 
-test("a key behind a symlink is nil until it is created behind it", function()
+test("a key behind a symlink gives nil until the key exists", function()
   local f, key = support.kvs()
   commit(key .. ".target.x", 0)
   f:kvs_symlink(key .. ".link", key .. ".target")
   spec.ok(f:kvs_commit())
-  local seen = script(f, key .. ".link.a", {
+  local seen = run_steps(f, key .. ".link.a", {
     function()
       commit(key .. ".other", 1)
       commit(key .. ".target.a", 1)
@@ -477,7 +478,7 @@ test("a key behind a symlink is nil until it is created behind it", function()
   spec.same(seen, { { errnum = ENOENT }, { value = 1 }, { value = 2 } })
 end)
 
-test("a watcher lives through a long handler and what is committed meanwhile", function()
+test("a watcher survives a long handler and commits made during it", function()
   local f, key = support.kvs()
   local seen = {}
   local w = f:kvswatcher {
@@ -495,7 +496,7 @@ test("a watcher lives through a long handler and what is committed meanwhile", f
   }
   support.run(f)
   equal(seen[1], "nil")
-  -- What came and went before the watch began anew may be missed, the last not.
+  -- Values committed before the new watch began may be missed, except the last one.
   for n = 3, #seen do
     spec.ok(seen[n] > seen[n - 1], "out of order")
   end
@@ -512,12 +513,12 @@ test("an error in the handler is raised by the reactor", function()
       error(value)
     end,
   }
-  equal(support.raised(f), value)
+  equal(support.reactor_error(f), value)
   w:remove()
   equal(f:reactor(), 0)
 end)
 
-test("what the handler returns does not matter", function()
+test("the return value of the handler is ignored", function()
   local f, key = support.kvs()
   local w = f:kvswatcher {
     key = key .. ".a",
@@ -530,7 +531,7 @@ test("what the handler returns does not matter", function()
   w:remove()
 end)
 
-test("kvs calls and watchers in the handler work", function()
+test("the handler may call the KVS and create watchers", function()
   local f, key = support.kvs()
   commit(key .. ".a", 1)
   local inner
@@ -546,7 +547,7 @@ test("kvs calls and watchers in the handler work", function()
   w:remove()
 end)
 
-test("the handle may be closed in the handler", function()
+test("the handler may close the handle", function()
   local f, key = support.kvs()
   local g = spec.ok(flux.new())
   commit(key .. ".a", 1)
@@ -564,7 +565,7 @@ test("the handle may be closed in the handler", function()
   equal(f:kvs_get(key .. ".a"), 1)
 end)
 
-test("the table's own keys are the watcher's, to read and to set", function()
+test("keys of the table can be read and set on the watcher", function()
   local f, key = support.kvs()
   local seen
   local w = f:kvswatcher {
@@ -585,7 +586,7 @@ test("the table's own keys are the watcher's, to read and to set", function()
   w:remove()
 end)
 
-test("what is missing is named", function()
+test("a missing field is named in the error", function()
   local f = support.open()
   fails("Expected table as 2nd argument", f:kvswatcher())
   fails("Mandatory table argument 'key' missing", f:kvswatcher {})
@@ -594,7 +595,7 @@ test("what is missing is named", function()
   equal(f:reactor(), 0)
 end)
 
-test("a field of a wrong kind is an error that names it", function()
+test("a field of the wrong type is named in the error", function()
   local f = support.open()
   for _, wrong in ipairs { {}, true, print } do
     spec.matches(spec.refuses(f.kvswatcher, f, { key = wrong, handler = print }), "key")

@@ -1,4 +1,4 @@
--- Byte streams kept in the KVS (A6), and watchers of them (A4).
+-- Byte streams in the KVS, and watchers of them.
 
 local spec = require "spec"
 local support = require "support"
@@ -7,7 +7,7 @@ local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raise
 
 local EAGAIN = 11
 
--- Write a stream whole.
+-- Writes a whole stream.
 local function write(f, key, ...)
   local kz = spec.ok(f:kz_open(key, "w"))
   for _, text in ipairs { ... } do
@@ -16,7 +16,7 @@ local function write(f, key, ...)
   kz:close()
 end
 
--- Read to the end of what is there.
+-- Reads a stream to its end.
 local function read(f, key)
   local kz = spec.ok(f:kz_open(key))
   local blocks = {}
@@ -29,7 +29,7 @@ local function read(f, key)
   end
 end
 
--- What a watcher of the stream gets: the text, and what came at its end.
+-- Watches a stream. The table that is returned collects the text and the end.
 local function watch(f, key, fields)
   local seen = { text = "", calls = 0 }
   fields = fields or {}
@@ -49,7 +49,7 @@ local function watch(f, key, fields)
   return seen, spec.ok(f:iowatcher(fields))
 end
 
-test("what is written is read, block by block, to the end", function()
+test("a stream is read back block by block up to its end", function()
   local f, key = support.kvs()
   local kz = spec.ok(f:kz_open(key, "w"))
   equal(type(kz), "userdata")
@@ -64,7 +64,7 @@ test("what is written is read, block by block, to the end", function()
   reader:close()
 end)
 
-test("a mode may be longer than its letter, and is r unless said", function()
+test("mode defaults to 'r', and only its first letter counts", function()
   local f, key = support.kvs()
   spec.ok(f:kz_open(key, "write")):close()
   for _, mode in ipairs { "r", "read", "rb" } do
@@ -74,7 +74,7 @@ test("a mode may be longer than its letter, and is r unless said", function()
   spec.same(f:kz_open(key, nil):read(), { eof = true })
 end)
 
-test("another mode is an error", function()
+test("any other mode is an error", function()
   local f, key = support.kvs()
   for _, mode in ipairs { "", "a", "x", "R", "+r" } do
     fails("Expected 'r' or 'w' mode for kz_open", f:kz_open(key, mode))
@@ -84,7 +84,7 @@ test("another mode is an error", function()
   end
 end)
 
-test("data is bytes, NUL and all", function()
+test("a stream may hold any byte", function()
   local f, key = support.kvs()
   local bytes = {}
   for n = 0, 255 do
@@ -98,7 +98,7 @@ test("data is bytes, NUL and all", function()
   equal(read(f, key), all .. "\0" .. "\255\254" .. all)
 end)
 
-test("a megabyte in one block and in many", function()
+test("a stream carries a megabyte in one block or in many", function()
   local f, key = support.kvs()
   local block = ("0123456789abcdef"):rep(65536)
   write(f, key, block)
@@ -114,7 +114,7 @@ test("a megabyte in one block and in many", function()
   equal(count, 64)
 end)
 
-test("an empty write writes nothing", function()
+test("writing an empty string writes no block", function()
   local f, key = support.kvs()
   local kz = f:kz_open(key, "w")
   spec.returns({ 0 }, kz:write "")
@@ -126,7 +126,7 @@ test("an empty write writes nothing", function()
   equal(count, 1)
 end)
 
-test("a write of what is no text is an error that names the argument", function()
+test("writing anything but a string or a number raises an error", function()
   local f, key = support.kvs()
   local kz = f:kz_open(key, "w")
   for _, wrong in ipairs { {}, true, print } do
@@ -137,7 +137,7 @@ test("a write of what is no text is an error that names the argument", function(
   equal(read(f, key), "")
 end)
 
-test("reading what is not there yet is EAGAIN, and then it is there", function()
+test("read fails with EAGAIN until the next block is written", function()
   local f, key = support.kvs()
   local reader = spec.ok(f:kz_open(key, "r"))
   local function fails_again()
@@ -166,7 +166,7 @@ test("opening for writing replaces the stream", function()
   equal(read(f, key), "new")
 end)
 
-test("opening for writing replaces a value and a directory", function()
+test("opening for writing replaces a value or a directory", function()
   local f, key = support.kvs()
   support.put(f, key, { a = 1, ["b.c"] = 2 })
   write(f, key .. ".a", "stream")
@@ -176,7 +176,7 @@ test("opening for writing replaces a value and a directory", function()
   fails("No such file or directory", f:kvs_get(key .. ".b.c"))
 end)
 
-test("opening takes no other keys along", function()
+test("opening a stream does not commit other pending puts", function()
   local f, key = support.kvs()
   f:kvs_put(key .. ".pending", 1)
   write(f, key .. ".stream", "x")
@@ -186,7 +186,7 @@ test("opening takes no other keys along", function()
   equal(read(f, key .. ".stream"), "x")
 end)
 
-test("reading is not for writers, nor writing for readers", function()
+test("read fails on a writer, and write fails on a reader", function()
   local f, key = support.kvs()
   local writer, reader = f:kz_open(key, "w"), f:kz_open(key, "r")
   fails("Invalid argument", writer:read())
@@ -196,7 +196,7 @@ test("reading is not for writers, nor writing for readers", function()
   equal(read(f, key), "")
 end)
 
-test("a stream that is closed says so, and closes again", function()
+test("a closed stream says so and can be closed again", function()
   local f, key = support.kvs()
   local kz = f:kz_open(key, "w")
   kz:write "x"
@@ -211,14 +211,14 @@ test("a stream that is closed says so, and closes again", function()
   equal(read(f, key), "x")
 end)
 
-test("tostring names the key", function()
+test("tostring shows the key", function()
   local f, key = support.kvs()
   local kz = f:kz_open(key, "w")
   spec.ok(tostring(kz):find(key, 1, true), tostring(kz))
   kz:close()
 end)
 
-test("a writer that is collected without a close ends its stream", function()
+test("collecting an open writer ends its stream", function()
   local f, key = support.kvs()
   local function start()
     f:kz_open(key, "w"):write "unfinished"
@@ -226,7 +226,7 @@ test("a writer that is collected without a close ends its stream", function()
   start()
   collectgarbage()
   collectgarbage()
-  -- The commit of the end is not waited for; one after it is.
+  -- The commit that ends the stream is asynchronous. Later commits come after it.
   support.put(f, key .. "-after", { a = 1 })
   spec.ok(f:kvs_unlink(key .. "-after"))
   spec.ok(f:kvs_commit())
@@ -247,7 +247,7 @@ test("<close> closes a stream", function()
   equal(read(f, key), "closed")
 end)
 
-test("methods take a stream as self", function()
+test("methods raise an error if self is not a stream", function()
   local f, key = support.kvs()
   local kz = f:kz_open(key, "w")
   for _, name in ipairs { "read", "write", "close" } do
@@ -259,7 +259,7 @@ test("methods take a stream as self", function()
   kz:close()
 end)
 
-test("a key that no KVS can hold is an error", function()
+test("an invalid key is an error", function()
   local f = support.open()
   for _, odd in ipairs { "", "a\0b" } do
     spec.refuses(f.kz_open, f, odd, "w")
@@ -270,7 +270,7 @@ test("a key that no KVS can hold is an error", function()
   raises("bad argument", f.kz_open, f)
 end)
 
-test("a stream's handle may be closed: its methods say so", function()
+test("methods say so when the stream's handle is closed", function()
   local f, key = support.kvs()
   local g = support.open()
   local writer, reader = g:kz_open(key, "w"), g:kz_open(key)
@@ -283,7 +283,7 @@ test("a stream's handle may be closed: its methods say so", function()
   equal(f:kz_open(key):read().data, "x")
 end)
 
-test("two writers of one stream, one after the other, leave the later one's", function()
+test("a second writer replaces the stream of the first", function()
   local f, key = support.kvs()
   local first = f:kz_open(key, "w")
   first:write "first"
@@ -294,7 +294,7 @@ test("two writers of one stream, one after the other, leave the later one's", fu
   equal(read(f, key), "second")
 end)
 
-test("a stream written by another process is read while it is written", function()
+test("a stream can be read while another process writes it", function()
   local f, key = support.kvs()
   local process = support.start(([[
     local kz = require("flux").new():kz_open("%s", "w")
@@ -315,7 +315,7 @@ test("a stream written by another process is read while it is written", function
     else
       equal(errnum, EAGAIN, err)
     end
-    spec.ok(os.time() < deadline, "it takes too long")
+    spec.ok(os.time() < deadline, "reading took too long")
   end
   local want = {}
   for n = 1, 50 do
@@ -326,7 +326,7 @@ test("a stream written by another process is read while it is written", function
   process:close()
 end)
 
-test("a watcher gets a stream that is there, and nil at its end", function()
+test("a watcher gets an existing stream and nil at its end", function()
   local f, key = support.kvs()
   write(f, key, "hello\n", "world")
   local seen, w = watch(f, key)
@@ -338,7 +338,7 @@ test("a watcher gets a stream that is there, and nil at its end", function()
   equal(f:reactor(), 0)
 end)
 
-test("a watcher has its stream as kz", function()
+test("the stream of a watcher is its field kz", function()
   local f, key = support.kvs()
   local _, w = watch(f, key)
   equal(type(w.kz), "userdata")
@@ -347,11 +347,11 @@ test("a watcher has its stream as kz", function()
   w:remove()
 end)
 
-test("a watcher waits for a stream, and follows it while it is written", function()
+test("a watcher waits for a stream and follows it while it is written", function()
   local f, key = support.kvs()
   local g = support.open()
   local seen, w = watch(f, key)
-  support.pass(f, 10)
+  support.run_for(f, 10)
   equal(seen.calls, 0)
   local kz = g:kz_open(key, "w")
   local pieces, n = { "a", "b\n", "\0\255", "" }, 0
@@ -407,7 +407,7 @@ test("a watcher follows a stream that another process writes", function()
   process:close()
 end)
 
-test("a stream of another rank is followed", function()
+test("a watcher follows a stream that is written at another rank", function()
   local far = support.open_at(1)
   local f, key = support.kvs()
   local seen = watch(f, key)
@@ -416,19 +416,19 @@ test("a stream of another rank is followed", function()
   equal(seen.text, "from afar")
 end)
 
-test("a stream behind a symlink is followed", function()
+test("a watcher follows a stream behind a symlink", function()
   local f, key = support.kvs()
   support.put(f, key, { ["target.x"] = 0 })
   f:kvs_symlink(key .. ".link", key .. ".target")
   spec.ok(f:kvs_commit())
   local seen = watch(f, key .. ".link.stream")
-  support.pass(f, 5)
+  support.run_for(f, 5)
   write(support.open(), key .. ".target.stream", "one", "two")
   support.run(f)
   equal(seen.text, "onetwo")
 end)
 
-test("two watchers of one stream get all of it each", function()
+test("two watchers of one stream both get all of it", function()
   local f, key = support.kvs()
   local ends = 0
   local texts = { "", "" }
@@ -447,7 +447,7 @@ test("two watchers of one stream get all of it each", function()
   spec.same(texts, { "onetwo", "onetwo" })
 end)
 
-test("nofollow takes what is there for all", function()
+test("a watcher with nofollow stops at the last block written so far", function()
   local f, key = support.kvs()
   local kz = f:kz_open(key, "w")
   kz:write "so far"
@@ -463,7 +463,7 @@ test("nofollow takes what is there for all", function()
   equal(seen.calls, 2)
 end)
 
-test("nofollow of a stream that is not there ends at once", function()
+test("a watcher with nofollow ends at once if the stream does not exist", function()
   local f, key = support.kvs()
   local seen = watch(f, key, { kz_flags = { "nofollow" } })
   support.run(f)
@@ -472,7 +472,7 @@ test("nofollow of a stream that is not there ends at once", function()
   equal(f:reactor(), 0)
 end)
 
-test("other kz_flags are an error", function()
+test("unknown kz_flags are an error", function()
   local f, key = support.kvs()
   for _, wrong in ipairs { { "follow" }, { "nofollow", "nosuch" }, { 1 }, "nofollow", true } do
     fails("kz_open: unknown kz_flags", f:iowatcher { key = key, kz_flags = wrong, handler = print })
@@ -482,7 +482,7 @@ test("other kz_flags are an error", function()
   equal(f:reactor(), 0)
 end)
 
-test("a key that is a value is an error for its watcher", function()
+test("a watcher of a key that is a value gets an error", function()
   local f, key = support.kvs()
   support.put(f, key, { a = "xxx" })
   local seen = watch(f, key .. ".a")
@@ -492,7 +492,7 @@ test("a key that is a value is an error for its watcher", function()
   equal(f:reactor(), 0)
 end)
 
-test("a block that is none is an error for who reads it", function()
+test("a malformed block is an error for its readers", function()
   local f, key = support.kvs()
   support.put(f, key, { ["000000"] = "no block" })
   fails("Protocol error", f:kz_open(key):read())
@@ -502,7 +502,7 @@ test("a block that is none is an error for who reads it", function()
   equal(f:reactor(), 0)
 end)
 
-test("a watcher that is removed gets nothing more", function()
+test("a removed watcher gets nothing more", function()
   local f, key = support.kvs()
   local count = 0
   f:iowatcher {
@@ -517,12 +517,12 @@ test("a watcher that is removed gets nothing more", function()
   support.run_until(f, function()
     return count > 0
   end)
-  support.pass(f, 20)
+  support.run_for(f, 20)
   equal(count, 1)
   equal(f:reactor(), 0)
 end)
 
-test("an error in the handler is raised by the reactor, and the next block comes in the next run", function()
+test("after an error in the handler the next run delivers the next block", function()
   local f, key = support.kvs()
   write(f, key, "one", "two")
   local value, seen = {}, {}
@@ -532,7 +532,7 @@ test("an error in the handler is raised by the reactor, and the next block comes
       error(value)
     end,
   }
-  equal(support.raised(f), value)
+  equal(support.reactor_error(f), value)
   w.handler = function(_, data)
     seen[#seen + 1] = data
   end
@@ -540,7 +540,7 @@ test("an error in the handler is raised by the reactor, and the next block comes
   spec.same(seen, { "two" })
 end)
 
-test("a key of a wrong kind is an error that names it", function()
+test("a key of the wrong type is named in the error", function()
   local f = support.open()
   for _, wrong in ipairs { {}, true, print } do
     spec.matches(spec.refuses(f.iowatcher, f, { key = wrong, handler = print }), "key")
@@ -551,7 +551,7 @@ test("a key of a wrong kind is an error that names it", function()
   equal(f:reactor(), 0)
 end)
 
-test("a stream cannot be assigned to", function()
+test("assigning to a field of a stream raises an error", function()
   local f, key = support.kvs()
   local kz = spec.ok(f:kz_open(key))
   spec.raises("cannot set field 'mine' of a flux kz: keep the value", function()
@@ -559,7 +559,7 @@ test("a stream cannot be assigned to", function()
   end)
 end)
 
-test("what cannot be committed of a stream names it", function()
+test("a failed kz_open names the key that was not committed", function()
   local f = support.open()
   local _, detail = spec.fails("Invalid argument", f:kz_open(".", "w"))
   spec.equal(detail, "not committed: '.'")

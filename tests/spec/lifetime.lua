@@ -1,4 +1,4 @@
--- What lives how long (A4): reactor objects, handles, and what handlers close over.
+-- Lifetimes of reactor objects, handles, and values that handlers close over.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -12,8 +12,7 @@ local function collect()
   end
 end
 
--- One watcher of each kind that fires for no reason of its own; `handler` is
--- called by none of them.
+-- Returns one object of each kind. None of them fires, so `handler` is never called.
 local function watchers(f, handler)
   local _, fd = support.fifo()
   return {
@@ -29,13 +28,13 @@ local function watchers(f, handler)
   }
 end
 
--- A table whose values the collector may take.
+-- Returns a table whose values the collector may free.
 local function weak(values)
   return setmetatable(values or {}, { __mode = "v" })
 end
 
--- The names of what is still there.
-local function left(values)
+-- Returns the names of the values that were not collected.
+local function names_left(values)
   local names = {}
   for name in pairs(values) do
     names[#names + 1] = tostring(name)
@@ -44,7 +43,7 @@ local function left(values)
   return table.concat(names, " ")
 end
 
-test("a handle and handlers that close over it are collected together", function()
+test("a handle is collected together with handlers that close over it", function()
   local alive = weak()
   local function open()
     local f = spec.ok(flux.new())
@@ -59,10 +58,10 @@ test("a handle and handlers that close over it are collected together", function
   end
   open()
   collect()
-  equal(left(alive), "")
+  equal(names_left(alive), "")
 end)
 
-test("a handle that is in the table of its own watcher is collected", function()
+test("a handle is collected although its own watcher's table refers to it", function()
   local alive = weak()
   local function open()
     local f = spec.ok(flux.new())
@@ -72,10 +71,10 @@ test("a handle that is in the table of its own watcher is collected", function()
   end
   open()
   collect()
-  equal(left(alive), "")
+  equal(names_left(alive), "")
 end)
 
-test("a watcher keeps its handle", function()
+test("a watcher keeps its handle alive", function()
   local alive = weak()
   local w = (function()
     local f = spec.ok(flux.new())
@@ -88,7 +87,7 @@ test("a watcher keeps its handle", function()
   w:remove()
 end)
 
-test("a watcher that the script drops still fires", function()
+test("an unreferenced watcher still fires", function()
   local f = support.open()
   local count = 0
   local function handler(w)
@@ -136,7 +135,7 @@ test("a watcher that the script drops still fires", function()
   equal(count, 5)
 end)
 
-test("a watcher that is removed is collected although its handle lives", function()
+test("a removed watcher is collected while its handle is open", function()
   local f = support.open()
   local alive = weak()
   local function make()
@@ -151,11 +150,11 @@ test("a watcher that is removed is collected although its handle lives", functio
   end
   make()
   collect()
-  equal(left(alive), "")
+  equal(names_left(alive), "")
   equal(f:reactor(), 0)
 end)
 
-test("a timer that has fired is collected although its handle lives", function()
+test("a timer that fired is collected while its handle is open", function()
   local f = support.open()
   local alive = weak()
   for n = 1, 10 do
@@ -163,10 +162,10 @@ test("a timer that has fired is collected although its handle lives", function()
   end
   equal(f:reactor(), 0)
   collect()
-  equal(left(alive), "")
+  equal(names_left(alive), "")
 end)
 
-test("a watcher whose source has ended is collected although its handle lives", function()
+test("a watcher at end of file is collected while its handle is open", function()
   local f, key = support.kvs()
   local alive = weak()
   local _, fd, writer = support.fifo()
@@ -176,7 +175,7 @@ test("a watcher whose source has ended is collected although its handle lives", 
   alive.stream = f:iowatcher { key = key, handler = function() end }
   equal(f:reactor(), 0)
   collect()
-  equal(left(alive), "")
+  equal(names_left(alive), "")
 end)
 
 test("watchers of a closed handle are collected", function()
@@ -187,10 +186,10 @@ test("watchers of a closed handle are collected", function()
   end
   f:close()
   collect()
-  equal(left(alive), "")
+  equal(names_left(alive), "")
 end)
 
-test("closing the handle ends all that it waits for", function()
+test("closing the handle removes all of its watchers", function()
   local f = spec.ok(flux.new())
   local all = watchers(f, error)
   f:close()
@@ -202,7 +201,7 @@ test("closing the handle ends all that it waits for", function()
   support.kill "URG"
 end)
 
-test("messages and streams keep their handle", function()
+test("messages and streams keep their handle alive", function()
   local alive = weak()
   local msg, kz = (function()
     local f = spec.ok(flux.new())
@@ -215,7 +214,7 @@ test("messages and streams keep their handle", function()
   spec.matches(select(2, kz:read()), "Resource temporarily unavailable")
 end)
 
--- That rounds of this leave no memory and no descriptors behind.
+-- Checks that repeated rounds leave no memory and no descriptors behind.
 local function leaves_nothing(rounds, round)
   local function run(count)
     for n = 1, count do
@@ -239,7 +238,7 @@ local function leaves_nothing(rounds, round)
   equal(support.count_descriptors(), descriptors)
 end
 
-test("ten thousand timers created, dropped and fired leave nothing behind", function()
+test("ten thousand dropped timers that fire leave nothing behind", function()
   local f = support.open()
   local fired = 0
   local function fire()
@@ -254,7 +253,7 @@ test("ten thousand timers created, dropped and fired leave nothing behind", func
   equal(fired, 10000)
 end)
 
-test("message handlers created and removed leave nothing behind", function()
+test("message handlers that are added and removed leave nothing behind", function()
   local f = support.open()
   leaves_nothing(20, function()
     for _ = 1, 50 do
@@ -270,7 +269,7 @@ test("message handlers created and removed leave nothing behind", function()
   end)
 end)
 
-test("watchers of every kind created and dropped with their handles leave nothing behind", function()
+test("watchers of every kind that are dropped with their handle leave nothing behind", function()
   local _, fd = support.fifo()
   leaves_nothing(15, function()
     local f = spec.ok(flux.new())
@@ -290,7 +289,7 @@ test("watchers of every kind created and dropped with their handles leave nothin
   end)
 end)
 
-test("watchers of every kind created and removed leave nothing behind", function()
+test("watchers that are removed leave nothing behind", function()
   local f = support.open()
   local _, fd = support.fifo()
   leaves_nothing(15, function()
@@ -308,7 +307,7 @@ test("watchers of every kind created and removed leave nothing behind", function
   end)
 end)
 
-test("handlers that raise leave nothing behind", function()
+test("handlers that raise errors leave nothing behind", function()
   local f = support.open()
   leaves_nothing(20, function()
     for n = 1, 20 do
@@ -338,7 +337,7 @@ test("constructors that fail leave nothing behind", function()
   end)
 end)
 
-test("a coroutine that registered a watcher may die before it fires", function()
+test("a timer and a message handler outlive the coroutine that created them", function()
   local f = support.open()
   local seen = {}
   local function start()
@@ -371,7 +370,7 @@ test("a coroutine that registered a watcher may die before it fires", function()
   equal(seen.seq, 3)
 end)
 
-test("a coroutine that opened the handle may die", function()
+test("a handle outlives the coroutine that opened it", function()
   local f
   coroutine.wrap(function()
     f = support.open()
@@ -386,7 +385,7 @@ test("a coroutine that opened the handle may die", function()
   equal(f:reactor(), 0)
 end)
 
-test("a handler runs on the coroutine that runs the reactor, which then goes on", function()
+test("a handler runs on the coroutine that runs the reactor, which then continues", function()
   local f = support.open()
   local inside
   local co = coroutine.create(function()
@@ -405,7 +404,7 @@ test("a handler runs on the coroutine that runs the reactor, which then goes on"
   spec.returns({ true, "end" }, coroutine.resume(co))
 end)
 
-test("reactors in coroutines within handlers, with garbage collected in each", function()
+test("the collector may run in reactors in coroutines in handlers", function()
   local f = support.open()
   local seen = {}
   f:timer {
@@ -429,7 +428,7 @@ test("reactors in coroutines within handlers, with garbage collected in each", f
   spec.same(seen, { "inner", "outer" })
 end)
 
-test("a handler may drop the last reference to its handle, and collect", function()
+test("a handler may drop the last reference to its handle and collect garbage", function()
   local count = 0
   local f = spec.ok(flux.new())
   f:timer {
@@ -444,7 +443,7 @@ test("a handler may drop the last reference to its handle, and collect", functio
   equal(count, 1)
 end)
 
-test("a finalizer may call all that a script may", function()
+test("a finalizer may create a timer, run the reactor and close the handle", function()
   local count = 0
   local proxy = newproxy
   local function finalized(action)
@@ -467,7 +466,7 @@ test("a finalizer may call all that a script may", function()
     f:close()
     collectgarbage()
   end)
-  -- LuaJIT finds it on the stack for a while.
+  -- In LuaJIT the stack may refer to the object a little longer, so try again.
   for _ = 1, 100 do
     if count == 0 then
       collect()
@@ -491,7 +490,7 @@ test("<close> removes a watcher", function()
   equal(chunk(support.open()), 0)
 end)
 
-test("<close> closes a handle in its reactor's handler", function()
+test("<close> may close the handle inside its own reactor", function()
   local chunk = support.load [[
     local f = ...
     f:timer {
@@ -511,7 +510,7 @@ test("<close> closes a handle in its reactor's handler", function()
   raises("closed", f.reactor, f)
 end)
 
-test("objects used after remove and close give clear errors, or nothing", function()
+test("removed objects keep their fields, and a closed handle says that it is closed", function()
   local f = spec.ok(flux.new())
   local all = watchers(f, print)
   for name, w in pairs(all) do
@@ -542,7 +541,7 @@ test("objects used after remove and close give clear errors, or nothing", functi
   raises("closed", f.kz_open, f, "key")
 end)
 
-test("metatables swapped crash nothing", function()
+test("swapping metatables does not crash", function()
   local f = support.open()
   local objects = watchers(f, print)
   objects.handle = f
@@ -558,7 +557,7 @@ test("metatables swapped crash nothing", function()
       debug.setmetatable(object, metatable)
       for _, method in ipairs { "remove", "reactor", "respond", "read", "close", "timer", "__index", "__tostring" } do
         local call = rawget(metatable, method)
-        -- What belongs to another class is refused; its own are tested elsewhere.
+        -- Functions of another class must refuse the object. Others are tested elsewhere.
         if call and metatable ~= metatables[name] then
           spec.refuses(call, object, "x")
         end
@@ -581,7 +580,7 @@ test("metatables swapped crash nothing", function()
   equal(f:reactor(), 0)
 end)
 
-test("a watcher without its metatable still fires, or not, and nothing crashes", function()
+test("removing the metatable of a watcher or a handle does not crash", function()
   local f = support.open()
   local count = 0
   local w = f:timer {
@@ -606,20 +605,20 @@ end)
 
 local function noop() end
 
-local odd = { 42, "text", {}, print, io.stdout, false }
+local wrong_values = { 42, "text", {}, print, io.stdout, false }
 
--- Lua 5.1 and LuaJIT have environments, which are tables, in the place of user values.
+-- Lua 5.1 and LuaJIT have environments, which are tables, instead of user values.
 local set_user_value = debug.setuservalue or debug.setfenv
 local get_user_value = debug.getuservalue or debug.getfenv
 
-test("user values put in the place of an object's own crash nothing", function()
+test("replacing the user value of an object does not crash", function()
   local f = support.open()
   f:send("broker.ping", { seq = 1 })
   local objects = { f = f, w = f:timer { timeout = 0, handler = noop }, msg = f:recvmsg() }
   spec.type(objects.msg.data, "table")
   for name, object in pairs(objects) do
     local own = get_user_value(object)
-    for _, value in ipairs(odd) do
+    for _, value in ipairs(wrong_values) do
       if pcall(set_user_value, object, value) then
         pcall(function()
           return objects.w.handler, objects.w.id, objects.msg.data
@@ -639,7 +638,7 @@ test("user values put in the place of an object's own crash nothing", function()
   equal(objects.msg.data.seq, 1)
 end)
 
-test("upvalues put in the place of a method's own crash nothing", function()
+test("replacing the upvalues of a method does not crash", function()
   local f = support.open()
   f:send("broker.ping", { seq = 1 })
   local msg = f:recvmsg()
@@ -649,7 +648,7 @@ test("upvalues put in the place of a method's own crash nothing", function()
     local upvalue = 1
     while debug.getupvalue(method, upvalue) do
       local _, own = debug.getupvalue(method, upvalue)
-      for _, value in ipairs(odd) do
+      for _, value in ipairs(wrong_values) do
         debug.setupvalue(method, upvalue, value)
         pcall(timer, f, { timeout = 0, handler = noop })
         pcall(function()

@@ -1,4 +1,4 @@
--- The loopback (loop://): what a handle sends comes back to it.
+-- The loopback (loop://): a handle receives the messages that it sends.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -10,7 +10,7 @@ local function open()
   return support.open "loop://"
 end
 
-test("a request that is sent comes back as a message", function()
+test("a request comes back as a message", function()
   local f = open()
   local matchtag, err = f:send("test", { foo = "bar" }, 0)
   spec.ok(matchtag > 0, err)
@@ -21,7 +21,7 @@ test("a request that is sent comes back as a message", function()
   equal(msg.nodeid, 0)
 end)
 
-test("a response that is sent comes back as a message", function()
+test("a response comes back as a message", function()
   local f = open()
   local matchtag = f:send("test", { foo = "bar" })
   spec.returns({ 0 }, f:recvmsg():respond { bar = "baz" })
@@ -33,7 +33,7 @@ test("a response that is sent comes back as a message", function()
   spec.same(msg.data, { bar = "baz" })
 end)
 
-test("recv takes the response and its topic", function()
+test("recv returns the response and its topic", function()
   local f = open()
   f:send("test", { n = 1 })
   f:recvmsg():respond { n = 2 }
@@ -42,7 +42,7 @@ test("recv takes the response and its topic", function()
   equal(topic, "test")
 end)
 
-test("recv of an error response is a table with errnum and errstr", function()
+test("recv of an error response returns a table with errnum and errstr", function()
   local f = open()
   f:send "test"
   f:recvmsg():respond_error(2, "nothing here")
@@ -63,7 +63,7 @@ test("messages come back in the order they were sent", function()
   end
 end)
 
-test("recv takes the response of a matchtag from among others", function()
+test("recv of a matchtag returns the response to that request", function()
   local f = open()
   local first, second = f:send("a", { n = 1 }), f:send("b", { n = 2 })
   f:recvmsg():respond { n = 1 }
@@ -80,7 +80,7 @@ test("an event comes back", function()
   equal(topic, "spec.5")
 end)
 
-test("loopbacks do not hear each other", function()
+test("loopback handles do not receive each other's messages", function()
   local a, b = open(), open()
   a:send("a", {})
   b:send("b", {})
@@ -88,7 +88,7 @@ test("loopbacks do not hear each other", function()
   equal(a:recvmsg().tag, "a")
 end)
 
-test("waiting on a loopback where nothing was sent is an error", function()
+test("waiting on a loopback with no messages is an error", function()
   local f = open()
   local _, detail = fails("Resource deadlock avoided", f:recv())
   spec.matches(detail, "handlers run only in the reactor of their own handle$")
@@ -97,7 +97,7 @@ test("waiting on a loopback where nothing was sent is an error", function()
   fails("Resource deadlock avoided", f:recv(12345))
 end)
 
-test("what a loopback cannot do is an error", function()
+test("rpc, the KVS and barriers fail on a loopback", function()
   local f = open()
   fails(nil, f:rpc("broker.ping", {}))
   fails(nil, f:kvs_get "a")
@@ -105,7 +105,7 @@ test("what a loopback cannot do is an error", function()
   fails(nil, f:barrier("spec", 1))
 end)
 
-test("fields of a loopback are numbers or nil", function()
+test("rank, size and arity of a loopback are numbers or nil", function()
   local f = open()
   for _, name in ipairs { "rank", "size", "arity" } do
     local value = f[name]
@@ -113,14 +113,14 @@ test("fields of a loopback are numbers or nil", function()
   end
 end)
 
-test("a loopback's payload holds what a broker's would", function()
+test("a loopback carries the same payloads as a broker", function()
   local f = open()
   local data = { text = "a\0b\n\"\\", list = { 1, { 2 } }, whole = 9007199254740991 }
   f:send("test", data)
   spec.same(f:recvmsg().data, data)
 end)
 
-test("a closed loopback says that it is closed", function()
+test("methods of a closed loopback say that it is closed", function()
   local f = spec.ok(flux.new "loop://")
   f:close()
   spec.raises("closed", f.send, f, "test")

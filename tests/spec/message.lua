@@ -1,4 +1,4 @@
--- Messages (A3): their parts, and responding to them.
+-- Messages: their fields, and how to respond to them.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -6,7 +6,7 @@ local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
 
--- The message of an event that has these bytes, given in base64, as payload.
+-- Publishes an event with these payload bytes, given as base64, and receives it.
 local function event_of(base64)
   local f = support.open()
   local topic = support.unique "event"
@@ -15,7 +15,8 @@ local function event_of(base64)
   return spec.ok(f:recvmsg()), topic
 end
 
--- A client, the server of a service, and a request on its way.
+-- Sends a request to a new service and receives it. Returns the request, the
+-- client's handle, the matchtag, and the topic.
 local function request_of(payload, options)
   local server, service = support.service()
   local f = support.open()
@@ -23,7 +24,7 @@ local function request_of(payload, options)
   return spec.ok(server:recvmsg()), f, matchtag, service .. ".method"
 end
 
-test("a request has all its parts", function()
+test("a request has the fields of a request", function()
   local msg, f, matchtag, topic = request_of { n = 1 }
   equal(type(msg), "userdata")
   equal(msg.type, "request")
@@ -37,13 +38,13 @@ test("a request has all its parts", function()
   equal(msg.rolemask % 2, 1)
 end)
 
-test("a request that was sent to a rank has that nodeid", function()
+test("a request sent to a rank has that rank as nodeid", function()
   local f = support.open()
   equal(request_of({}, f.rank).nodeid, f.rank)
   equal(request_of({}, { nodeid = f.rank }).nodeid, f.rank)
 end)
 
-test("a response has all its parts", function()
+test("a response has the fields of a response", function()
   local request, f, matchtag, topic = request_of {}
   spec.returns({ 0 }, request:respond { n = 2 })
   local msg = f:recvmsg()
@@ -56,7 +57,7 @@ test("a response has all its parts", function()
   equal(msg.streaming, false)
 end)
 
-test("an event has all its parts", function()
+test("an event has the fields of an event", function()
   local f = support.open()
   local topic = support.unique "event"
   f:subscribe(topic)
@@ -71,12 +72,12 @@ test("an event has all its parts", function()
   equal(type(msg.rolemask), "number")
 end)
 
--- As the field, read so that all it gives is seen.
+-- Reads a field and returns all results. Plain indexing would keep only the first.
 local function read(msg, field)
   return getmetatable(msg).__index(msg, field)
 end
 
-test("what a message of that type does not have is an error", function()
+test("reading a field that the message type lacks is an error", function()
   local request = request_of {}
   fails("zmsg: errnum requested for non-response msg", read(request, "errnum"))
   equal(request.errnum, nil)
@@ -86,14 +87,14 @@ test("what a message of that type does not have is an error", function()
   fails(nil, read(event, "nodeid"))
 end)
 
-test("a part that no message has is nil", function()
+test("an unknown field of a message is nil", function()
   local msg = request_of {}
   equal(msg.nosuch, nil)
   equal(msg[1], nil)
   equal(msg[true], nil)
 end)
 
-test("a message cannot be assigned to", function()
+test("assigning to a field of a message raises an error", function()
   local msg = request_of { n = 1 }
   raises("^[^\n]*message.lua:%d+: cannot set field 'tag' of a flux message: it can only be read$", function()
     msg.tag = "x"
@@ -107,7 +108,7 @@ test("a message cannot be assigned to", function()
   spec.same(msg.data, { n = 1 })
 end)
 
-test("the payload is decoded once", function()
+test("data decodes the payload once and keeps the table", function()
   local msg = request_of { list = { 1, 2 } }
   spec.ok(rawequal(msg.data, msg.data))
   msg.data.note = "kept"
@@ -116,7 +117,7 @@ test("the payload is decoded once", function()
   equal(msg.payload, '{"list":[1,2]}')
 end)
 
-test("two messages have tables of their own", function()
+test("two messages have separate data tables", function()
   local a, b = request_of { n = 1 }, request_of { n = 1 }
   spec.ok(not rawequal(a.data, b.data))
 end)
@@ -127,7 +128,7 @@ test("a message without payload has no data", function()
   spec.returns({ n = 1 }, read(msg, "payload"))
 end)
 
-test("a payload that is not JSON is no error until data is asked for", function()
+test("a payload that is not JSON fails only when data is read", function()
   local msg, topic = event_of "aGVsbG8gd29ybGQ="
   equal(msg.type, "event")
   equal(msg.tag, topic)
@@ -139,14 +140,14 @@ test("a payload that is not JSON is no error until data is asked for", function(
   equal(msg.payload, "hello world")
 end)
 
-test("a payload may hold any bytes", function()
-  -- The bytes 0, 1, 255, 0, 254.
+test("payload returns any bytes unchanged", function()
+  -- The bytes are 0, 1, 255, 0, 254.
   local msg = event_of "AAH/AP4="
   equal(msg.payload, "\0\1\255\0\254")
   fails("Protocol error", read(msg, "data"))
 end)
 
-test("a payload may be JSON that is no object", function()
+test("data may be any JSON value, not only an object", function()
   local list = event_of "WzEsMl0="
   spec.same(list.data, { 1, 2 })
   local text = event_of "InRleHQi"
@@ -156,7 +157,7 @@ test("a payload may be JSON that is no object", function()
   equal(null.data, nil)
 end)
 
-test("an error response has its errnum, and its text as payload", function()
+test("an error response has an errnum, and its text is the payload", function()
   local request, f = request_of {}
   spec.returns({ 0 }, request:respond_error(13, "not you"))
   local msg = f:recvmsg()
@@ -173,7 +174,7 @@ test("respond without a table sends no payload", function()
   equal(msg.payload, nil)
 end)
 
-test("respond takes an object and nothing else", function()
+test("respond accepts only a table that encodes as an object", function()
   local request = request_of {}
   fails("Invalid argument", request:respond { 1, 2, 3 })
   raises("bad argument", request.respond, request, "text")
@@ -182,7 +183,7 @@ test("respond takes an object and nothing else", function()
   spec.returns({ 0 }, request:respond { n = 1 })
 end)
 
-test("respond_error takes an errno above 0, and a text or none", function()
+test("respond_error needs a positive errno and accepts an optional text", function()
   local request = request_of {}
   for _, wrong in ipairs { 0, -1, 1.5, 2 ^ 40, "x", true, {} } do
     raises("bad argument", request.respond_error, request, wrong)
@@ -192,7 +193,7 @@ test("respond_error takes an errno above 0, and a text or none", function()
   spec.returns({ 0 }, request:respond_error(2, ""))
 end)
 
-test("only a request is responded to", function()
+test("responding to a response or an event fails", function()
   local request, f = request_of {}
   request:respond {}
   for _, msg in ipairs { f:recvmsg(), (event_of "e30A") } do
@@ -201,14 +202,14 @@ test("only a request is responded to", function()
   end
 end)
 
-test("a response to a client that is gone does no harm", function()
+test("responding to a client that has closed its handle is harmless", function()
   local request, f = request_of {}
   f:close()
   local result, err = request:respond {}
   spec.ok(result == 0 or type(err) == "string", err)
 end)
 
-test("messages can be read after their handle is closed, but not responded to", function()
+test("a message can be read, but not responded to, after its handle is closed", function()
   local server, service = support.service()
   local f = support.open()
   f:send(service .. ".method", { n = 5 })
@@ -220,13 +221,13 @@ test("messages can be read after their handle is closed, but not responded to", 
   raises("closed", msg.respond_error, msg, 2)
 end)
 
-test("tostring of a message says its type and its topic", function()
+test("tostring of a message shows its type and topic", function()
   local request, _, _, topic = request_of {}
   spec.matches(tostring(request), "request")
   spec.ok(tostring(request):find(topic, 1, true), tostring(request))
 end)
 
-test("requests of several clients are answered in any order", function()
+test("requests of several clients can be answered in any order", function()
   local server, service = support.service()
   local clients, requests = {}, {}
   for n = 1, 4 do

@@ -1,19 +1,19 @@
--- Message handlers (A3, A4): which of them a message goes to, and how they come
--- and go.
+-- Message handlers: which handler receives a message, and how handlers are added
+-- and removed.
 
 local flux = require "flux"
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
-local handle, subscribed, drain = support.handle, support.subscribed, support.drain
+local on_message, subscribed, drain = support.on_message, support.subscribed, support.drain
 local REQUEST, RESPONSE, EVENT = { flux.MSGTYPE_REQUEST }, { flux.MSGTYPE_RESPONSE }, { flux.MSGTYPE_EVENT }
 
-test("a response is handled with the handle, the message and the handler", function()
+test("a handler gets the handle, the message and the message handler", function()
   local f = support.open()
   local seen
   local mh
-  mh = handle(f, "broker.ping", RESPONSE, function(...)
+  mh = on_message(f, "broker.ping", RESPONSE, function(...)
     seen = { n = select("#", ...), ... }
     f:reactor_stop()
   end)
@@ -32,16 +32,16 @@ test("a response is handled with the handle, the message and the handler", funct
   equal(msg.data.pad, "xxx")
 end)
 
-test("a handler that is removed in itself leaves the reactor nothing to wait for", function()
+test("a message handler that removes itself leaves the reactor nothing to wait for", function()
   local f = support.open()
-  handle(f, "*.ping", RESPONSE, function(_, _, mh)
+  on_message(f, "*.ping", RESPONSE, function(_, _, mh)
     mh:remove()
   end)
   f:send("broker.ping", {})
   equal(f:reactor(), 0)
 end)
 
--- A pattern, and of the topics after it those that match have a true value.
+-- Each row has a pattern, and topics that match (true) or do not match (false).
 local GLOBS = {
   { "*", ["a"] = true, ["a.b.c"] = true },
   { "a.*", ["a.b"] = true, ["a."] = true, ["a.b.c"] = true, ["a"] = false, ["b.a.c"] = false },
@@ -55,14 +55,14 @@ local GLOBS = {
   { "a.b*[0-9]?", ["a.b1x"] = true, ["a.bcd7."] = true, ["a.b1"] = false },
 }
 
-test("a pattern has *, ? and [...] as the shell's", function()
+test("a pattern supports *, ? and [...] as in the shell", function()
   local f = support.open "loop://"
   for _, glob in ipairs(GLOBS) do
     local pattern, seen = glob[1], {}
-    local mh = handle(f, pattern, nil, function(_, msg)
+    local mh = on_message(f, pattern, nil, function(_, msg)
       seen[msg.tag] = true
     end)
-    local any = handle(f, "the.end", nil, function()
+    local any = on_message(f, "the.end", nil, function()
       f:reactor_stop()
     end)
     for topic in pairs(glob) do
@@ -71,7 +71,7 @@ test("a pattern has *, ? and [...] as the shell's", function()
       end
     end
     f:send("the.end", {})
-    -- The pattern `*` takes the end too, but a handler of one topic comes first.
+    -- `*` matches the.end too, but the handler for the single topic takes precedence.
     support.run(f)
     for topic, matches in pairs(glob) do
       if topic ~= 1 then
@@ -86,17 +86,17 @@ test("a pattern has *, ? and [...] as the shell's", function()
   end
 end)
 
-test("a pattern that is no whole glob matches no message by mistake", function()
+test("a malformed glob does not match a message by mistake", function()
   local f = support.open()
   for _, odd in ipairs { "[", "a[", "", "\\", ("*"):rep(1000) .. "x", "\255*", "[!" } do
     local ok, mh = pcall(f.msghandler, f, {
       pattern = odd,
       handler = function()
-        error "it matches"
+        error "a malformed glob matched"
       end,
     })
     f:send("broker.ping", {})
-    local answered = handle(f, "broker.ping", nil, function()
+    local answered = on_message(f, "broker.ping", nil, function()
       f:reactor_stop()
     end)
     support.run(f)
@@ -107,7 +107,7 @@ test("a pattern that is no whole glob matches no message by mistake", function()
   end
 end)
 
-test("without msgtypes a handler takes all types", function()
+test("a handler without msgtypes receives all message types", function()
   local f, service = support.service()
   local seen = {}
   f:subscribe(service)
@@ -129,7 +129,7 @@ test("without msgtypes a handler takes all types", function()
   spec.same(seen, { request = service .. ".call", response = service .. ".call", event = service .. ".said" })
 end)
 
-test("a handler takes the types it names, one or several", function()
+test("a handler receives only the message types that it names", function()
   local f, service = support.service()
   f:subscribe(service)
   local seen = {}
@@ -141,8 +141,8 @@ test("a handler takes the types it names, one or several", function()
       end
     end
   end
-  handle(f, service .. ".*", REQUEST, note "a")
-  handle(f, service .. ".*", { flux.MSGTYPE_RESPONSE, flux.MSGTYPE_EVENT }, note "b")
+  on_message(f, service .. ".*", REQUEST, note "a")
+  on_message(f, service .. ".*", { flux.MSGTYPE_RESPONSE, flux.MSGTYPE_EVENT }, note "b")
   f:sendevent(service .. ".event")
   drain(f)
   f:send(service .. ".call", {})
@@ -160,10 +160,10 @@ test("a handler takes the types it names, one or several", function()
   spec.same(seen, { "b event", "a request", "b response" })
 end)
 
-test("MSGTYPE_ANY names all types", function()
+test("MSGTYPE_ANY stands for all message types", function()
   local f, topic = subscribed()
   local count = 0
-  handle(f, topic, { flux.MSGTYPE_ANY }, function()
+  on_message(f, topic, { flux.MSGTYPE_ANY }, function()
     count = count + 1
   end)
   f:sendevent(topic)
@@ -171,12 +171,12 @@ test("MSGTYPE_ANY names all types", function()
   equal(count, 1)
 end)
 
-test("the newest handler that matches takes a request", function()
+test("a request goes to the newest handler that matches", function()
   local f, service = support.service()
   local seen = {}
   local handlers = {}
   for n = 1, 3 do
-    handlers[n] = handle(f, service .. ".*", REQUEST, function(_, msg)
+    handlers[n] = on_message(f, service .. ".*", REQUEST, function(_, msg)
       seen[#seen + 1] = n
       msg:respond {}
     end)
@@ -188,11 +188,11 @@ test("the newest handler that matches takes a request", function()
   spec.same(seen, { 3, 2, 1 })
 end)
 
-test("the newest handler that matches takes a response", function()
+test("a response goes to the newest handler that matches", function()
   local f = support.open()
   local seen = {}
   for n = 1, 3 do
-    handle(f, "broker.*", RESPONSE, function()
+    on_message(f, "broker.*", RESPONSE, function()
       seen[#seen + 1] = n
       f:reactor_stop()
     end)
@@ -202,25 +202,25 @@ test("the newest handler that matches takes a response", function()
   spec.same(seen, { 3 })
 end)
 
-test("a newer handler that does not match leaves a message to an older", function()
+test("a newer handler that does not match leaves the message to an older one", function()
   local f = support.open()
   local seen = {}
-  handle(f, "broker.ping", nil, function()
+  on_message(f, "broker.ping", nil, function()
     seen[#seen + 1] = "older"
     f:reactor_stop()
   end)
-  handle(f, "broker.pin", nil, error)
-  handle(f, "broker.*", EVENT, error)
+  on_message(f, "broker.pin", nil, error)
+  on_message(f, "broker.*", EVENT, error)
   f:send("broker.ping", {})
   support.run(f)
   spec.same(seen, { "older" })
 end)
 
-test("an event goes to all handlers that match", function()
+test("an event goes to every handler that matches", function()
   local f, topic = subscribed()
   local seen = {}
   for _, pattern in ipairs { topic, topic .. "*", "*", "nosuch" } do
-    handle(f, pattern, EVENT, function(_, msg)
+    on_message(f, pattern, EVENT, function(_, msg)
       if msg.tag == topic then
         seen[#seen + 1] = pattern
       end
@@ -235,14 +235,14 @@ test("an event goes to all handlers that match", function()
   spec.same(seen, want)
 end)
 
-test("events are handled in their order, and each handler gets its payload", function()
+test("events are handled in order, and each handler gets its own payload table", function()
   local f, topic = subscribed()
   local seen = {}
-  handle(f, topic, EVENT, function(_, msg)
+  on_message(f, topic, EVENT, function(_, msg)
     seen[#seen + 1] = msg.data.n
     msg.data.n = "spoilt"
   end)
-  handle(f, topic, EVENT, function(_, msg)
+  on_message(f, topic, EVENT, function(_, msg)
     spec.type(msg.data.n, "number")
   end)
   for n = 1, 20 do
@@ -255,10 +255,10 @@ test("events are handled in their order, and each handler gets its payload", fun
   end
 end)
 
-test("an event without a payload, or with one that is no JSON, is handled", function()
+test("events without payload or with a payload that is not JSON are handled", function()
   local f, topic = subscribed()
   local seen = {}
-  handle(f, topic, EVENT, function(_, msg)
+  on_message(f, topic, EVENT, function(_, msg)
     seen[#seen + 1] = { payload = msg.payload, data = msg.data, err = select(2, msg.data) }
     if msg.payload then
       fails(nil, (function()
@@ -272,12 +272,12 @@ test("an event without a payload, or with one that is no JSON, is handled", func
   spec.same(seen, { {}, { payload = "hello world" } })
 end)
 
-test("a handler registered in a handler gets the next message", function()
+test("a handler added in a handler gets the next message", function()
   local f = support.open()
   local seen = {}
-  handle(f, "broker.ping", RESPONSE, function(_, msg)
+  on_message(f, "broker.ping", RESPONSE, function(_, msg)
     seen[#seen + 1] = "first " .. msg.data.seq
-    handle(f, "broker.ping", RESPONSE, function(_, next)
+    on_message(f, "broker.ping", RESPONSE, function(_, next)
       seen[#seen + 1] = "second " .. next.data.seq
       f:reactor_stop()
     end)
@@ -288,12 +288,12 @@ test("a handler registered in a handler gets the next message", function()
   spec.same(seen, { "first 1", "second 2" })
 end)
 
-test("a handler of events registered in one does not get the event at hand", function()
+test("a handler added during an event does not get that event", function()
   local f, topic = subscribed()
   local seen = {}
-  handle(f, topic, EVENT, function(_, msg, mh)
+  on_message(f, topic, EVENT, function(_, msg, mh)
     mh:remove()
-    handle(f, topic, EVENT, function(_, next)
+    on_message(f, topic, EVENT, function(_, next)
       seen[#seen + 1] = next.data.n
     end)
   end)
@@ -303,11 +303,11 @@ test("a handler of events registered in one does not get the event at hand", fun
   spec.same(seen, { 2 })
 end)
 
-test("of the handlers of an event, either may remove the other", function()
+test("either of two handlers of an event may remove the other", function()
   local f, topic = subscribed()
   local handlers, count = {}, 0
   for n = 1, 2 do
-    handlers[n] = handle(f, topic, EVENT, function()
+    handlers[n] = on_message(f, topic, EVENT, function()
       count = count + 1
       handlers[3 - n]:remove()
     end)
@@ -318,10 +318,10 @@ test("of the handlers of an event, either may remove the other", function()
   equal(count, 2)
 end)
 
-test("a handler removes itself and is never called again", function()
+test("a handler that removes itself is not called again", function()
   local f, topic = subscribed()
   local count = 0
-  local mh = handle(f, topic, EVENT, function(_, _, mh)
+  local mh = on_message(f, topic, EVENT, function(_, _, mh)
     count = count + 1
     spec.returns({}, mh:remove())
     spec.returns({}, mh:remove())
@@ -334,33 +334,33 @@ test("a handler removes itself and is never called again", function()
   spec.returns({}, mh:remove())
 end)
 
-test("a handler that is removed before the reactor runs is not called", function()
+test("a handler removed before the reactor runs is not called", function()
   local f, topic = subscribed()
-  handle(f, topic, EVENT, error):remove()
+  on_message(f, topic, EVENT, error):remove()
   f:sendevent(topic)
   drain(f)
 end)
 
-test("a handler replaces itself a hundred times", function()
+test("a handler can replace itself a hundred times", function()
   local f = support.open()
   local count = 0
   local function answered(_, _, mh)
     count = count + 1
     mh:remove()
     if count < 100 then
-      handle(f, "broker.ping", RESPONSE, answered)
+      on_message(f, "broker.ping", RESPONSE, answered)
       f:send("broker.ping", {})
     end
   end
-  handle(f, "broker.ping", RESPONSE, answered)
+  on_message(f, "broker.ping", RESPONSE, answered)
   f:send("broker.ping", {})
   equal(f:reactor(), 0)
   equal(count, 100)
 end)
 
-test("a negative number stops the reactor with an error", function()
+test("a message handler that returns a negative number stops the reactor with an error", function()
   local f = support.open()
-  local mh = handle(f, "broker.ping", RESPONSE, function()
+  local mh = on_message(f, "broker.ping", RESPONSE, function()
     return -1
   end)
   f:send("broker.ping", {})
@@ -369,14 +369,14 @@ test("a negative number stops the reactor with an error", function()
   equal(f:reactor(), 0)
 end)
 
-test("a handler that raises stops the reactor, which raises the same", function()
+test("an error in a message handler is raised by the reactor", function()
   local f = support.open()
   local value = {}
-  local mh = handle(f, "broker.ping", RESPONSE, function()
+  local mh = on_message(f, "broker.ping", RESPONSE, function()
     error(value)
   end)
   f:send("broker.ping", {})
-  equal(support.raised(f), value)
+  equal(support.reactor_error(f), value)
   mh.handler = function()
     error "no luck"
   end
@@ -386,18 +386,18 @@ test("a handler that raises stops the reactor, which raises the same", function(
   equal(f:reactor(), 0)
 end)
 
-test("a response that no handler takes is dropped", function()
+test("a response that no handler matches is dropped", function()
   local f, topic = subscribed()
-  handle(f, topic, EVENT, function() end)
+  on_message(f, topic, EVENT, function() end)
   f:send("broker.ping", {})
   drain(f)
   equal(f:rpc("broker.ping", { seq = 5 }).seq, 5)
 end)
 
-test("rpc in a handler leaves other messages to the handlers", function()
+test("rpc in a handler leaves other messages to their handlers", function()
   local f, topic = subscribed()
   local seen = {}
-  handle(f, topic, EVENT, function(_, msg)
+  on_message(f, topic, EVENT, function(_, msg)
     seen[#seen + 1] = msg.data.n
     equal(f:rpc("broker.ping", { seq = msg.data.n }).seq, msg.data.n)
   end)
@@ -408,10 +408,10 @@ test("rpc in a handler leaves other messages to the handlers", function()
   spec.same(seen, { 1, 2, 3, 4, 5 })
 end)
 
-test("recv in a handler takes what is its own", function()
+test("recv in a handler receives its own response", function()
   local f, topic = subscribed()
   local seen
-  handle(f, topic, EVENT, function()
+  on_message(f, topic, EVENT, function()
     seen = f:recv(f:send("broker.ping", { seq = 7 })).seq
   end)
   f:sendevent(topic)
@@ -419,22 +419,22 @@ test("recv in a handler takes what is its own", function()
   equal(seen, 7)
 end)
 
-test("what came before the handler was made is handled", function()
+test("a message that arrived before its handler was added is handled", function()
   local f, topic = subscribed()
   f:sendevent({ n = 1 }, topic)
   f:rpc("broker.ping", {}, 0)
   local seen
-  handle(f, topic, EVENT, function(_, msg)
+  on_message(f, topic, EVENT, function(_, msg)
     seen = msg.data.n
   end)
   drain(f)
   equal(seen, 1)
 end)
 
-test("a message outlives its handler, its reactor and its handle", function()
+test("a message can be read after its handle is closed", function()
   local f, topic = subscribed()
   local kept
-  handle(f, topic, EVENT, function(_, msg)
+  on_message(f, topic, EVENT, function(_, msg)
     kept = msg
   end)
   f:sendevent({ n = 1 }, topic)

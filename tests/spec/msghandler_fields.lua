@@ -1,15 +1,14 @@
--- The table that a message handler is made of (A3, A4): its own keys, and what is
--- missing or wrong in it.
+-- The table of a message handler: its own keys, and missing or invalid fields.
 
 local flux = require "flux"
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails = spec.test, spec.equal, spec.fails
-local handle = support.handle
+local on_message = support.on_message
 local REQUEST, RESPONSE = { flux.MSGTYPE_REQUEST }, { flux.MSGTYPE_RESPONSE }
 
-test("types that are none are an error", function()
+test("invalid msgtypes are an error", function()
   local f = support.open()
   for _, msgtypes in ipairs { {}, { 0 }, { 16 }, { "event" }, { {} }, { 4, -1 }, { 1.5 }, 4, "event", true } do
     fails("Invalid typemask in msghandler", f:msghandler { pattern = "*", msgtypes = msgtypes, handler = print })
@@ -17,7 +16,7 @@ test("types that are none are an error", function()
   equal(f:reactor(), 0)
 end)
 
-test("rolemask says whose messages are taken, the owner's always", function()
+test("rolemask accepts masks of 32 bits, and the owner's requests always pass", function()
   local f, service = support.service()
   for _, rolemask in ipairs { 0, 1, 2, 3, 2 ^ 32 - 1 } do
     local mh = spec.ok(f:msghandler {
@@ -36,7 +35,7 @@ test("rolemask says whose messages are taken, the owner's always", function()
   end
 end)
 
-test("the table's own keys are the handler's, to read and to set", function()
+test("keys of the table can be read and set on the message handler", function()
   local f = support.open()
   local mh = spec.ok(f:msghandler { pattern = "spec.*", handler = print, msgtypes = REQUEST, note = "mine" })
   equal(mh.pattern, "spec.*")
@@ -51,10 +50,10 @@ test("the table's own keys are the handler's, to read and to set", function()
   equal(f:reactor(), 0)
 end)
 
-test("a handler sees the keys that others set", function()
+test("a handler sees keys that were set on its message handler", function()
   local f = support.open()
   local seen
-  local mh = handle(f, "broker.ping", RESPONSE, function(_, _, mh)
+  local mh = on_message(f, "broker.ping", RESPONSE, function(_, _, mh)
     seen = mh.test
     f:reactor_stop()
   end)
@@ -64,7 +63,7 @@ test("a handler sees the keys that others set", function()
   equal(seen, "foo")
 end)
 
-test("what is missing is named", function()
+test("a missing field is named in the error", function()
   local f = support.open()
   fails("Expected table as 2nd argument", f:msghandler())
   fails("Expected table as 2nd argument", f:msghandler "pattern")
@@ -74,7 +73,7 @@ test("what is missing is named", function()
   equal(f:reactor(), 0)
 end)
 
-test("a field of a wrong kind is an error that names it", function()
+test("a field of the wrong type is named in the error", function()
   local f = support.open()
   for _, wrong in ipairs { {}, true, print } do
     spec.matches(spec.refuses(f.msghandler, f, { pattern = wrong, handler = print }), "pattern")
@@ -86,9 +85,9 @@ test("a field of a wrong kind is an error that names it", function()
   equal(f:reactor(), 0)
 end)
 
-test("tostring says what it is, and that it was removed", function()
+test("tostring shows the kind of object and whether it was removed", function()
   local f = support.open()
-  local mh = handle(f, "*", nil, print)
+  local mh = on_message(f, "*", nil, print)
   spec.matches(tostring(mh), "msghandler")
   mh:remove()
   spec.matches(tostring(mh), "removed")

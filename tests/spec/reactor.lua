@@ -1,24 +1,24 @@
--- The reactor (A2, A4): running and stopping it, and what its handlers raise.
+-- The reactor: running it, stopping it, and errors in its handlers.
 
 local flux = require "flux"
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
-local raised = support.raised
+local reactor_error = support.reactor_error
 
--- Call this once, in the reactor.
+-- Runs `action` once from the reactor.
 local function soon(f, action, milliseconds)
   return spec.ok(f:timer { timeout = milliseconds or 0, handler = action })
 end
 
--- Call this again and again.
-local function often(f, action)
+-- Runs `action` again and again from the reactor.
+local function repeatedly(f, action)
   return spec.ok(f:timer { timeout = 1, oneshot = false, handler = action })
 end
 
--- That the reactor runs as if nothing had been before.
-local function still_runs(f)
+-- Checks that the reactor still works after an error or a stop.
+local function reactor_works(f)
   local ran = false
   soon(f, function()
     ran = true
@@ -27,7 +27,7 @@ local function still_runs(f)
   equal(ran, true)
 end
 
-test("a reactor with nothing to do returns at once", function()
+test("a reactor with nothing to wait for returns at once", function()
   local f = support.open()
   equal(f:reactor(), 0)
   equal(f:reactor "once", 0)
@@ -35,11 +35,11 @@ test("a reactor with nothing to do returns at once", function()
   equal(f:reactor(nil), 0)
 end)
 
-test("the reactor returns when the last thing to wait for has ended", function()
+test("the reactor returns when the last object that it waits for is removed", function()
   local f = support.open()
   local count = 0
   local timer
-  timer = often(f, function()
+  timer = repeatedly(f, function()
     count = count + 1
     if count == 3 then
       timer:remove()
@@ -49,10 +49,10 @@ test("the reactor returns when the last thing to wait for has ended", function()
   equal(count, 3)
 end)
 
-test("reactor_stop returns nothing, and the reactor how much is still waited for", function()
+test("reactor_stop makes the reactor return the number of objects still waited for", function()
   local f = support.open()
   local count = 0
-  local timer = often(f, function()
+  local timer = repeatedly(f, function()
     count = count + 1
     if count % 2 == 0 then
       spec.returns({}, f:reactor_stop())
@@ -66,7 +66,7 @@ test("reactor_stop returns nothing, and the reactor how much is still waited for
   equal(f:reactor(), 0)
 end)
 
-test("once returns after the first event", function()
+test("reactor 'once' returns after the first event", function()
   local f = support.open()
   local seen = {}
   soon(f, function()
@@ -80,10 +80,10 @@ test("once returns after the first event", function()
   far:remove()
 end)
 
-test("nowait handles what is there and waits for nothing", function()
+test("reactor 'nowait' handles pending events and does not wait", function()
   local f = support.open()
   local far = soon(f, function()
-    error "it waited"
+    error "the reactor waited for a timer"
   end, 1e9)
   local count = 0
   for _ = 1, 3 do
@@ -101,7 +101,7 @@ test("nowait handles what is there and waits for nothing", function()
   far:remove()
 end)
 
-test("another mode is an error", function()
+test("an unknown reactor mode is an error", function()
   local f = support.open()
   for _, mode in ipairs { "forever", "", "Once", "once\0" } do
     fails("flux_reactor: Invalid argument", f:reactor(mode))
@@ -117,7 +117,7 @@ test("reactor_stop_error makes the reactor return its reason", function()
     spec.returns({}, f:reactor_stop_error "because")
   end)
   spec.returns({ n = 2, nil, "because" }, f:reactor())
-  still_runs(f)
+  reactor_works(f)
 end)
 
 test("reactor_stop_error without a reason makes the reactor fail", function()
@@ -128,10 +128,10 @@ test("reactor_stop_error without a reason makes the reactor fail", function()
     end)
     fails(nil, f:reactor())
   end
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("a reason may be any text", function()
+test("the reason may be any string", function()
   local f = support.open()
   for _, reason in ipairs { "", ("long "):rep(10000), "für %s\n" } do
     soon(f, function()
@@ -141,14 +141,14 @@ test("a reason may be any text", function()
   end
 end)
 
-test("a reason that is no text is an error that names the argument", function()
+test("reactor_stop_error raises an error for a reason that is not a string", function()
   local f = support.open()
   for _, wrong in ipairs { {}, true, print } do
     raises("bad argument", f.reactor_stop_error, f, wrong)
   end
 end)
 
-test("a reason is not kept for the next run", function()
+test("the reason of one run does not appear in the next run", function()
   local f = support.open()
   soon(f, function()
     f:reactor_stop_error "old"
@@ -158,56 +158,56 @@ test("a reason is not kept for the next run", function()
     f:reactor_stop_error()
   end)
   local _, err = f:reactor()
-  spec.ok(err ~= "old", "the reason is an old one")
+  spec.ok(err ~= "old", "the reason is from an earlier run")
   soon(f, function()
     return -1
   end)
   _, err = f:reactor()
-  spec.ok(err ~= "old", "the reason is an old one")
+  spec.ok(err ~= "old", "the reason is from an earlier run")
 end)
 
-test("a stop before the run stops nothing, and its reason is forgotten", function()
+test("a stop before the run has no effect, and its reason is dropped", function()
   local f = support.open()
   f:reactor_stop()
-  still_runs(f)
+  reactor_works(f)
   f:reactor_stop_error "early"
-  still_runs(f)
+  reactor_works(f)
   f:reactor_stop_error "early"
   soon(f, function()
     return -1
   end)
   local _, err = f:reactor()
-  spec.ok(err ~= "early", "the reason is of before the run")
+  spec.ok(err ~= "early", "the reason is from before the run")
 end)
 
-test("a reason given beside a raised error is not the next run's", function()
+test("the reason of a run that raised an error does not appear in the next run", function()
   local f = support.open()
   soon(f, function()
     f:reactor_stop_error "beside"
     error {}
   end)
-  raised(f)
+  reactor_error(f)
   soon(f, function()
     return -1
   end)
   local _, err = f:reactor()
-  spec.ok(err ~= "beside", "the reason is an old one")
+  spec.ok(err ~= "beside", "the reason is from an earlier run")
 end)
 
-test("a timer's negative number stops the reactor with an error", function()
+test("a timer handler that returns a negative number stops the reactor with an error", function()
   local f = support.open()
   for _, number in ipairs { -1, -0.5, -math.huge } do
-    local rest = often(f, function() end)
+    local rest = repeatedly(f, function() end)
     soon(f, function()
       return number
     end)
     fails(nil, f:reactor())
     rest:remove()
   end
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("what else a handler returns does not matter", function()
+test("other return values of a handler are ignored", function()
   local f = support.open()
   for _, result in ipairs { 0, 1, 0 / 0, "text", false, {}, print } do
     soon(f, function()
@@ -217,7 +217,7 @@ test("what else a handler returns does not matter", function()
   end
 end)
 
-test("a text that a handler raises is raised by the reactor, with its traceback", function()
+test("a string raised by a handler is raised by the reactor with a traceback", function()
   local f = support.open()
   local function what_fails()
     error "no luck"
@@ -225,34 +225,34 @@ test("a text that a handler raises is raised by the reactor, with its traceback"
   soon(f, function()
     what_fails()
   end)
-  local err = raised(f)
+  local err = reactor_error(f)
   spec.matches(err, "^[^\n]*reactor%.lua:%d+: no luck\n")
   spec.matches(err, "stack traceback:")
   spec.matches(err, "what_fails")
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("another value that a handler raises is raised as it is", function()
+test("any other value raised by a handler is raised unchanged", function()
   local f = support.open()
   for _, value in ipairs { {}, setmetatable({}, { __tostring = error }), 42, false, print, f } do
     soon(f, function()
       error(value, 0)
     end)
-    spec.ok(rawequal(raised(f), value), "another value was raised")
+    spec.ok(rawequal(reactor_error(f), value), "another value was raised")
   end
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("nil that a handler raises stops the reactor too", function()
+test("a handler that raises nil stops the reactor too", function()
   local f = support.open()
   soon(f, function()
     error(nil)
   end)
   equal(pcall(f.reactor, f), false)
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("an error in each mode is raised", function()
+test("an error is raised in the modes 'once' and 'nowait' too", function()
   local f = support.open()
   for _, mode in ipairs { "once", "nowait" } do
     local err = {}
@@ -269,17 +269,17 @@ test("an error in each mode is raised", function()
     equal(ok, false)
     equal(value, err)
   end
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("code that is compiled goes on after errors of the reactor", function()
+test("JIT-compiled code still works after reactor errors", function()
   local f = support.open()
   local value = {}
   for round = 1, 200 do
     soon(f, function()
       error(value)
     end)
-    equal(raised(f), value)
+    equal(reactor_error(f), value)
     local sum = 0
     for n = 1, 1000 do
       sum = sum + (n % 7 == 3 and #tostring(n) or n)
@@ -294,7 +294,7 @@ test("code that is compiled goes on after errors of the reactor", function()
   end
 end)
 
-test("a handler that is a callable table is called", function()
+test("a callable table works as a handler", function()
   local f = support.open()
   local seen
   local handler = setmetatable({}, {
@@ -308,17 +308,17 @@ test("a handler that is a callable table is called", function()
   equal(seen[2], timer)
 end)
 
-test("a handler that calls itself without end is an error", function()
+test("endless recursion in a handler is an error", function()
   local f = support.open()
   local function endless()
     return 1 + endless()
   end
   soon(f, endless)
-  spec.matches(raised(f), "stack overflow")
-  still_runs(f)
+  spec.matches(reactor_error(f), "stack overflow")
+  reactor_works(f)
 end)
 
-test("a handler may run the reactor, which handles what else there is", function()
+test("a handler can run the reactor again for other events", function()
   local f = support.open()
   local seen = {}
   local function note(text)
@@ -336,9 +336,9 @@ test("a handler may run the reactor, which handles what else there is", function
   spec.same(seen, { "outer begins", "inner", "outer ends" })
 end)
 
-test("a stop in the inner run ends the outer too", function()
+test("a stop in a nested run also ends the outer run", function()
   local f = support.open()
-  local rest = often(f, function() end)
+  local rest = repeatedly(f, function() end)
   local inner
   soon(f, function()
     soon(f, function()
@@ -349,12 +349,12 @@ test("a stop in the inner run ends the outer too", function()
   spec.type(spec.ok(f:reactor()), "number")
   spec.type(inner, "number")
   rest:remove()
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("a stop with an error in the inner run fails both", function()
+test("a stop with an error in a nested run makes both runs fail", function()
   local f = support.open()
-  local rest = often(f, function() end)
+  local rest = repeatedly(f, function() end)
   local inner
   soon(f, function()
     soon(f, function()
@@ -365,10 +365,10 @@ test("a stop with an error in the inner run fails both", function()
   fails("deep", f:reactor())
   equal(inner[2], "deep")
   rest:remove()
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("an error of the inner run goes through the outer", function()
+test("an error in a nested run also ends the outer run", function()
   local f = support.open()
   local value = {}
   soon(f, function()
@@ -378,25 +378,25 @@ test("an error of the inner run goes through the outer", function()
     f:reactor()
     error "the inner reactor raised nothing"
   end)
-  equal(raised(f), value)
-  still_runs(f)
+  equal(reactor_error(f), value)
+  reactor_works(f)
 end)
 
-test("an error of the inner run that is caught does not come again", function()
+test("an error that is caught in a nested run is not raised again", function()
   local f = support.open()
   local value, caught = {}, nil
   soon(f, function()
     soon(f, function()
       error(value)
     end)
-    caught = raised(f)
+    caught = reactor_error(f)
   end)
   equal(pcall(f.reactor, f), true)
   equal(caught, value)
-  still_runs(f)
+  reactor_works(f)
 end)
 
-test("runs nested twenty deep end one after the other", function()
+test("twenty nested runs all return", function()
   local f = support.open()
   local depth, deepest = 0, 0
   local function deeper()
@@ -414,27 +414,27 @@ test("runs nested twenty deep end one after the other", function()
   equal(depth, 0)
 end)
 
-test("runs nested without end are an error", function()
+test("runs that nest without end are an error", function()
   local f = support.open()
   local function deeper()
     soon(f, deeper)
     f:reactor()
   end
   soon(f, deeper)
-  spec.matches(raised(f), "overflow")
+  spec.matches(reactor_error(f), "overflow")
   f:close()
 end)
 
-test("two handles have reactors of their own, one run in the other", function()
+test("one handle's reactor can run inside another handle's reactor", function()
   local f, g = support.open(), support.open()
   local seen = {}
-  local rest = often(f, function() end)
+  local rest = repeatedly(f, function() end)
   soon(f, function()
     soon(g, function()
       seen[#seen + 1] = "g"
       g:reactor_stop()
     end)
-    often(g, function() end)
+    repeatedly(g, function() end)
     equal(g:reactor(), 1)
     seen[#seen + 1] = "f"
     soon(f, function()
@@ -446,24 +446,24 @@ test("two handles have reactors of their own, one run in the other", function()
   spec.same(seen, { "g", "f", "f goes on" })
 end)
 
-test("an error in the reactor of another handle is raised there", function()
+test("an error in another handle's reactor is raised by that reactor", function()
   local f, g = support.open(), support.open()
   local value, caught = {}, nil
   soon(f, function()
     soon(g, function()
       error(value)
     end)
-    caught = raised(g)
+    caught = reactor_error(g)
   end)
   equal(f:reactor(), 0)
   equal(caught, value)
-  still_runs(g)
+  reactor_works(g)
 end)
 
-test("closing the handle in a handler ends its reactor and all it waited for", function()
+test("closing the handle in a handler ends its reactor and its objects", function()
   local f = spec.ok(flux.new())
   local late = 0
-  often(f, function()
+  repeatedly(f, function()
     late = late + 1
   end)
   soon(f, function()
@@ -479,10 +479,10 @@ test("closing the handle in a handler ends its reactor and all it waited for", f
   raises("closed", f.timer, f, { timeout = 1, handler = print })
 end)
 
-test("closing the handle in an inner run ends the outer too", function()
+test("closing the handle in a nested run also ends the outer run", function()
   local f = spec.ok(flux.new())
   local rest = 0
-  often(f, function()
+  repeatedly(f, function()
     rest = rest + 1
   end)
   soon(f, function()
@@ -495,20 +495,20 @@ test("closing the handle in an inner run ends the outer too", function()
   spec.matches(tostring(f), "closed")
 end)
 
-test("closing the handle and raising in one handler is an error", function()
+test("an error raised after closing the handle is still raised by the reactor", function()
   local f = spec.ok(flux.new())
   local value = {}
   soon(f, function()
     f:close()
     error(value)
   end)
-  equal(raised(f), value)
+  equal(reactor_error(f), value)
 end)
 
-test("closing another handle in a handler is no trouble", function()
+test("a handler may close another handle", function()
   local f, g = support.open(), support.open()
-  local timer = often(g, function()
-    error "its handle is closed"
+  local timer = repeatedly(g, function()
+    error "called although its handle is closed"
   end)
   soon(f, function()
     g:close()
@@ -517,7 +517,7 @@ test("closing another handle in a handler is no trouble", function()
   timer:remove()
 end)
 
-test("handlers may do all that a script may", function()
+test("a handler may call rpc, send, recv, sendevent and the collector", function()
   local f = support.open()
   local answers = {}
   soon(f, function()
@@ -532,7 +532,7 @@ test("handlers may do all that a script may", function()
   spec.same(answers, { 1, 2, 3 })
 end)
 
-test("a reactor may be run in a coroutine", function()
+test("the reactor can run in a coroutine", function()
   local f = support.open()
   local ran = false
   local co = coroutine.create(function()
@@ -547,7 +547,7 @@ test("a reactor may be run in a coroutine", function()
   equal(ran, true)
 end)
 
-test("a handler does not yield for the coroutine that runs the reactor", function()
+test("a handler cannot yield from the coroutine that runs the reactor", function()
   local f = support.open()
   soon(f, function()
     coroutine.yield()
@@ -558,7 +558,7 @@ test("a handler does not yield for the coroutine that runs the reactor", functio
   local ok, err = coroutine.resume(co)
   equal(ok, false)
   spec.matches(err, "yield")
-  still_runs(f)
+  reactor_works(f)
 end)
 
 test("a handler may run coroutines", function()
@@ -579,7 +579,7 @@ test("a handler may run coroutines", function()
   equal(#seen, 3)
 end)
 
-test("a loopback has a reactor, with its messages and its timers", function()
+test("a loopback's reactor handles messages and timers", function()
   local f = support.open "loop://"
   local seen = {}
   f:msghandler {
@@ -596,7 +596,7 @@ test("a loopback has a reactor, with its messages and its timers", function()
   spec.same(seen, { "spec.loop" })
 end)
 
-test("a closed handle has no reactor", function()
+test("the reactor of a closed handle cannot be run or stopped", function()
   local f = support.open()
   f:close()
   for _, name in ipairs { "reactor", "reactor_stop", "reactor_stop_error" } do

@@ -1,18 +1,18 @@
--- Message handlers of requests (A3, A4): how these are responded to, and services
--- beside each other, in other processes and at other ranks.
+-- Responding to requests in message handlers, and services in the same process,
+-- in other processes, and at other ranks.
 
 local flux = require "flux"
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
-local handle, call, answer_of = support.handle, support.call, support.answer_of
+local on_message, call, expect_response = support.on_message, support.call, support.expect_response
 local REQUEST, RESPONSE = { flux.MSGTYPE_REQUEST }, { flux.MSGTYPE_RESPONSE }
 
-test("a request is handled and answered", function()
+test("a handler answers a request", function()
   local f, service = support.service()
   local types = {}
-  handle(f, service .. ".double", REQUEST, function(_, msg)
+  on_message(f, service .. ".double", REQUEST, function(_, msg)
     types[#types + 1] = msg.type
     spec.returns({ 0 }, msg:respond { n = 2 * msg.data.n })
   end)
@@ -23,10 +23,10 @@ test("a request is handled and answered", function()
   spec.same(types, { "request", "request", "request" })
 end)
 
-test("a request without a payload has no data", function()
+test("a request without payload has no data", function()
   local f, service = support.service()
   local seen = {}
-  handle(f, service .. ".empty", REQUEST, function(_, msg)
+  on_message(f, service .. ".empty", REQUEST, function(_, msg)
     seen.data, seen.payload = msg.data, msg.payload
     msg:respond()
   end)
@@ -34,19 +34,19 @@ test("a request without a payload has no data", function()
   spec.same(seen, {})
 end)
 
-test("a request is answered with an error, with a text and without", function()
+test("a handler answers with an error, with and without a text", function()
   local f, service = support.service()
-  handle(f, service .. ".*", REQUEST, function(_, msg)
+  on_message(f, service .. ".*", REQUEST, function(_, msg)
     spec.returns({ 0 }, msg:respond_error(msg.data.errnum, msg.data.text))
   end)
   spec.same(call(f, service .. ".a", { errnum = 2, text = "there is none" }), { errnum = 2, text = "there is none" })
   spec.same(call(f, service .. ".b", { errnum = 22 }), { errnum = 22 })
 end)
 
-test("a request is answered long after its handler, from a timer", function()
+test("a request can be answered later from a timer", function()
   local f, service = support.service()
   local kept = {}
-  handle(f, service .. ".slow", REQUEST, function(_, msg)
+  on_message(f, service .. ".slow", REQUEST, function(_, msg)
     kept[#kept + 1] = msg
     f:timer {
       timeout = 10 * (3 - msg.data.n),
@@ -56,7 +56,7 @@ test("a request is answered long after its handler, from a timer", function()
     }
   end)
   local order = {}
-  handle(f, service .. ".slow", RESPONSE, function(_, msg)
+  on_message(f, service .. ".slow", RESPONSE, function(_, msg)
     order[#order + 1] = msg.data.n
     if #order == 3 then
       f:reactor_stop()
@@ -72,10 +72,10 @@ test("a request is answered long after its handler, from a timer", function()
   spec.same(order, { 1, 2, 3 })
 end)
 
-test("a request is answered after its reactor has ended", function()
+test("a request can be answered after its reactor has ended", function()
   local f, service = support.service()
   local kept
-  handle(f, service .. ".late", REQUEST, function(_, msg)
+  on_message(f, service .. ".late", REQUEST, function(_, msg)
     kept = msg
     f:reactor_stop()
   end)
@@ -85,15 +85,15 @@ test("a request is answered after its reactor has ended", function()
   equal(f:recv().late, true)
 end)
 
-test("a request may be answered many times", function()
+test("a request can be answered several times", function()
   local f, service = support.service()
-  handle(f, service .. ".many", REQUEST, function(_, msg)
+  on_message(f, service .. ".many", REQUEST, function(_, msg)
     for n = 1, 3 do
       spec.returns({ 0 }, msg:respond { n = n })
     end
   end)
   local seen = {}
-  handle(f, service .. ".many", RESPONSE, function(_, msg)
+  on_message(f, service .. ".many", RESPONSE, function(_, msg)
     seen[#seen + 1] = msg.data.n
     if #seen == 3 then
       f:reactor_stop()
@@ -104,10 +104,10 @@ test("a request may be answered many times", function()
   spec.same(seen, { 1, 2, 3 })
 end)
 
-test("a response or an event is not responded to", function()
+test("responding to a response or an event fails in a handler", function()
   local f, topic = support.subscribed()
   local refused = 0
-  handle(f, "*", nil, function(_, msg)
+  on_message(f, "*", nil, function(_, msg)
     fails("Invalid argument", msg:respond {})
     fails("Invalid argument", msg:respond_error(2))
     refused = refused + 1
@@ -120,19 +120,19 @@ test("a response or an event is not responded to", function()
   support.run(f)
 end)
 
-test("a request that no handler takes is answered with ENOSYS while handlers run", function()
+test("a request that no handler matches is answered with ENOSYS while the reactor runs", function()
   local f, service = support.service()
-  handle(f, service .. ".known", REQUEST, function(_, msg)
+  on_message(f, service .. ".known", REQUEST, function(_, msg)
     msg:respond {}
   end)
   equal(call(f, service .. ".unknown", {}).errnum, 38)
   equal(call(f, service .. ".known", {}).errnum, 0)
 end)
 
-test("a request kept over the closing of its handle is not answered", function()
+test("a request cannot be answered after its handle is closed", function()
   local f, service = support.service()
   local kept
-  handle(f, service .. ".x", REQUEST, function(_, msg)
+  on_message(f, service .. ".x", REQUEST, function(_, msg)
     kept = msg
     f:reactor_stop()
   end)
@@ -142,14 +142,14 @@ test("a request kept over the closing of its handle is not answered", function()
   raises("closed", kept.respond, kept, {})
 end)
 
-test("two handles serve each other, each in its reactor", function()
+test("two handles serve each other from their own reactors", function()
   local server, service = support.service()
   local f = support.open()
-  handle(server, service .. ".echo", REQUEST, function(_, msg)
+  on_message(server, service .. ".echo", REQUEST, function(_, msg)
     msg:respond(msg.data)
   end)
   local seen = {}
-  handle(f, service .. ".echo", RESPONSE, function(_, msg)
+  on_message(f, service .. ".echo", RESPONSE, function(_, msg)
     seen[#seen + 1] = msg.data.n
     if msg.data.n < 20 then
       f:send(service .. ".echo", { n = msg.data.n + 1 })
@@ -162,14 +162,14 @@ test("two handles serve each other, each in its reactor", function()
   equal(seen[20], 20)
 end)
 
-test("a reactor in a handler of another handle serves what it waits for", function()
+test("a handler can run another handle's reactor to get its request served", function()
   local server, service = support.service()
   local f = support.open()
-  handle(server, service .. ".x", REQUEST, function(_, msg)
+  on_message(server, service .. ".x", REQUEST, function(_, msg)
     msg:respond { served = true }
     server:reactor_stop()
   end)
-  local answer = answer_of(f, service .. ".x")
+  local answer = expect_response(f, service .. ".x")
   f:timer {
     timeout = 0,
     handler = function()
@@ -181,14 +181,14 @@ test("a reactor in a handler of another handle serves what it waits for", functi
   spec.same(answer.data, { served = true })
 end)
 
-test("another process calls a service, and one of its own is called", function()
+test("another process calls a service of this one", function()
   local f, service = support.service()
   local count = 0
-  handle(f, service .. ".add", REQUEST, function(_, msg)
+  on_message(f, service .. ".add", REQUEST, function(_, msg)
     count = count + 1
     msg:respond { sum = msg.data.a + msg.data.b }
   end)
-  handle(f, service .. ".done", REQUEST, function(_, msg)
+  on_message(f, service .. ".done", REQUEST, function(_, msg)
     msg:respond {}
     f:reactor_stop()
   end)
@@ -209,7 +209,7 @@ test("another process calls a service, and one of its own is called", function()
   process:close()
 end)
 
-test("a service in another process is called in the reactor", function()
+test("a service in another process answers requests from the reactor", function()
   local service = support.unique "remote"
   local process = support.start(([[
     local f = require("flux").new()
@@ -233,7 +233,7 @@ test("a service in another process is called in the reactor", function()
   equal(process:read "*l", "ready")
   local f = support.open()
   local sum, count = 0, 0
-  handle(f, service .. ".*", RESPONSE, function(_, msg)
+  on_message(f, service .. ".*", RESPONSE, function(_, msg)
     sum, count = sum + msg.data.n, count + 1
     if count == 20 then
       f:reactor_stop()
@@ -248,16 +248,16 @@ test("a service in another process is called in the reactor", function()
   process:close()
 end)
 
-test("a service at another rank is called in the reactor", function()
+test("a service at another rank answers requests from the reactor", function()
   local far, service = support.service(1)
   local f = support.open()
-  handle(far, service .. ".where", REQUEST, function(_, msg)
+  on_message(far, service .. ".where", REQUEST, function(_, msg)
     msg:respond { rank = far.rank }
   end)
-  local answer = answer_of(f, service .. ".where")
+  local answer = expect_response(f, service .. ".where")
   f:send(service .. ".where", {}, 1)
   local done = false
-  handle(f, service .. ".where", RESPONSE, function(_, msg)
+  on_message(f, service .. ".where", RESPONSE, function(_, msg)
     done, answer.data = true, msg.data
   end)
   support.run_all({ f, far }, function()

@@ -1,18 +1,18 @@
--- Requests and responses (A2, B): rpc, send, recv, recvmsg.
+-- Requests and responses: rpc, send, recv, and recvmsg.
 
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
 
--- Rank 99 is nowhere; the two words are two systems' for the same.
+-- Rank 99 does not exist. Systems word the error in two ways.
 local function fails_without_route(...)
   local _, err = ...
   spec.ok(err == "No route to host" or err == "Host is unreachable", err)
   return fails(nil, ...)
 end
 
-test("rpc returns the response's table", function()
+test("rpc returns the response's payload as a table", function()
   local f = support.open()
   local answer, err = f:rpc("broker.ping", { seq = "1", pad = "xxxxxx" })
   equal(err, nil)
@@ -22,7 +22,7 @@ test("rpc returns the response's table", function()
   equal(select("#", f:rpc("broker.ping", {})), 1)
 end)
 
-test("rpc carries what a table can hold, there and back", function()
+test("rpc carries every kind of value in both directions", function()
   local f = support.open()
   local data = {
     text = 'quotes " and \\, a newline\n, ünïcödé, \127',
@@ -45,7 +45,7 @@ test("rpc carries a payload of a megabyte", function()
   equal(spec.ok(f:rpc("broker.ping", { text = text })).text, text)
 end)
 
-test("rpc carries a payload as deep as can be encoded", function()
+test("rpc carries a payload with the deepest nesting that can be encoded", function()
   local f = support.open()
   local deep = { n = 1 }
   for _ = 2, 999 do deep = { a = deep } end
@@ -68,7 +68,7 @@ test("rpc without a table sends a request without payload", function()
   fails("Protocol error", f:rpc "broker.ping")
 end)
 
-test("a response without payload is an empty table", function()
+test("rpc returns an empty table for a response without payload", function()
   local f = support.open()
   local name = support.unique "bare"
   local answer, err = f:rpc("service.add", { service = name })
@@ -76,7 +76,7 @@ test("a response without payload is an empty table", function()
   equal(err, nil)
 end)
 
-test("rpc goes to the rank that is asked for", function()
+test("rpc sends the request to the rank given", function()
   local f = support.open()
   for rank = 0, f.size - 1 do
     local answer = spec.ok(f:rpc("attr.get", { name = "rank" }, rank))
@@ -95,7 +95,7 @@ test("NODEID_ANY, -1, nil and an empty table all mean any rank", function()
   equal(spec.ok(f:rpc("broker.ping", { seq = 5 }, nil)).seq, 5)
 end)
 
-test("NODEID_UPSTREAM goes to the parent, and from rank 0 nowhere", function()
+test("NODEID_UPSTREAM means the parent, and rank 0 has none", function()
   local flux = require "flux"
   local root = support.open()
   if root.rank == 0 then
@@ -107,13 +107,13 @@ test("NODEID_UPSTREAM goes to the parent, and from rank 0 nowhere", function()
   equal(answer.value, "0")
 end)
 
-test("a rank that is not there is no route to host", function()
+test("rpc to a rank that does not exist fails with no route to host", function()
   local f = support.open()
   fails_without_route(f:rpc("broker.ping", { seq = 1 }, 99))
   fails_without_route(f:rpc("broker.ping", { seq = 1 }, { nodeid = 99 }))
 end)
 
-test("a service that is not there is not implemented, and says which", function()
+test("rpc to an unknown service fails and names the service", function()
   local f = support.open()
   local _, detail = fails("Function not implemented", f:rpc("nosuch.method", {}))
   spec.matches(detail, "nosuch%.method")
@@ -122,20 +122,20 @@ test("a service that is not there is not implemented, and says which", function(
   fails("Function not implemented", f:rpc(".", {}))
 end)
 
-test("an array is no payload", function()
+test("rpc and send refuse an array as payload", function()
   local f = support.open()
   fails("Invalid argument", f:rpc("broker.ping", { 1, 2, 3 }))
   fails("Invalid argument", f:send("broker.ping", { 1, 2, 3 }))
   fails("Invalid argument", f:rpc("broker.ping", require("flux").json.array {}))
 end)
 
-test("what JSON cannot hold is an error that says where", function()
+test("rpc and send raise an error for a value that JSON cannot hold", function()
   local f = support.open()
   raises("function at %.jobs%[2%]%.run", f.rpc, f, "broker.ping", { jobs = { {}, { run = print } } })
   raises("function at %.jobs%[2%]%.run", f.send, f, "broker.ping", { jobs = { {}, { run = print } } })
 end)
 
-test("a service's error comes with its errno and its own text", function()
+test("an error response carries the service's errno and text", function()
   local f = support.open()
   local server, service = support.service()
   local matchtag = f:send(service .. ".fail", {})
@@ -146,7 +146,7 @@ test("a service's error comes with its errno and its own text", function()
   equal(topic, service .. ".fail")
 end)
 
-test("send returns a matchtag, and recv the response with its topic", function()
+test("send returns a matchtag, and recv returns the response and its topic", function()
   local f = support.open()
   local matchtag, err = f:send("broker.ping", { seq = "1", pad = "xxxxxx" })
   spec.ok(matchtag > 0, err)
@@ -156,7 +156,7 @@ test("send returns a matchtag, and recv the response with its topic", function()
   equal(topic, "broker.ping")
 end)
 
-test("send goes to the rank that is asked for", function()
+test("send sends the request to the rank given", function()
   local f = support.open()
   local last = f.size - 1
   f:send("attr.get", { name = "rank" }, last)
@@ -165,7 +165,7 @@ test("send goes to the rank that is asked for", function()
   equal(f:recv().value, ("%d"):format(last))
 end)
 
-test("requests under way have matchtags of their own", function()
+test("pending requests have different matchtags", function()
   local f = support.open()
   local _, service = support.service()
   local seen = {}
@@ -176,7 +176,7 @@ test("requests under way have matchtags of their own", function()
   end
 end)
 
-test("recv of a matchtag takes its response and leaves the others", function()
+test("recv of a matchtag leaves other responses in the queue", function()
   local f = support.open()
   local first = f:send("broker.ping", { seq = 1 })
   local second = f:send("broker.ping", { seq = 2 })
@@ -186,7 +186,7 @@ test("recv of a matchtag takes its response and leaves the others", function()
   equal(f:recv(first).seq, 1)
 end)
 
-test("recv without a matchtag takes responses in the order they came", function()
+test("recv without a matchtag returns responses in order of arrival", function()
   local f = support.open()
   local server, service = support.service()
   for seq = 1, 3 do
@@ -201,7 +201,7 @@ test("recv without a matchtag takes responses in the order they came", function(
   end
 end)
 
-test("recv passes over events, and rpc over all else", function()
+test("recv skips events, and rpc skips all other messages", function()
   local f = support.open()
   local event = support.unique "event"
   f:subscribe(event)
@@ -212,7 +212,7 @@ test("recv passes over events, and rpc over all else", function()
   equal(f:recv_event().n, 1)
 end)
 
-test("recv of an error response is a table with errnum, then the topic", function()
+test("recv of an error response returns a table with errnum and the topic", function()
   local f = support.open()
   f:send("nosuch.method", {})
   local answer, topic = f:recv()
@@ -221,7 +221,7 @@ test("recv of an error response is a table with errnum, then the topic", functio
   equal(topic, "nosuch.method")
 end)
 
-test("an error response without a text has no errstr", function()
+test("an error response without text has no errstr", function()
   local f = support.open()
   local server, service = support.service()
   f:send(service .. ".fail", {})
@@ -229,7 +229,7 @@ test("an error response without a text has no errstr", function()
   spec.same(f:recv(), { errnum = 22 })
 end)
 
-test("recvmsg gives the response as a message", function()
+test("recvmsg returns the response as a message", function()
   local f = support.open()
   local matchtag = f:send("broker.ping", { seq = "1" })
   local msg = spec.ok(f:recvmsg())
@@ -240,7 +240,7 @@ test("recvmsg gives the response as a message", function()
   equal(msg.data.seq, "1")
 end)
 
-test("recvmsg of a matchtag takes that response", function()
+test("recvmsg of a matchtag returns that response", function()
   local f = support.open()
   local first = f:send("broker.ping", { seq = 1 })
   local second = f:send("broker.ping", { seq = 2 })
@@ -248,7 +248,7 @@ test("recvmsg of a matchtag takes that response", function()
   equal(f:recvmsg(first).data.seq, 1)
 end)
 
-test("rpc leaves what arrived before its answer, in its order", function()
+test("rpc leaves earlier messages in the queue in order", function()
   local f = support.open()
   local sent = {}
   for seq = 1, 3 do
@@ -261,7 +261,7 @@ test("rpc leaves what arrived before its answer, in its order", function()
   equal(f:recv().seq, 3)
 end)
 
-test("an answer too long to be copied is decoded from its message", function()
+test("responses shorter and longer than the copy buffer are decoded", function()
   local f = support.open()
   for _, length in ipairs { 440, 470, 500, 512, 513, 600, 100000 } do
     local pad = ("x"):rep(length)
@@ -272,24 +272,24 @@ test("an answer too long to be copied is decoded from its message", function()
     local msg = f:recvmsg()
     equal(msg.data.pad, pad)
     equal(msg.data, msg.data)
-    spec.ok(msg.payload:find(pad, 1, true), "the payload has it")
+    spec.ok(msg.payload:find(pad, 1, true), "the payload should hold the text")
   end
 end)
 
-test("rpc gives up when its timeout passes", function()
+test("rpc fails when its timeout expires", function()
   local f = support.open()
   local _, service = support.service()
   fails("Connection timed out", f:rpc(service .. ".slow", {}, { timeout = 0.05 }))
   fails("Connection timed out", f:rpc(service .. ".slow", {}, { timeout = 0 }))
 end)
 
-test("rpc with a timeout returns as soon as the answer is there", function()
+test("rpc with a timeout returns as soon as the response arrives", function()
   local f = support.open()
-  -- If it waited for the timeout, the test would hang.
+  -- The test would hang here if rpc waited for the timeout.
   equal(spec.ok(f:rpc("broker.ping", { seq = 1 }, { timeout = 1e6 })).seq, 1)
 end)
 
-test("a timeout longer than any clock shows is as good as none", function()
+test("a huge timeout never expires", function()
   local f = support.open()
   for _, long in ipairs { 1e10, 1e300, math.huge } do
     equal(spec.ok(f:rpc("broker.ping", { seq = 1 }, { timeout = long })).seq, 1)
@@ -298,7 +298,7 @@ test("a timeout longer than any clock shows is as good as none", function()
   end
 end)
 
-test("an answer that comes too late for its rpc is not another's", function()
+test("a late response is not taken for the response to another request", function()
   local f = support.open()
   local server, service = support.service()
   for round = 1, 5 do
@@ -311,7 +311,7 @@ test("an answer that comes too late for its rpc is not another's", function()
   end
 end)
 
-test("recv gives up a request that was sent with a timeout", function()
+test("recv gives up on a request when its timeout expires", function()
   local f = support.open()
   local server, service = support.service()
   local matchtag = f:send(service .. ".slow", {}, { timeout = 0.05 })
@@ -321,31 +321,31 @@ test("recv gives up a request that was sent with a timeout", function()
   equal(f:recv().seq, 9)
 end)
 
-test("recvmsg gives up a request that was sent with a timeout", function()
+test("recvmsg gives up on a request when its timeout expires", function()
   local f = support.open()
   local _, service = support.service()
   f:send(service .. ".slow", {}, { timeout = 0.05 })
   fails("Connection timed out", f:recvmsg())
 end)
 
-test("a matchtag is kept back while its late answer may come", function()
+test("a matchtag is not reused while a late response may arrive", function()
   local f = support.open()
   local server, service = support.service()
   local given_up = f:send(service .. ".slow", {}, { timeout = 0 })
   fails("Connection timed out", f:recv(given_up))
   for _ = 1, 20 do
-    spec.ok(f:send(service .. ".next", {}) ~= given_up, "the tag is used again")
+    spec.ok(f:send(service .. ".next", {}) ~= given_up, "the matchtag was reused")
   end
   spec.ok(server:recvmsg():respond {})
 end)
 
-test("an answer in time is received by send with a timeout as by any", function()
+test("a response in time is received from a send with a timeout", function()
   local f = support.open()
   f:send("broker.ping", { seq = 4 }, { timeout = 1e6 })
   equal(f:recv().seq, 4)
 end)
 
-test("an option that does not exist is an error that names it", function()
+test("an unknown option is an error that names it", function()
   local f = support.open()
   for _, name in ipairs { "rpc", "send" } do
     raises("bad argument", f[name], f, "broker.ping", {}, { timeuot = 1 })
@@ -354,7 +354,7 @@ test("an option that does not exist is an error that names it", function()
   end
 end)
 
-test("an option of a wrong kind is an error", function()
+test("an option of the wrong type is an error", function()
   local f = support.open()
   for _, name in ipairs { "rpc", "send" } do
     for _, wrong in ipairs { -1, 0 / 0, "soon", true, {} } do
@@ -366,9 +366,9 @@ test("an option of a wrong kind is an error", function()
   end
 end)
 
-test("nobody can answer a handle that waits for itself on an embedded broker", function()
+test("waiting for a response that nobody can send fails on an embedded broker", function()
   if not support.is_embedded then
-    spec.skip "on a real instance it waits for others"
+    spec.skip "a real instance waits for other processes"
   end
   local f = support.open()
   local _, service = support.service()
@@ -383,7 +383,7 @@ test("nobody can answer a handle that waits for itself on an embedded broker", f
   end
 end)
 
-test("an RPC without a topic says what a topic is", function()
+test("rpc with an empty topic explains what a topic is", function()
   local f = support.open()
   for _, payload in ipairs { false, {} } do
     local _, detail = fails("Function not implemented", f:rpc("", payload or nil))
@@ -391,7 +391,7 @@ test("an RPC without a topic says what a topic is", function()
   end
 end)
 
-test("a service at another rank answers across the instance", function()
+test("a service at another rank answers", function()
   local far, service = support.service(1)
   local f = support.open()
   f:send(service .. ".double", { n = 21 }, 1)
@@ -401,7 +401,7 @@ test("a service at another rank answers across the instance", function()
   fails("Function not implemented", f:rpc(service .. ".double", {}, 0))
 end)
 
-test("a service that is removed, or whose handle is closed, is not there any more", function()
+test("a service ends when it is removed or its handle is closed", function()
   local f = support.open()
   local server, service = support.service()
   spec.ok(server:rpc("service.remove", { service = service }))

@@ -1,5 +1,5 @@
--- Run the chapters of the specification, those named, or all but those:
--- lua run.lua [[--except] rpc.lua ...]. FLUX_URI decides the back end.
+-- Runs the chapters of the specification: lua run.lua [[--except] rpc.lua ...].
+-- Without arguments it runs all chapters. FLUX_URI selects the back end.
 
 local CHAPTERS = {
   "module.lua",
@@ -32,7 +32,7 @@ local CHAPTERS = {
   "lifetime.lua",
 }
 
--- The chapters that the arguments stand for.
+-- Returns the chapters that the command line selects.
 local function chosen()
   if arg[1] ~= "--except" then
     return #arg > 0 and arg or CHAPTERS
@@ -46,19 +46,19 @@ local function chosen()
       chapters[#chapters + 1] = chapter
     end
   end
-  assert(#chapters == #CHAPTERS - (#arg - 1), "what is left out is no chapter")
+  assert(#chapters == #CHAPTERS - (#arg - 1), "an argument of --except is not a chapter")
   return chapters
 end
 
 local directory = arg[0]:match "^(.*/)" or "./"
--- Not by package.path: a chapter and module kvs are both called kvs.lua.
+-- Loads by path, not by package.path: a chapter and module kvs are both called kvs.lua.
 for _, name in ipairs { "spec", "support" } do
   package.preload[name] = assert(loadfile(directory .. name .. ".lua"))
 end
 
 local flux = require "flux"
 if type(flux.version) ~= "function" then
-  io.stderr:write "the module found is another one: it has no flux.version\n"
+  io.stderr:write "the loaded module is not flux-lua: it has no flux.version\n"
   os.exit(2)
 end
 local version, libflux, lua = flux.version()
@@ -78,4 +78,4 @@ io.stdout:flush()
 if spec.failed > 0 then
   os.exit(1)
 end
--- Else by its end, as os.exit would not close the state, in 5.1 not even if asked.
+-- No os.exit after success: it would not close the Lua state, and Lua 5.1 cannot be told to.

@@ -1,4 +1,4 @@
--- Signal handlers (A4). Numbers are Linux's.
+-- Signal handlers. The signal numbers are those of Linux.
 
 local spec = require "spec"
 local support = require "support"
@@ -12,7 +12,7 @@ local function watch(f, sigmask, handler)
   return spec.ok(f:sighandler { sigmask = sigmask, handler = handler })
 end
 
-test("a signal calls its handler with the handle, the watcher and the number", function()
+test("the handler gets the handle, the signal handler and the signal number", function()
   local f = support.open()
   local seen, w
   w = watch(f, { SIGUSR1 }, function(...)
@@ -27,7 +27,7 @@ test("a signal calls its handler with the handle, the watcher and the number", f
   w:remove()
 end)
 
-test("one watcher handles several signals", function()
+test("one signal handler can handle several signals", function()
   local f = support.open()
   local seen = {}
   local w = watch(f, { SIGUSR1, SIGUSR2, SIGTERM, SIGINT }, function(_, _, signum)
@@ -47,7 +47,7 @@ test("one watcher handles several signals", function()
   w:remove()
 end)
 
-test("a number named twice is one", function()
+test("naming a signal twice calls the handler once", function()
   local f = support.open()
   local count = 0
   local w = watch(f, { SIGUSR1, SIGUSR1 }, function()
@@ -63,7 +63,7 @@ test("a number named twice is one", function()
   w:remove()
 end)
 
-test("several watchers of one signal are all called", function()
+test("several handlers of one signal are all called", function()
   local f = support.open()
   local seen, watchers = {}, {}
   for n = 1, 3 do
@@ -90,7 +90,7 @@ test("several watchers of one signal are all called", function()
   watchers[3]:remove()
 end)
 
-test("a signal is handled each time it comes", function()
+test("a handler is called for every occurrence of a signal", function()
   local f = support.open()
   local count = 0
   local w = watch(f, { SIGUSR1 }, function()
@@ -109,7 +109,7 @@ test("a signal is handled each time it comes", function()
   w:remove()
 end)
 
-test("a signal from another process interrupts a reactor that waits", function()
+test("a signal from another process wakes a waiting reactor", function()
   local f = support.open()
   local w = watch(f, { SIGUSR1 }, function()
     f:reactor_stop()
@@ -120,7 +120,7 @@ test("a signal from another process interrupts a reactor that waits", function()
   w:remove()
 end)
 
-test("two handles watch one signal, each in its reactor", function()
+test("two handles can handle the same signal in their own reactors", function()
   local f, g = support.open(), support.open()
   local seen = {}
   local wf = watch(f, { SIGUSR1 }, function()
@@ -129,8 +129,8 @@ test("two handles watch one signal, each in its reactor", function()
   local wg = watch(g, { SIGUSR1 }, function()
     seen.g = true
   end)
-  support.pass(f, 1)
-  support.pass(g, 1)
+  support.run_for(f, 1)
+  support.run_for(g, 1)
   support.kill "USR1"
   support.run_all({ f, g }, function()
     return seen.f and seen.g
@@ -145,7 +145,7 @@ test("two handles watch one signal, each in its reactor", function()
   wg:remove()
 end)
 
-test("two handles watch signals of their own", function()
+test("two handles can handle different signals", function()
   local f, g = support.open(), support.open()
   local seen = {}
   local wf = watch(f, { SIGUSR1 }, function()
@@ -164,7 +164,7 @@ test("two handles watch signals of their own", function()
   wg:remove()
 end)
 
-test("a signal's own action is back when its last watcher is removed", function()
+test("removing the last handler of a signal restores its default action", function()
   local process = support.start_apart [[
     local f = require("flux").new()
     local w = f:sighandler { sigmask = { 10 }, handler = function() f:reactor_stop() end }
@@ -181,13 +181,13 @@ test("a signal's own action is back when its last watcher is removed", function(
   process:close()
 end)
 
-test("a signal that no reactor runs for is handled in the next run", function()
+test("a signal that arrives while no reactor runs is handled in the next run", function()
   local f = support.open()
   local count = 0
   local w = watch(f, { SIGUSR1 }, function()
     count = count + 1
   end)
-  support.pass(f, 1)
+  support.run_for(f, 1)
   support.kill "USR1"
   equal(count, 0)
   support.run_until(f, function()
@@ -197,7 +197,7 @@ test("a signal that no reactor runs for is handled in the next run", function()
   w:remove()
 end)
 
-test("a watcher that is removed is not called, and leaves the others", function()
+test("a removed handler is not called, and other handlers still are", function()
   local f = support.open()
   local count = 0
   local removed = watch(f, { SIGUSR1 }, error)
@@ -217,7 +217,7 @@ test("a watcher that is removed is not called, and leaves the others", function(
   equal(f:reactor(), 0)
 end)
 
-test("a watcher may be removed in its handler, and another made there", function()
+test("a handler can remove itself and add another", function()
   local f = support.open()
   local seen = {}
   local second
@@ -249,11 +249,11 @@ test("an error in the handler is raised by the reactor", function()
   soon(f, function()
     support.kill "USR1"
   end)
-  equal(support.raised(f), value)
+  equal(support.reactor_error(f), value)
   w:remove()
 end)
 
-test("what the handler returns does not matter", function()
+test("the return value of the handler is ignored", function()
   local f = support.open()
   local w = watch(f, { SIGUSR1 }, function()
     f:reactor_stop()
@@ -266,7 +266,7 @@ test("what the handler returns does not matter", function()
   w:remove()
 end)
 
-test("keys set on the watcher are there in the handler", function()
+test("a handler sees keys that were set on its signal handler", function()
   local f = support.open()
   local seen
   local w = watch(f, { SIGUSR1 }, function(_, self)
@@ -285,7 +285,7 @@ test("keys set on the watcher are there in the handler", function()
   w:remove()
 end)
 
-test("what is missing is named", function()
+test("a missing field is named in the error", function()
   local f = support.open()
   fails("Expected table as 2nd argument", f:sighandler())
   fails("Mandatory table argument 'sigmask' missing", f:sighandler {})
@@ -294,7 +294,7 @@ test("what is missing is named", function()
   equal(f:reactor(), 0)
 end)
 
-test("a mask that is no table of numbers is an error", function()
+test("a sigmask that is not a list of signal numbers is an error", function()
   local f = support.open()
   for _, wrong in ipairs { 10, "USR1", true, { "USR1" }, { {} }, { -1 }, { 0 }, { 1.5 }, { SIGUSR1, true } } do
     fails("Mandatory table argument 'sigmask' invalid", f:sighandler { sigmask = wrong, handler = print })
@@ -302,17 +302,17 @@ test("a mask that is no table of numbers is an error", function()
   equal(f:reactor(), 0)
 end)
 
-test("a number that is no signal, or one that nobody handles, is an error", function()
+test("a number that is not a signal, or that cannot be caught, is an error", function()
   local f = support.open()
   for _, signum in ipairs { 65, 100, 1000, 2 ^ 31 - 1, 9, 19 } do
     spec.refuses(f.sighandler, f, { sigmask = { signum }, handler = print })
-    -- None of the others is left either.
+    -- The valid signals of the list must not stay caught either.
     spec.refuses(f.sighandler, f, { sigmask = { SIGUSR1, signum }, handler = error })
   end
   equal(f:reactor(), 0)
 end)
 
-test("an empty mask waits for nothing", function()
+test("an empty sigmask leaves the reactor nothing to wait for", function()
   local f = support.open()
   local ok, w = pcall(f.sighandler, f, { sigmask = {}, handler = print })
   if ok and w then

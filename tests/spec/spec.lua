@@ -1,22 +1,22 @@
--- A test harness in plain Lua: a test is a sentence and a function, and each
--- one that fails is a line. What tests need of Flux is in support.lua;
+-- A small test harness in plain Lua. A test is a sentence and a function; each
+-- failure prints one line. support.lua has the helpers that need Flux, and
 -- run.lua runs the chapters.
 
 local spec = { passed = 0, failed = 0, skipped = 0 }
 
--- The source of the chapter that runs ("@dir/rpc.lua"), where a failure is said to be.
+-- Source name of the current chapter, such as "@dir/rpc.lua". Failures report it.
 local chapter = "?"
--- What is to be done when the test that runs has ended, the last first.
+-- Cleanup functions of the current test. The last one registered runs first.
 local deferred = {}
 
--- What ends a test before its end: a check that does not hold, or a skip.
+-- Metatable of the error that ends a test early: a failed check or a skip.
 local Ended = {}
 
 local function is_verbose()
   return os.getenv "SPEC_VERBOSE" ~= nil
 end
 
--- The line of the chapter that is at work.
+-- Returns the file and line of the chapter that is being executed.
 local function where()
   local level = 2
   while true do
@@ -35,7 +35,7 @@ local function fail(...)
   error(setmetatable({ message = string.format(...), where = where() }, Ended), 0)
 end
 
--- The value as a failure shows it.
+-- Formats a value for a failure message.
 local function show(value, depth)
   if type(value) == "string" then
     return (string.format("%q", value):gsub("\\\n", "\\n"))
@@ -69,7 +69,7 @@ local function same(a, b)
   return true
 end
 
--- Fail the test unless `value` is true; it is given back, with all that follows.
+-- Fails the test unless `value` is true. Returns all of its arguments.
 function spec.ok(value, why, ...)
   if not value then
     fail("expected a true value, got %s (%s)", show(value), tostring(why))
@@ -83,14 +83,14 @@ function spec.equal(got, want)
   end
 end
 
--- As equal, tables by what is in them.
+-- Like equal, but compares tables by content.
 function spec.same(got, want)
   if not same(got, want) then
     fail("expected %s, got %s", show(want), show(got))
   end
 end
 
--- That a call returned just these values: spec.returns({ 0 }, f:subscribe "x").
+-- Checks that a call returned exactly these values: spec.returns({ 0 }, f:subscribe "x").
 function spec.returns(want, ...)
   local got = { n = select("#", ...), ... }
   want.n = want.n or #want
@@ -112,7 +112,7 @@ function spec.matches(text, pattern)
   end
 end
 
--- Errno texts that have one number everywhere.
+-- Errno texts that have the same number on every system.
 local ERRNO = {
   ["No such file or directory"] = 2,
   ["File exists"] = 17,
@@ -121,8 +121,8 @@ local ERRNO = {
   ["Invalid argument"] = 22,
 }
 
--- That a call returned nil and this text (any, for nil), and after it nothing
--- but an errno and a text of the service's own, which are given back.
+-- Checks that a call returned nil and this text, or any text if `text` is nil. Only
+-- an errno and a detail text may follow. Returns the errno and the detail.
 function spec.fails(text, ...)
   local count = select("#", ...)
   local result, err, errnum, detail = ...
@@ -137,12 +137,12 @@ function spec.fails(text, ...)
     fail("expected the errno of %s, got %s", show(err), show(errnum))
   end
   if detail ~= nil and type(detail) ~= "string" then
-    fail("expected a text of the service's, got %s", show(detail))
+    fail("expected the detail to be a string, got %s", show(detail))
   end
   return errnum, detail
 end
 
--- That the call raises a text that matches, which is given back.
+-- Checks that the call raises an error that matches the pattern. Returns the error.
 function spec.raises(pattern, body, ...)
   local results = { pcall(body, ...) }
   if results[1] then
@@ -152,8 +152,8 @@ function spec.raises(pattern, body, ...)
   return results[2]
 end
 
--- That the call neither gives a result nor fails in a way of its own: it
--- raises a text, or returns nil and one.
+-- Checks that the call fails in a regular way: it raises an error text, or returns
+-- nil and a text. Returns the text.
 function spec.refuses(body, ...)
   local results = { pcall(body, ...) }
   local text = results[2]
@@ -172,12 +172,12 @@ function spec.refuses(body, ...)
   return text
 end
 
--- End the test, which cannot be done here.
+-- Ends a test that cannot run in this environment.
 function spec.skip(reason)
   error(setmetatable({ skipped = reason }, Ended), 0)
 end
 
--- Do this when the test has ended, however it ends.
+-- Registers a function that runs after the test, whether it passes or fails.
 function spec.after(action)
   deferred[#deferred + 1] = action
 end
@@ -193,7 +193,8 @@ local function caught(err)
   return { message = message, where = where() }
 end
 
--- Where to write what runs, so that whoever stops a run knows.
+-- Writes the name of the current test to the file SPEC_CURRENT. A runner that kills
+-- a hanging test can then name it.
 local function note_current(sentence)
   local path = os.getenv "SPEC_CURRENT"
   local file = path and io.open(path, "w")
@@ -237,7 +238,7 @@ function spec.test(sentence, body)
   io.stdout:flush()
 end
 
--- Run a chapter's file; one that ends with an error is a failed test.
+-- Runs the file of a chapter. An error outside of a test counts as a failed test.
 function spec.run(path)
   chapter = "@" .. path
   local body, why = loadfile(path)

@@ -1,4 +1,4 @@
--- Watchers of a path's status (A4).
+-- Watchers of a file's status.
 
 local spec = require "spec"
 local support = require "support"
@@ -10,7 +10,8 @@ local function watch(f, path, handler)
   return spec.ok(f:statwatcher { path = path, interval = 0.05, handler = handler })
 end
 
--- Watch a path, do this a little later, and return what the handler got first.
+-- Watches a path, runs `action` a little later, and returns the first two statuses
+-- that the handler got: the new one and the old one.
 local function seen_of(f, path, action)
   local seen
   local w = watch(f, path, function(...)
@@ -40,7 +41,7 @@ local NAMES = {
   "st_blocks",
 }
 
-test("a file that is created is seen, with what there was before", function()
+test("the handler is called when a file is created", function()
   local f = support.open()
   local path = support.path()
   local now, before = seen_of(f, path, function()
@@ -53,11 +54,11 @@ test("a file that is created is seen, with what there was before", function()
     spec.type(before[name], "number")
   end
   spec.ok(math.abs(now.st_mtime - os.time()) < 60, now.st_mtime)
-  -- A regular file.
+  -- S_IFREG: a regular file.
   equal(math.floor(now.st_mode / 4096), 8)
 end)
 
-test("a file that grows is seen with its sizes", function()
+test("the handler gets the old and new size of a file that grows", function()
   local f = support.open()
   local path = support.path()
   write(path, "12345")
@@ -69,7 +70,7 @@ test("a file that grows is seen with its sizes", function()
   equal(now.st_ino, before.st_ino)
 end)
 
-test("a file that is cut short is seen", function()
+test("the handler is called when a file is truncated", function()
   local f = support.open()
   local path = support.path()
   write(path, "12345")
@@ -80,7 +81,7 @@ test("a file that is cut short is seen", function()
   equal(now.st_size, 0)
 end)
 
-test("a file that is removed is seen, with no links", function()
+test("the handler gets st_nlink 0 when a file is removed", function()
   local f = support.open()
   local path = support.path()
   write(path, "12345")
@@ -92,7 +93,7 @@ test("a file that is removed is seen, with no links", function()
   equal(now.st_nlink, 0)
 end)
 
-test("a directory is watched too", function()
+test("a directory can be watched", function()
   local f = support.open()
   local path = support.path()
   local now = seen_of(f, path, function()
@@ -101,7 +102,7 @@ test("a directory is watched too", function()
   equal(math.floor(now.st_mode / 4096), 4)
 end)
 
-test("one watcher sees all of a file's life", function()
+test("one watcher follows a file from creation to removal", function()
   local f = support.open()
   local path = support.path()
   local steps = {
@@ -129,7 +130,7 @@ test("one watcher sees all of a file's life", function()
   w:remove()
 end)
 
-test("nothing is seen of a file that stays as it is, or of others", function()
+test("the handler is not called for an unchanged file or for other files", function()
   local f = support.open()
   local path, other = support.path(), support.path()
   write(path, "a")
@@ -137,11 +138,11 @@ test("nothing is seen of a file that stays as it is, or of others", function()
   soon(f, function()
     write(other, "b")
   end)
-  support.pass(f, 150)
+  support.run_for(f, 150)
   w:remove()
 end)
 
-test("a watcher that is removed sees nothing", function()
+test("a removed watcher is not called", function()
   local f = support.open()
   local path = support.path()
   local w = watch(f, path, error)
@@ -151,7 +152,7 @@ test("a watcher that is removed sees nothing", function()
   equal(f:reactor(), 0)
 end)
 
-test("a watcher may be removed in its handler", function()
+test("a watcher can be removed in its handler", function()
   local f = support.open()
   local path = support.path()
   local count = 0
@@ -166,7 +167,7 @@ test("a watcher may be removed in its handler", function()
   equal(count, 1)
 end)
 
-test("several watchers of one path are all told", function()
+test("several watchers of one path are all called", function()
   local f = support.open()
   local path = support.path()
   local count = 0
@@ -183,7 +184,7 @@ test("several watchers of one path are all told", function()
   equal(count, 3)
 end)
 
-test("without an interval a change is seen all the same", function()
+test("a watcher without an interval still sees changes", function()
   local f = support.open()
   local path = support.path()
   local sizes = {}
@@ -212,11 +213,11 @@ test("an error in the handler is raised by the reactor", function()
   soon(f, function()
     write(path, "a")
   end)
-  equal(support.raised(f), value)
+  equal(support.reactor_error(f), value)
   w:remove()
 end)
 
-test("what the handler returns does not matter", function()
+test("the return value of the handler is ignored", function()
   local f = support.open()
   local path = support.path()
   local w = watch(f, path, function()
@@ -230,7 +231,7 @@ test("what the handler returns does not matter", function()
   w:remove()
 end)
 
-test("the table's own keys are the watcher's, to read and to set", function()
+test("keys of the table can be read and set on the watcher", function()
   local f = support.open()
   local path = support.path()
   local w = f:statwatcher { path = path, interval = 0.5, handler = print, note = 1 }
@@ -243,7 +244,7 @@ test("the table's own keys are the watcher's, to read and to set", function()
   w:remove()
 end)
 
-test("what is missing is named", function()
+test("a missing field is named in the error", function()
   local f = support.open()
   fails("Expected table as 2nd argument", f:statwatcher())
   fails("Mandatory argument 'path' missing", f:statwatcher {})
@@ -252,7 +253,7 @@ test("what is missing is named", function()
   equal(f:reactor(), 0)
 end)
 
-test("a field of a wrong kind is an error", function()
+test("a field of the wrong type is an error", function()
   local f = support.open()
   for _, wrong in ipairs { {}, true, print, "a\0b" } do
     spec.refuses(f.statwatcher, f, { path = wrong, handler = print })
@@ -269,7 +270,7 @@ test("a field of a wrong kind is an error", function()
   equal(f:reactor(), 0)
 end)
 
-test("odd paths are watched or refused", function()
+test("unusual paths are watched or refused without crashing", function()
   local f = support.open()
   for _, path in ipairs { "", "/proc/self/stat", "/", ".", "/nonexistent/a/b", ("x"):rep(5000), "/dev/null" } do
     local ok, w = pcall(f.statwatcher, f, { path = path, interval = 0.05, handler = function() end })

@@ -1,5 +1,5 @@
--- What the chapters need of Flux: handles that are closed and keys that are
--- removed when a test ends, other ranks, other processes.
+-- Helpers for the chapters that need Flux: handles and keys that are cleaned up
+-- after a test, other ranks, and other processes.
 
 local flux = require "flux"
 local spec = require "spec"
@@ -7,20 +7,20 @@ local spec = require "spec"
 local support = {}
 
 support.uri = os.getenv "FLUX_URI" or ""
--- Whether flux.new() opens the embedded broker; else a real instance runs.
+-- True if flux.new() opens the embedded broker, false on a real instance.
 support.is_embedded = support.uri:find "^embed://" ~= nil
 
--- How many times longer things take here than they do by themselves: set by
--- who runs this under something like valgrind. Limits and gaps are multiplied.
+-- How much slower the program runs under a tool such as valgrind. The caller sets
+-- SPEC_INSTRUMENTED; time limits and delays are multiplied by it.
 local instrumented = tonumber(os.getenv "SPEC_INSTRUMENTED")
 support.slowdown = instrumented or 1
 
--- How many seconds pass before a test counts as hung. It is that long because
--- the machine may be busy: nothing else depends on how fast things are.
+-- A test that takes longer than this many seconds has hung. The limit is generous
+-- because the machine may be busy.
 support.patience = 300 * support.slowdown
 
--- Kilobytes of the process that are in memory, or nil where the system does
--- not tell, or where what watches this process has memory of its own in it.
+-- Returns the resident memory of this process in kilobytes. Returns nil if the system
+-- does not tell, or under a tool such as valgrind, whose own memory would count.
 function support.resident()
   local status = not instrumented and io.open "/proc/self/status"
   if not status then
@@ -31,7 +31,7 @@ function support.resident()
   return tonumber(text:match "VmRSS:%s*(%d+)")
 end
 
--- A handle for the length of the test.
+-- Opens a handle and closes it after the test.
 function support.open(uri)
   local f = spec.ok(flux.new(uri))
   spec.after(function()
@@ -40,11 +40,11 @@ function support.open(uri)
   return f
 end
 
--- A handle at another rank. Skips the test where there is no such rank.
+-- Opens a handle at another rank. Skips the test if the instance has no such rank.
 function support.open_at(rank)
   local f = support.open()
   if f.size <= rank then
-    spec.skip(("needs %d ranks, and there are %d"):format(rank + 1, f.size))
+    spec.skip(("needs %d ranks, but the instance has %d"):format(rank + 1, f.size))
   end
   local answer = spec.ok(f:rpc("attr.get", { name = "local-uri" }, rank))
   return support.open(answer.value)
@@ -53,13 +53,14 @@ end
 local counter = 0
 local run_id = ("%d-%s"):format(os.time(), tostring({}):match "0x(%x+)" or "0")
 
--- A name that nothing else has.
+-- Returns a name that nothing else uses.
 function support.unique(name)
   counter = counter + 1
   return ("spec-%s-%d-%s"):format(name, counter, run_id)
 end
 
--- A handle, and a KVS key that is removed, with all below it, after the test.
+-- Opens a handle and returns it with a unique KVS key. After the test the key is
+-- removed with everything below it.
 function support.kvs()
   local f = support.open()
   local key = support.unique "key"
@@ -72,7 +73,7 @@ function support.kvs()
   return f, key
 end
 
--- Put values below a key and commit them.
+-- Puts values below a key and commits them.
 function support.put(f, key, values)
   for name, value in pairs(values) do
     spec.ok(f:kvs_put(key .. "." .. name, value))
@@ -80,15 +81,15 @@ function support.put(f, key, values)
   spec.ok(f:kvs_commit())
 end
 
--- Store bytes that need not be JSON, given in base64, as `flux kvs put` does.
+-- Stores a value that need not be JSON, given as base64, the way `flux kvs put` does.
 function support.put_raw(f, key, base64)
   local dirent = { type = "val", ver = 1, data = base64 }
   local op = { key = key, flags = 0, dirent = dirent }
   spec.ok(f:rpc("kvs.commit", { namespace = "primary", flags = 0, ops = { op } }))
 end
 
--- A second handle, at another rank if one is given, that offers a service of a
--- name of its own.
+-- Opens a handle that offers a service of a unique name, at another rank if given.
+-- Returns the handle and the name.
 function support.service(rank)
   local server = rank and support.open_at(rank) or support.open()
   local name = support.unique "service"
@@ -96,7 +97,7 @@ function support.service(rank)
   return server, name
 end
 
--- The methods that the handle's tests know, with arguments that fit.
+-- Every method of a handle, with arguments that fit.
 support.handle_calls = {
   { "rpc", "broker.ping", {} },
   { "send", "broker.ping", {} },
@@ -118,18 +119,18 @@ support.handle_calls = {
   { "kvsdir" },
 }
 
--- A timer that ends the handle's reactor with an error when the test hangs.
+-- Adds a timer that stops the reactor with an error if the test hangs.
 local function guard(f)
   return spec.ok(f:timer {
     timeout = 1000 * support.patience,
     handler = function()
-      f:reactor_stop_error "the test takes too long"
+      f:reactor_stop_error "the test took too long"
     end,
   })
 end
 
--- Run the handle's reactor until a handler stops it. That it returns a number,
--- which is given back.
+-- Runs the handle's reactor until a handler stops it. Returns the reactor's result,
+-- which must be a number.
 function support.run(f)
   local timer = guard(f)
   local active, why = f:reactor()
@@ -137,8 +138,8 @@ function support.run(f)
   return spec.type(spec.ok(active, why), "number")
 end
 
--- Run the handle's reactor until `is_done` says so, and then for a few turns
--- more: a handler that is called once too often is called in one of them.
+-- Runs the handle's reactor until `is_done` returns true, and then for twenty more
+-- iterations, so that a handler that is called once too often shows.
 function support.run_until(f, is_done)
   local timer = guard(f)
   while not is_done() do
@@ -150,9 +151,9 @@ function support.run_until(f, is_done)
   timer:remove()
 end
 
--- Run the handle's reactor for so many milliseconds, times the slowdown. What
--- must not happen may be looked for by this, and nothing that must.
-function support.pass(f, milliseconds)
+-- Runs the handle's reactor for some milliseconds, times the slowdown. Use this only
+-- to check that something does not happen; wait for events with run_until.
+function support.run_for(f, milliseconds)
   spec.ok(f:timer {
     timeout = milliseconds * support.slowdown,
     handler = function()
@@ -162,40 +163,41 @@ function support.pass(f, milliseconds)
   return support.run(f)
 end
 
--- Do this once in the handle's reactor, a little later.
+-- Runs `action` once from the handle's reactor, five milliseconds later.
 function support.soon(f, action)
   return spec.ok(f:timer { timeout = 5, handler = action })
 end
 
--- What the handle's reactor raises.
-function support.raised(f, ...)
+-- Runs the reactor and returns the error that it raises.
+function support.reactor_error(f, ...)
   local results = { pcall(f.reactor, f, ...) }
   if results[1] then
-    error(("nothing was raised, and the reactor returned %s, %s"):format(results[2], results[3]))
+    error(("expected the reactor to raise an error, but it returned %s, %s"):format(results[2], results[3]))
   end
   return results[2]
 end
 
--- Run the reactors of all these handles by turns until `is_done` says so.
+-- Runs the reactors of these handles in turn until `is_done` returns true.
 function support.run_all(handles, is_done)
   local deadline = os.time() + support.patience
   while not is_done() do
-    spec.ok(os.time() < deadline, "the test takes too long")
+    spec.ok(os.time() < deadline, "the test took too long")
     for _, f in ipairs(handles) do
       spec.ok(f:reactor "nowait")
     end
   end
 end
 
--- A handler of the topics that match.
-function support.handle(f, pattern, msgtypes, handler)
+-- Adds a message handler for the topics that match `pattern`.
+function support.on_message(f, pattern, msgtypes, handler)
   return spec.ok(f:msghandler { pattern = pattern, msgtypes = msgtypes, handler = handler })
 end
 
--- Stop the reactor at a response to the method, which is noted in the table given back.
-function support.answer_of(f, topic)
+-- Adds a handler that stops the reactor at the next response with this topic. Returns
+-- a table that the handler fills in with the response.
+function support.expect_response(f, topic)
   local answer = {}
-  support.handle(f, topic, { flux.MSGTYPE_RESPONSE }, function(_, msg, mh)
+  support.on_message(f, topic, { flux.MSGTYPE_RESPONSE }, function(_, msg, mh)
     answer.errnum, answer.data, answer.text = msg.errnum, msg.data, msg.payload
     mh:remove()
     f:reactor_stop()
@@ -203,15 +205,16 @@ function support.answer_of(f, topic)
   return answer
 end
 
--- Call a method in the reactor of the handle that offers it too.
+-- Sends a request to a service that the same handle offers, and runs the reactor
+-- until the response arrives. Returns the response as a table.
 function support.call(f, topic, payload)
-  local answer = support.answer_of(f, topic)
+  local answer = support.expect_response(f, topic)
   spec.ok(f:send(topic, payload))
   support.run(f)
   return answer
 end
 
--- A handle that is subscribed to a topic of its own.
+-- Opens a handle that is subscribed to a unique topic. Returns both.
 function support.subscribed()
   local f = support.open()
   local topic = support.unique "event"
@@ -219,11 +222,11 @@ function support.subscribed()
   return f, topic
 end
 
--- Run the reactor until all events that were sent before have been handled.
+-- Runs the reactor until all events that were sent before have been handled.
 function support.drain(f)
   local fence = support.unique "fence"
   f:subscribe(fence)
-  support.handle(f, fence, { flux.MSGTYPE_EVENT }, function(_, _, mh)
+  support.on_message(f, fence, { flux.MSGTYPE_EVENT }, function(_, _, mh)
     mh:remove()
     f:reactor_stop()
   end)
@@ -232,7 +235,7 @@ function support.drain(f)
   f:unsubscribe(fence)
 end
 
--- A path that nothing is at; whatever is there after the test is removed.
+-- Returns a path that does not exist. A file at this path is removed after the test.
 function support.path()
   local path = os.tmpname()
   os.remove(path)
@@ -242,7 +245,7 @@ function support.path()
   return path
 end
 
--- Write a file, or more of one with mode "a".
+-- Writes a file. Mode "a" appends.
 function support.write(path, text, mode)
   local file = assert(io.open(path, mode or "w"))
   file:write(text)
@@ -260,8 +263,8 @@ local function needs_shell()
   end
 end
 
--- The descriptors that this process has open: what each number stands for, as
--- "lr-x /path". Without the pipe that they are read from.
+-- Maps each open descriptor of this process to its mode and target, such as
+-- "lr-x /path". Leaves out the pipe that the list is read from.
 local function descriptors()
   needs_shell()
   local descriptors = {}
@@ -277,7 +280,7 @@ local function descriptors()
   return descriptors
 end
 
--- The number of the descriptor of what was opened at `path`.
+-- Returns the number of the descriptor that was opened at `path`.
 function support.descriptor(mode, path)
   for fd, what in pairs(descriptors()) do
     if what == mode .. " " .. path then
@@ -287,7 +290,7 @@ function support.descriptor(mode, path)
   error("no descriptor is open at " .. path)
 end
 
--- Start a command: the pipe of its output, and that one's descriptor.
+-- Starts a command. Returns the pipe of its output and the pipe's descriptor.
 function support.popen(command)
   local before = descriptors()
   local pipe = assert(io.popen(command))
@@ -296,10 +299,10 @@ function support.popen(command)
       return pipe, fd
     end
   end
-  error "the pipe has no descriptor"
+  error "no descriptor found for the pipe"
 end
 
--- How many descriptors are open.
+-- Returns the number of open descriptors.
 function support.count_descriptors()
   local count = 0
   for _ in pairs(descriptors()) do
@@ -308,13 +311,13 @@ function support.count_descriptors()
   return count
 end
 
--- Both ends of a pipe: a file to read, its descriptor, and a file that writes
--- at once, whose descriptor follows.
+-- Creates a pipe. Returns the file to read from, its descriptor, an unbuffered file
+-- to write to, and its descriptor.
 function support.fifo()
   needs_shell()
   local path = support.path()
   os.execute("mkfifo " .. support.quote(path))
-  -- Opening one end waits for the other; for both it does not.
+  -- Opening one end blocks until the other end is open, so open both first.
   local both = assert(io.open(path, "r+"))
   local reader, writer = assert(io.open(path, "r")), assert(io.open(path, "w"))
   both:close()
@@ -329,22 +332,22 @@ function support.fifo()
   return reader, support.descriptor("lr-x", path), writer, support.descriptor("l-wx", path)
 end
 
--- Send this process a signal.
+-- Sends a signal to this process.
 function support.kill(name)
   needs_shell()
-  -- Not by os.execute, which ignores some signals as long as it runs.
+  -- os.execute would not do: it ignores some signals while it runs.
   io.popen("kill -" .. name .. " $PPID"):close()
 end
 
 support.unpack = table.unpack or unpack
 support.load = loadstring or load
 
--- A word of a shell's command line.
+-- Quotes a word for the shell.
 function support.quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- The command that this Lua was started by.
+-- Returns the command that started this Lua.
 local function interpreter()
   local first = 0
   while arg[first - 1] do
@@ -353,20 +356,20 @@ local function interpreter()
   return arg[first]
 end
 
--- Skip the test where no other process can take part in it.
+-- Skips the test if other processes cannot take part in it.
 function support.needs_processes()
   if support.is_embedded then
-    spec.skip "an embedded broker is in one process"
+    spec.skip "an embedded broker serves one process only"
   end
   if not io.popen then
-    spec.skip "this Lua starts no processes"
+    spec.skip "this Lua cannot start processes"
   end
 end
 
--- Start a process that runs this chunk, and return the pipe of its output.
--- Reading it to its end waits for the process, which is ended after so many
--- seconds, times the slowdown, or when it hangs. On an embedded broker it has one of its own.
--- `environment`: assignments of the shell's, for it alone.
+-- Starts a process that runs this chunk, and returns the pipe of its output. Reading
+-- to the end of the pipe waits for the process. The process is killed after `seconds`
+-- (times the slowdown; default: support.patience). On an embedded broker it gets a
+-- broker of its own. `environment` holds shell assignments for this process only.
 function support.start_apart(chunk, seconds, environment)
   needs_shell()
   local path = os.tmpname()
@@ -381,13 +384,13 @@ function support.start_apart(chunk, seconds, environment)
   return assert(io.popen(("%s timeout %g %s 2>&1"):format(environment or "", limit, command)))
 end
 
--- The same, with this one's broker.
+-- Like start_apart, but the process uses the same broker as this one.
 function support.start(chunk, seconds)
   support.needs_processes()
   return support.start_apart(chunk, seconds)
 end
 
--- Run a command of Flux's and return its output.
+-- Runs a Flux command and returns its output.
 function support.flux(command)
   support.needs_processes()
   local pipe = assert(io.popen("flux " .. command .. " 2>&1"))

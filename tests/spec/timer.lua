@@ -1,11 +1,11 @@
--- Timers (A4).
+-- Timers.
 
 local spec = require "spec"
 local support = require "support"
 
 local test, equal, fails, raises = spec.test, spec.equal, spec.fails, spec.raises
 
-test("a timer fires once unless it is to repeat", function()
+test("a timer fires once by default", function()
   local f = support.open()
   local seen = {}
   local timer = spec.ok(f:timer {
@@ -22,7 +22,7 @@ test("a timer fires once unless it is to repeat", function()
   equal(seen[1][2], timer)
 end)
 
-test("a timer that repeats fires until it is removed", function()
+test("a repeating timer fires until it is removed", function()
   local f = support.open()
   local count = 0
   f:timer {
@@ -39,7 +39,7 @@ test("a timer that repeats fires until it is removed", function()
   equal(count, 5)
 end)
 
-test("oneshot may be said", function()
+test("oneshot may be given explicitly", function()
   local f = support.open()
   local count = 0
   f:timer {
@@ -53,7 +53,7 @@ test("oneshot may be said", function()
   equal(count, 1)
 end)
 
-test("a timeout of 0 fires in the next turn, not at once", function()
+test("a timeout of 0 fires when the reactor runs, not at once", function()
   local f = support.open()
   local fired = false
   f:timer {
@@ -67,7 +67,7 @@ test("a timeout of 0 fires in the next turn, not at once", function()
   equal(fired, true)
 end)
 
-test("a timer of no time fires once even if it is to repeat", function()
+test("a repeating timer with a timeout of 0 fires once", function()
   local f = support.open()
   local count = 0
   f:timer {
@@ -77,12 +77,13 @@ test("a timer of no time fires once even if it is to repeat", function()
       count = count + 1
     end,
   }
-  support.pass(f, 10)
+  support.run_for(f, 10)
   equal(count, 1)
   equal(f:reactor(), 0)
 end)
 
--- What fired, in its order, of timers made one after the other.
+-- Creates timers with these timeouts, in units of `unit` milliseconds, and returns the
+-- order in which they fire.
 local function order_of(f, timeouts, unit)
   local seen = {}
   for _, timeout in ipairs(timeouts) do
@@ -97,10 +98,10 @@ local function order_of(f, timeouts, unit)
   return table.concat(seen, " ")
 end
 
-test("timers fire in the order of their times", function()
+test("timers fire in the order of their timeouts", function()
   local f = support.open()
-  -- On a busy machine the time between making two of them may be longer than
-  -- their times differ. Then they are tried with longer ones.
+  -- On a busy machine the time between creating two timers may exceed the difference of
+  -- their timeouts. Try again with longer timeouts then.
   local unit, seen = 1, nil
   repeat
     seen = order_of(f, { 6, 1, 10, 0, 8, 2, 4 }, unit)
@@ -109,7 +110,7 @@ test("timers fire in the order of their times", function()
   equal(seen, "0 1 2 4 6 8 10")
 end)
 
-test("a thousand timers fire, and none before its time", function()
+test("a thousand timers all fire", function()
   local f = support.open()
   local fired, last, early = 0, 0, 0
   for n = 1, 1000 do
@@ -126,11 +127,11 @@ test("a thousand timers fire, and none before its time", function()
   equal(f:reactor(), 0)
   equal(fired, 1000)
   equal(last, 24)
-  -- Timers of one turn may come in any order; whole turns do not.
-  spec.ok(early < 1000, "the order is any")
+  -- Timers that expire in one iteration may fire in any order, so a few are early.
+  spec.ok(early < 1000, "the timers did not fire in the order of their timeouts")
 end)
 
-test("fractions of a millisecond and integral floats are times too", function()
+test("timeouts may be fractions of a millisecond and integral floats", function()
   local f = support.open()
   local count = 0
   for _, timeout in ipairs { 0.5, 1.0, 2.25 } do
@@ -151,7 +152,7 @@ test("a timer removed before the reactor runs does not fire", function()
   local timer = f:timer {
     timeout = 0,
     handler = function()
-      error "it was removed"
+      error "a removed timer fired"
     end,
   }
   spec.returns({ true }, timer:remove())
@@ -163,7 +164,7 @@ test("a timer removed by another handler does not fire", function()
   local victim = f:timer {
     timeout = 5,
     handler = function()
-      error "it was removed"
+      error "a removed timer fired"
     end,
   }
   f:timer {
@@ -175,7 +176,7 @@ test("a timer removed by another handler does not fire", function()
   equal(f:reactor(), 0)
 end)
 
-test("of two timers due at once, either may remove the other", function()
+test("either of two timers that expire together may remove the other", function()
   local f = support.open()
   local timers, count = {}, 0
   for n = 1, 2 do
@@ -191,7 +192,7 @@ test("of two timers due at once, either may remove the other", function()
   equal(count, 1)
 end)
 
-test("a timer may be removed again, in its handler and after it fired", function()
+test("a timer can be removed again, in its handler and after it fired", function()
   local f = support.open()
   local timer = f:timer {
     timeout = 0,
@@ -204,7 +205,7 @@ test("a timer may be removed again, in its handler and after it fired", function
   spec.returns({ true }, timer:remove())
 end)
 
-test("a timer that is removed has its fields still", function()
+test("a removed timer keeps its fields", function()
   local f = support.open()
   local timer = f:timer { timeout = 5, handler = print, note = "kept" }
   timer:remove()
@@ -214,7 +215,7 @@ test("a timer that is removed has its fields still", function()
   equal(timer.note, "changed")
 end)
 
-test("timers that are removed leave the others' order and fields as they were", function()
+test("removing timers leaves the order and fields of the others unchanged", function()
   local f = support.open()
   local seen, kept, removed = {}, {}, {}
   local function expired(_, timer)
@@ -228,7 +229,7 @@ test("timers that are removed leave the others' order and fields as they were", 
   for _, timer in ipairs(removed) do
     timer:remove()
   end
-  -- These take the places of the removed ones.
+  -- These reuse the slots of the removed timers.
   for n = 501, 600 do
     kept[#kept + 1] = f:timer { timeout = 60, handler = expired, n = n }
     if n > 501 then
@@ -249,7 +250,7 @@ test("timers that are removed leave the others' order and fields as they were", 
   spec.same(seen, { 100, 200, 300, 400, 500, 501 })
 end)
 
-test("a timer may make the next one in its handler", function()
+test("a timer's handler can create the next timer", function()
   local f = support.open()
   local count = 0
   local function again()
@@ -263,7 +264,7 @@ test("a timer may make the next one in its handler", function()
   equal(count, 20)
 end)
 
-test("the table's own keys are the timer's, to read and to set", function()
+test("keys of the table can be read and set on the timer", function()
   local f = support.open()
   local handler = function() end
   local timer = f:timer { timeout = 250, handler = handler, oneshot = false, note = "mine", [7] = 1 }
@@ -280,7 +281,7 @@ test("the table's own keys are the timer's, to read and to set", function()
   timer:remove()
 end)
 
-test("a timer keeps the table it was given", function()
+test("a timer shares the table that it was created from", function()
   local f = support.open()
   local fields = { timeout = 0 }
   fields.handler = function(_, timer)
@@ -295,7 +296,7 @@ test("a timer keeps the table it was given", function()
   equal(fields.seen, "set later")
 end)
 
-test("a handler that is replaced is called in place of the old", function()
+test("setting handler replaces the handler", function()
   local f = support.open()
   local seen = {}
   local timer = f:timer {
@@ -311,7 +312,7 @@ test("a handler that is replaced is called in place of the old", function()
   spec.same(seen, { "new" })
 end)
 
-test("a handler that is taken away is an error when the timer fires", function()
+test("a timer whose handler was set to nil is an error when it fires", function()
   local f = support.open()
   local timer = f:timer { timeout = 0, handler = print }
   timer.handler = nil
@@ -319,7 +320,7 @@ test("a handler that is taken away is an error when the timer fires", function()
   equal(f:reactor(), 0)
 end)
 
-test("each timer has a number of its own as id", function()
+test("every timer has a unique id", function()
   local f = support.open()
   local seen = {}
   for _ = 1, 10 do
@@ -331,7 +332,7 @@ test("each timer has a number of its own as id", function()
   equal(f:reactor(), 0)
 end)
 
-test("what is missing is named", function()
+test("a missing field is named in the error", function()
   local f = support.open()
   fails("Expected table as 2nd argument", f:timer())
   fails("Expected table as 2nd argument", f:timer(5))
@@ -341,7 +342,7 @@ test("what is missing is named", function()
   equal(f:reactor(), 0)
 end)
 
-test("a field of a wrong kind is an error that names it", function()
+test("a field of the wrong type is named in the error", function()
   local f = support.open()
   for _, wrong in ipairs { "soon", {}, true, -1, 0 / 0, math.huge, print } do
     spec.matches(spec.refuses(f.timer, f, { timeout = wrong, handler = print }), "timeout")
@@ -352,14 +353,14 @@ test("a field of a wrong kind is an error that names it", function()
   equal(f:reactor(), 0)
 end)
 
-test("a timeout longer than any clock shows does not fire", function()
+test("a timer with a huge timeout does not fire", function()
   local f = support.open()
   for _, timeout in ipairs { 1e12, 1e18, 1e300 } do
     local ok, timer = pcall(f.timer, f, {
       timeout = timeout,
       oneshot = false,
       handler = function()
-        error "it fired"
+        error "the timer fired"
       end,
     })
     spec.type(spec.ok(f:reactor "nowait"), "number")
@@ -369,7 +370,7 @@ test("a timeout longer than any clock shows does not fire", function()
   end
 end)
 
-test("a field that raises when it is read is an error, and no timer is left", function()
+test("an error from the table's __index is raised, and no timer is created", function()
   local f = support.open()
   local fields = setmetatable({ handler = print }, {
     __index = function()
@@ -380,7 +381,7 @@ test("a field that raises when it is read is an error, and no timer is left", fu
   equal(f:reactor(), 0)
 end)
 
-test("tostring says what it is, and that it was removed", function()
+test("tostring shows the kind of object and whether it was removed", function()
   local f = support.open()
   local timer = f:timer { timeout = 1, handler = print }
   spec.matches(tostring(timer), "timer")
@@ -388,7 +389,7 @@ test("tostring says what it is, and that it was removed", function()
   spec.matches(tostring(timer), "removed")
 end)
 
-test("methods take a timer as self", function()
+test("remove raises an error if self is not a timer", function()
   local f = support.open()
   local timer = f:timer { timeout = 1, handler = print }
   for _, wrong in ipairs { f, {}, 42, "text", io.stdout } do

@@ -1,12 +1,12 @@
--- What is refused as the wrong kind of argument: an error that names it.
+-- Arguments of the wrong kind: each raises an error that names the argument.
 local flux, kvs = require "flux", require "kvs"
 local f = assert(flux.new(uri))
 local function raises(text, fn, ...)
   local ok, err = pcall(fn, ...)
   assert(not ok)
   if _VERSION == "Lua 5.5" and err:find "^[%a_]+%.[%a_]+$" then
-    -- luaL_argerror goes on without memory for its words: on top of the stack
-    -- is the function's name.
+    -- Lua 5.5: when luaL_argerror runs out of memory for its text, it raises the value
+    -- on top of the stack, which is the function's name.
     err = "not enough memory"
   end
   if type(err) ~= "string" or not err:find(text) then

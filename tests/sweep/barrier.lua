@@ -1,4 +1,4 @@
--- Barriers (A2).
+-- Barriers.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 assert(f:barrier("sweep", 1) == 0)

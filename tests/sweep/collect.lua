@@ -1,5 +1,5 @@
--- Collections step by step, with everything there is out and dropped; what is
--- left is the state's own end's.
+-- Runs the collector step by step while every kind of object exists and some are
+-- dropped. Closing the state frees the rest.
 local flux, kvs = require "flux", require "kvs"
 local host = host
 local function all(f, keep)
@@ -34,7 +34,7 @@ for round = 1, 2 do
   end
 end
 collectgarbage()
--- Left out when the state is closed.
+-- These are still reachable when the state is closed.
 kept = {}
 all(assert(flux.new(uri)), kept)
 return true

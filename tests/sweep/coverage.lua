@@ -1,5 +1,5 @@
--- Has the host told of each function of the modules and the classes that is
--- there, and of each that is called.
+-- Tells the host about every function of the modules and classes, and about every
+-- call of one. The host checks that all of them are called.
 local host = host
 if jit then
   jit.off()
@@ -13,7 +13,7 @@ local function wrap(class, functions)
       host.list(full)
       functions[name] = function(...)
         host.note(full)
-        -- A field that is computed counts as a function.
+        -- A computed field counts as a function.
         local field = select(2, ...)
         if name == "__index" and type(field) == "string" then
           host.note(class .. "." .. field)

@@ -1,4 +1,4 @@
--- What is refused at run time: nil, and why (A2, A5, A6).
+-- Calls that fail at run time: nil and a text.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 local function fails(text, ...)

@@ -1,4 +1,4 @@
--- Events (A2).
+-- Events.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 assert(f:subscribe("sweep.%s.", "event") == 0)

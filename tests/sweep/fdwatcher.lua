@@ -1,4 +1,4 @@
--- Watchers of a descriptor (A4).
+-- Watchers of file descriptors.
 local flux = require "flux"
 local host = host
 local f = assert(flux.new(uri))

@@ -1,4 +1,4 @@
--- Opening and closing a handle, its fields, its attributes, the log (A1, A2, B).
+-- Opening and closing a handle, its fields, attributes, and the log.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 assert(f.size == (uri:find "size=4" and 4 or 1))

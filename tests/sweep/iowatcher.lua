@@ -1,4 +1,4 @@
--- Watchers of a descriptor's lines (A4).
+-- Watchers that read lines from a descriptor.
 local flux = require "flux"
 local host = host
 local f = assert(flux.new(uri))

@@ -1,4 +1,4 @@
--- Lua to JSON and back (A7, B).
+-- Lua to JSON and back.
 local flux = require "flux"
 local json = flux.json
 assert(uri)

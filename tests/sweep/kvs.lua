@@ -1,4 +1,4 @@
--- Keys of the KVS (A5).
+-- Keys of the KVS.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 assert(f:kvs_put("sweep.text", "some text"))
@@ -29,7 +29,7 @@ assert(f:kvs_unlink "sweep.text")
 assert(f:kvs_put("sweep.list", nil))
 assert(f:kvs_commit())
 assert(f:kvs_get "sweep.text" == nil and f:kvs_get "sweep.list" == nil)
--- A put that cannot be JSON leaves what is pending as it was.
+-- A put of a value that JSON cannot hold leaves the pending transaction as it was.
 assert(f:kvs_put("sweep.kept", 1))
 assert(not pcall(f.kvs_put, f, "sweep.never", print))
 assert(f:kvs_commit())

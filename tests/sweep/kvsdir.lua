@@ -1,4 +1,4 @@
--- Directories of the KVS, and module kvs (A6).
+-- KVS directories and module kvs.
 local flux, kvs = require "flux", require "kvs"
 local f = assert(flux.new(uri))
 f:kvs_put("sweep.a", 1)
@@ -33,10 +33,10 @@ assert(kvs.watch(dir, "new", { n = 2 }).n == 1)
 assert(not pcall(function()
   dir.new = print
 end))
--- Not every Lua calls it.
+-- pairs calls __pairs in some Lua versions only, so call it directly.
 assert(not pcall(getmetatable(dir).__pairs, dir))
 assert(select(2, f:kvsdir "sweep.none") == "No such file or directory")
--- There is no change to wait for where there is no directory.
+-- watch_dir fails at once if there is no such directory.
 assert(f:kvs_unlink "sweep.b")
 local gone = assert(f:kvsdir "sweep.b")
 assert(f:kvs_commit())

@@ -1,4 +1,4 @@
--- Watchers of KVS keys (A4).
+-- Watchers of KVS keys.
 local flux = require "flux"
 local f, g = assert(flux.new(uri)), assert(flux.new(uri))
 local function commit(key, value)
@@ -40,7 +40,7 @@ assert(f:kvswatcher {
 assert(f:reactor() == 0)
 assert(#names == 3)
 assert(select(2, f:kvswatcher { key = "sweep.dir", handler = print }) == "Is a directory")
--- A directory is waited for elsewhere.
+-- dir:watch returns an existing value at once.
 local dir = assert(f:kvsdir "sweep.dir")
 assert(dir:watch("a") == 1)
 return true

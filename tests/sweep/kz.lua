@@ -1,4 +1,4 @@
--- Streams in the KVS (A6).
+-- Streams in the KVS.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 local w = assert(f:kz_open("sweep.kz", "w"))
@@ -25,7 +25,7 @@ assert(tostring(r) == "flux kz (closed)")
 local again = assert(f:kz_open "sweep.kz")
 getmetatable(again).__close(again)
 assert(select(2, f:kz_open("sweep.kz", "x")):find "mode")
--- One that is dropped ends its stream.
+-- Collecting an open writer ends its stream.
 assert(f:kz_open("sweep.dropped", "w"):write "z" == 1)
 collectgarbage()
 return true

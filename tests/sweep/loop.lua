@@ -1,4 +1,4 @@
--- Both sides of a loopback (A1).
+-- Both ends of a loopback.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 for n = 1, 3 do

@@ -1,4 +1,4 @@
--- Messages: their parts, and responding (A3).
+-- Messages: their fields, and how to respond to them.
 local flux = require "flux"
 local f, g = assert(flux.new(uri)), assert(flux.new(uri))
 assert(g:rpc("service.add", { service = "sweep" }))
@@ -23,7 +23,7 @@ assert(f:send("sweep.two", {}))
 assert(g:recvmsg():respond_error(71, "a text of ours") == 0)
 answer = assert(f:recvmsg())
 assert(answer.errnum == 71)
--- A payload that is no JSON, and one of nothing.
+-- A request without payload, and an empty response.
 assert(f:send "sweep.three")
 msg = assert(g:recvmsg())
 assert(msg.data == nil and msg.payload == nil)

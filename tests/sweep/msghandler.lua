@@ -1,4 +1,4 @@
--- Message handlers (A4).
+-- Message handlers.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 local g = assert(flux.new(uri))

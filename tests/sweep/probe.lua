@@ -1,6 +1,6 @@
--- That a state goes on: a call, the KVS, a timer, JSON.
+-- Checks that a state still works after a failure: an RPC, the KVS, a timer, and JSON.
 
--- Lua 5.1 keeps that a module was being loaded when there was an error.
+-- After an error in require, Lua 5.1 keeps a marker in package.loaded. Remove it.
 for _, name in ipairs { "flux", "kvs" } do
   if type(package.loaded[name]) ~= "table" then
     package.loaded[name] = nil

@@ -1,4 +1,4 @@
--- Running the reactor, stopping it, errors in handlers (A2, A4).
+-- Running and stopping the reactor, and errors in handlers.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 local function soon(handler)
@@ -23,7 +23,7 @@ soon(function()
   return -1
 end)
 assert(f:reactor() == nil)
--- What a handler raises is raised by the reactor.
+-- The reactor raises the error of a handler.
 local thrown = {}
 soon(function()
   error(thrown)
@@ -42,7 +42,7 @@ if raised == "not enough memory" then
   error(raised, 0)
 end
 assert(raised:find "with a traceback", raised)
--- One reactor in another, and in a coroutine.
+-- A nested reactor, and a reactor in a coroutine.
 local inner = 0
 soon(function()
   soon(function()
@@ -60,7 +60,7 @@ assert(active)
 assert(f:reactor "nowait")
 assert(inner == 1)
 assert(select(2, f:reactor "nosuch") == "flux_reactor: Invalid argument")
--- Closing within a handler ends it.
+-- Closing the handle in a handler ends the reactor.
 soon(function()
   f:close()
 end)

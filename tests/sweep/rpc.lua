@@ -1,4 +1,4 @@
--- Requests and responses (A2, B).
+-- Requests and responses.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 local pong = assert(f:rpc("broker.ping", { seq = 1, pad = ("x"):rep(100), list = { 1, {}, "y" } }))
@@ -24,7 +24,7 @@ assert(select(2, f:rpc("broker.ping", {}, 99)) ~= nil)
 assert(f:send("no.such.service", {}))
 local failed, topic = f:recv()
 assert(failed.errnum == 38 and topic == "no.such.service")
--- What nobody answers.
+-- Requests that are never answered.
 local g = assert(flux.new(uri))
 assert(g:rpc("service.add", { service = "sweep" }))
 assert(select(2, f:rpc("sweep.x", {}, { timeout = 0 })) == "Connection timed out")

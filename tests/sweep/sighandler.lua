@@ -1,4 +1,4 @@
--- Signal handlers (A4).
+-- Signal handlers.
 local flux = require "flux"
 local host = host
 local f = assert(flux.new(uri))

@@ -1,4 +1,4 @@
--- Watchers of a path's status (A4).
+-- Watchers of a file's status.
 local flux = require "flux"
 local host = host
 local f = assert(flux.new(uri))

@@ -1,4 +1,4 @@
--- Watchers of a stream in the KVS (A4, A6).
+-- Watchers of a stream in the KVS.
 local flux = require "flux"
 local f, g = assert(flux.new(uri)), assert(flux.new(uri))
 local kz = assert(g:kz_open("sweep.stream", "w"))

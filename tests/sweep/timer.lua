@@ -1,4 +1,4 @@
--- Timers (A4).
+-- Timers.
 local flux = require "flux"
 local f = assert(flux.new(uri))
 local fired, ticks = 0, 0

@@ -1,5 +1,5 @@
--- What each of the threads of tests/threads.rs does to see that a barrier keeps
--- its rounds apart: it counts itself, enters, and finds all others counted.
+-- Run by each thread of tests/threads.rs to check that a barrier's rounds stay apart:
+-- a thread counts itself, enters the barrier, and then finds all others counted.
 
 local me, count, uri, rounds, tools = ...
 local flux = require "flux"
@@ -14,7 +14,7 @@ for round = 1, rounds do
   end
   local came = tools.come(0)
   if came < round * count or came > (round + 1) * count then
-    error(("thread %d leaves round %d when %d have come"):format(me, round, came))
+    error(("thread %d left round %d after %d entries"):format(me, round, came))
   end
 end
 tools.note "the end"

@@ -1,20 +1,19 @@
--- What each of the threads of tests/threads.rs does, in a Lua state of its own:
--- rounds, each begun by all at once and ended by a barrier of all. What one
--- thread can know it checks itself; what only all together know, it counts and
--- returns as JSON.
+-- Run by each thread of tests/threads.rs in its own Lua state. All threads start a
+-- round together and end it with a barrier. A thread checks what it can see by itself.
+-- It counts the rest and returns the counts as JSON, and the test compares them.
 
 local me, count, uri, seconds, tools = ...
 local flux = require "flux"
 
 local SIGUSR1, SIGUSR2, ENOENT, EINVAL = 10, 12, 2, 22
--- In each round: requests to each other thread, events of each, blocking calls.
+-- In each round: requests to each other thread, events per thread, blocking calls.
 local REQUESTS, EVENTS, CALLS = 3, 4, 5
 local TIMERS = 4
 
 local began = os.time()
 local round, is_last = 0, false
 
--- What was counted, over all rounds.
+-- Counts over all rounds.
 local total = {
   rounds = 0, answered = 0, served = 0, refused = 0, received = 0, order = 0,
   watched = 0, fired = 0, signals = 0, orphans = 0, disconnects = 0, called = 0, calls_done = 0,
@@ -35,12 +34,12 @@ local function step(what)
   tools.note(("round %d: %s"):format(round, what))
 end
 
--- The rank that a thread's services are at.
+-- Returns the rank at which a thread offers its services.
 local function rank_of(number)
   return number % 4
 end
 
--- A handle at some rank; they differ from one to the next.
+-- Opens a handle. Successive handles of a thread are at different ranks.
 local opened = 0
 local function open()
   local rank = rank_of(me + opened)
@@ -52,15 +51,15 @@ local function neighbour(distance)
   return (me + distance) % count
 end
 
--- How many orphans (below) are sent to each thread until this round: one a
--- round, but in those in which all would be their own.
+-- Returns how many orphan requests (below) each thread has been sent up to round `n`:
+-- one per round, except in rounds in which a thread would be its own target.
 local function orphans_until(n)
   return n - math.floor(n / count)
 end
 
 local f = open()
 
--- What this round waits for in the reactor; it stops when all of it has come.
+-- Returns true when everything that this round waits for has arrived.
 local function is_complete()
   local others = count - 1
   return total.answered == round * others * REQUESTS
@@ -81,7 +80,7 @@ local function advance(name)
   end
 end
 
--- Run the reactor until this holds.
+-- Runs the reactor until the condition holds.
 local function run(what, condition)
   step(what)
   waits_for = condition
@@ -99,7 +98,7 @@ local function has_disconnects()
   return total.disconnects >= total.orphans + round
 end
 
--- The services of this thread: sums, some of them late, some refused.
+-- The services of this thread. `add` answers some requests late and refuses others.
 local service = "threads" .. me
 local function respond(msg)
   if msg.data.a % 5 == 0 then
@@ -126,7 +125,7 @@ local function serve()
     advance "calls_done"
   end)
   handle(service .. ".orphan", flux.MSGTYPE_REQUEST, function(_, msg)
-    -- To nobody, or to somebody who is about to go.
+    -- The client has closed its handle, or is about to.
     check(msg:respond {})
     advance "orphans"
   end)
@@ -135,13 +134,13 @@ local function serve()
   end)
 end
 
--- What requests are to be answered with, by their matchtags.
+-- Maps the matchtag of each pending request to the expected answer.
 local expected = {}
 
 local function receive_responses()
   handle("threads*.add", flux.MSGTYPE_RESPONSE, function(_, msg)
     local sum = expected[msg.matchtag]
-    check(sum, "a response that is nobody's, or the second of its kind")
+    check(sum, "an unexpected or repeated response")
     expected[msg.matchtag] = nil
     if sum == "refused" then
       equal(msg.errnum, EINVAL, "a refusal's errno")
@@ -154,8 +153,8 @@ local function receive_responses()
   end)
 end
 
--- Each publisher's events come in their order, all once; and all publishers' in
--- one order, the same for every thread, which a number stands for.
+-- The events of each publisher arrive in order and once. The events of all publishers
+-- arrive in the same order in every thread; total.order is a hash of this order.
 local function receive_events()
   local last = {}
   handle("threads.event", flux.MSGTYPE_EVENT, function(_, msg)
@@ -170,7 +169,7 @@ local function receive_events()
   check(f:subscribe "threads.event")
 end
 
--- The next thread's counter, which grows by one.
+-- Watches the counter of the next thread, which increases by one each round.
 local function watch_counter()
   check(f:kvswatcher {
     key = "threads.count." .. neighbour(1),
@@ -195,7 +194,7 @@ end
 
 local BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
--- Of a text whose length is a multiple of three.
+-- Encodes a text whose length is a multiple of three.
 local function base64(text)
   return (text:gsub("...", function(three)
     local a, b, c = three:byte(1, 3)
@@ -208,8 +207,8 @@ local function base64(text)
   end))
 end
 
--- A counter of one's own, and a pair of keys in place of the round's before,
--- in one transaction; and a line in the log of all.
+-- One transaction increments this thread's counter and replaces the previous round's
+-- pair of keys. Another one appends a line to the log of all threads.
 local function commit()
   step "commits"
   check(f:kvs_put("threads.count." .. me, round))
@@ -224,7 +223,7 @@ local function commit()
   local APPEND = 32
   local op = { key = "threads.log", flags = APPEND, dirent = dirent }
   check(f:rpc("kvs.commit", { namespace = "primary", flags = 0, ops = { op } }))
-  -- The names are those of one moment, whoever writes meanwhile.
+  -- A directory's names come from one version of the KVS, whoever commits meanwhile.
   local pair = f:kvsdir("threads.pair.%d", neighbour(7))
   if pair then
     local names = {}
@@ -247,7 +246,7 @@ local function commit()
   reader:close()
 end
 
--- A handle that goes while its request is on its way.
+-- Closes a handle while its request is on its way.
 local function orphan()
   local target = neighbour(round)
   if target ~= me then
@@ -257,7 +256,7 @@ local function orphan()
   end
 end
 
--- Handles that come and go, with all that can hang on them.
+-- Opens and closes handles with every kind of object on them.
 local function churn()
   step "handles come and go"
   orphan()
@@ -273,7 +272,7 @@ local function churn()
       h:close()
     end
   end
-  -- Instances that some threads share, and that end when they all leave.
+  -- Some threads share this instance. It ends when all of them have closed it.
   local other = ("%s-%d"):format(uri, round % 2)
   local h = check(flux.new(other .. "?size=2"))
   local key = ("own.%d"):format(me)
@@ -286,7 +285,7 @@ local function churn()
   end
 end
 
--- Requests, events, timers and a signal, all under way at once.
+-- Sends requests, events and a signal and starts timers, all at the same time.
 local function exchange()
   step "sends"
   for other = 0, count - 1 do
@@ -312,8 +311,8 @@ local function exchange()
   equal(next(expected), nil, "responses to come")
 end
 
--- Blocking calls to the next thread, whose reactor runs meanwhile; then the
--- other way round.
+-- Makes blocking calls to the next thread while it runs its reactor. Then the two
+-- swap roles.
 local function call()
   step "calls"
   local h = open()
@@ -363,11 +362,11 @@ repeat
   barrier()
   total.rounds = round
 until is_last
--- Nothing comes after what was waited for; if it does, it is counted.
+-- Anything that arrives now is one too many, and is counted.
 for _ = 1, 100 do
   check(f:reactor "nowait")
 end
--- Until then nobody's handle goes, which its peers would be told.
+-- Closing a handle sends disconnect requests, so wait for the other threads first.
 barrier()
 step "the end"
 f:close()

@@ -1,29 +1,29 @@
--- Payloads that no well-behaved peer sends, and what a script has of them.
+-- Malformed or unusual payloads, and what a script must get for each of them.
 
 local support = require "support"
 
 local check, equal, malformed = support.check, support.equal, support.malformed
 local is_embedded = support.is_embedded
 
-local function field(wanted)
+local function field_a(wanted)
   return function(value)
-    check(type(value) == "table", "no table", value)
+    check(type(value) == "table", "not a table", value)
     equal(value.a, wanted, "field a")
   end
 end
 
-local function nothing(value)
-  check(type(value) == "table" and next(value) == nil, "no empty table", value)
+local function empty_table(value)
+  check(type(value) == "table" and next(value) == nil, "not an empty table", value)
 end
 
--- A payload's name and size, and what is to come of it.
+-- Each row has the payload's name, its size, and a check of the result.
 return {
-  { "none", 0, nothing },
-  { "empty", 0, nothing },
-  { "object", 0, field(1) },
-  -- The NUL that ends a string is no part of what the embedded broker carries.
-  { "terminated", 0, is_embedded and malformed "unexpected text after the value" or field(1) },
-  { "nul", 0, is_embedded and malformed "expected a value at byte 1" or nothing },
+  { "none", 0, empty_table },
+  { "empty", 0, empty_table },
+  { "object", 0, field_a(1) },
+  -- libflux strips a terminating NUL. The embedded broker delivers the payload unchanged.
+  { "terminated", 0, is_embedded and malformed "unexpected text after the value" or field_a(1) },
+  { "nul", 0, is_embedded and malformed "expected a value at byte 1" or empty_table },
   { "nuls", 0, malformed "expected a value at byte 1" },
   { "nul-inside", 0, malformed "unexpected text after the value at byte 8" },
   { "nul-in-string", 0, malformed "control character in a string" },
@@ -37,12 +37,12 @@ return {
   { "number", 0, malformed "not an object" },
   { "text", 0, malformed "not an object" },
   { "array", 0, function(value) equal(#value, 2) equal(value[2], 2) end },
-  { "duplicate", 0, field(2) },
+  { "duplicate", 0, field_a(2) },
   { "huge-exponent", 0, malformed "number out of range" },
-  { "tiny-exponent", 0, field(0) },
-  { "percent", 0, field "%s%n%d%1$*2$x" },
-  { "control", 0, field "\27]0;title\7\r\n" },
-  { "deep", 999, function(value) check(type(value.a) == "table", "no table", value.a) end },
-  { "deep", 1000, function(value) check(type(value.a) == "table", "no table", value.a) end },
+  { "tiny-exponent", 0, field_a(0) },
+  { "percent", 0, field_a "%s%n%d%1$*2$x" },
+  { "control", 0, field_a "\27]0;title\7\r\n" },
+  { "deep", 999, function(value) check(type(value.a) == "table", "not a table", value.a) end },
+  { "deep", 1000, function(value) check(type(value.a) == "table", "not a table", value.a) end },
   { "deep", 1001, malformed "nesting deeper than 1000" },
 }

@@ -1,4 +1,4 @@
--- Error responses: numbers that are no errno, texts of any size and of any bytes.
+-- Error responses with invalid error numbers, and with texts of any size and content.
 
 local support = require "support"
 
@@ -6,7 +6,7 @@ local test, check, equal, refused = support.test, support.check, support.equal, 
 local ask = support.ask
 local f, service, is_embedded, MIB = support.f, support.service, support.is_embedded, support.MIB
 
--- errnum, and the text that it stands for.
+-- Error numbers and their texts.
 local ERRNUMS = {
   { 1, "Operation not permitted" },
   { 4, "Interrupted system call" },
@@ -30,7 +30,7 @@ for _, case in ipairs(ERRNUMS) do
   local errnum, text = case[1], case[2]
   for name, expect in pairs(TEXTS) do
     test(("rpc gets error %.0f, text %s"):format(errnum, name), function()
-      -- On a real instance a text is a string, and ends with a NUL.
+      -- On a real instance the text is a C string and ends at the first NUL.
       local wanted = is_embedded and expect or function(detail)
         check(detail == nil or #detail <= MIB, "too long", detail)
       end
@@ -56,9 +56,9 @@ for _, name in ipairs { "not-utf8", "nul" } do
   end)
 end
 
-test("an error text of a peer's is no format", function()
+test("an error text is not used as a format", function()
   local ok, said = pcall(function()
     assert(ask("fail", "percent", 5))
   end)
-  check(not ok and tostring(said):find("Input/output error", 1, true), "not said", said)
+  check(not ok and tostring(said):find("Input/output error", 1, true), "the error text is missing", said)
 end)

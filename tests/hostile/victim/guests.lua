@@ -1,4 +1,4 @@
--- Messages of a guest: they reach only handlers that were opened to guests.
+-- Messages from a guest. Only handlers that allow guests receive them.
 
 local flux = require "flux"
 local support = require "support"
@@ -9,7 +9,7 @@ local victim = support.victim
 local server = assert(flux.new())
 assert(server:rpc("service.add", { service = victim }))
 local seen = {}
-local function handle(rolemask)
+local function add_handler(rolemask)
   return server:msghandler {
     pattern = victim .. ".*",
     msgtypes = { flux.MSGTYPE_REQUEST },
@@ -21,19 +21,19 @@ local function handle(rolemask)
   }
 end
 
--- Until a handler is called; or for so many seconds, where none should be.
+-- Runs the reactor until a handler stops it. Pass `seconds` if no handler should run.
 local function run(seconds)
   local timer = server:timer { timeout = (seconds or support.PATIENCE) * 1000, handler = function(h) h:reactor_stop() end }
   server:reactor()
   timer:remove()
 end
 
-test("a guest's request is not the handler's", function()
-  local mh = handle()
+test("a handler does not get a guest's request by default", function()
+  local mh = add_handler()
   sent("guest", "object", 2)
   run(0.5)
   equal(#seen, 0)
-  -- The owner's is.
+  -- It does get a request of the owner.
   sent("request", "object", 0)
   run()
   equal(#seen, 1)
@@ -41,28 +41,28 @@ test("a guest's request is not the handler's", function()
   mh:remove()
 end)
 
-test("a handler for guests gets a guest's request, and who it is of", function()
+test("a handler that allows guests gets a guest's request with its userid and role", function()
   seen = {}
-  local mh = handle(2)
+  local mh = add_handler(2)
   sent("guest", "object", 2)
   run()
   equal(#seen, 1)
   equal(seen[1].userid, 12345)
-  equal(math.floor(seen[1].rolemask / 2) % 2, 1, "a guest")
-  equal(seen[1].rolemask % 2, 0, "the owner")
+  equal(math.floor(seen[1].rolemask / 2) % 2, 1, "the guest bit")
+  equal(seen[1].rolemask % 2, 0, "the owner bit")
   mh:remove()
 end)
 
-test("a handler for other roles does not get a guest's request", function()
+test("a handler that allows other roles does not get a guest's request", function()
   seen = {}
-  local mh = handle(0x10)
+  local mh = add_handler(0x10)
   sent("guest", "object", 2)
   run(0.5)
   equal(#seen, 0)
   mh:remove()
 end)
 
-test("a guest's event is not the handler's", function()
+test("a handler does not get a guest's event by default", function()
   assert(server:subscribe("%s.event", victim))
   local events = {}
   local mh = server:msghandler {
@@ -77,11 +77,11 @@ test("a guest's event is not the handler's", function()
   sent("event", "object", 0)
   run()
   equal(#events, 1)
-  check(events[1] ~= 12345, "the guest's", events[1])
+  check(events[1] ~= 12345, "got the guest's event", events[1])
   mh:remove()
 end)
 
-test("recvmsg returns a guest's request, and says so", function()
+test("recvmsg returns a guest's request with its userid and role", function()
   sent("guest", "object", 2)
   local msg = assert(server:recvmsg())
   equal(msg.userid, 12345)

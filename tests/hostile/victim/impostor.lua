@@ -1,4 +1,4 @@
--- An instance without a KVS, whose lookups an impostor answers.
+-- Runs on an instance without a KVS. The peer answers KVS lookups in its place.
 
 local support = require "support"
 
@@ -18,7 +18,7 @@ local function unreadable(name, n, ...)
   end
 end
 
-test("what is well formed is read", function()
+test("a well-formed object is read", function()
   equal(f:kvs_get "good.0", 1)
 end)
 
@@ -37,32 +37,32 @@ end
 unreadable("deep", 100, "kvsdir")
 unreadable("deep", 100000, "kvsdir")
 
-test("kvs_type gets symlinks that are none", function()
+test("kvs_type fails for malformed symlinks", function()
   for _, key in ipairs { "symlink.0", "symlink-to-nowhere.0", "base64.0", "kind.0" } do
     local kind, err = f:kvs_type(key)
     check(kind == nil and type(err) == "string", "not refused", kind, err)
   end
 end)
 
-test("a symlink's target with a NUL is read as it is", function()
+test("a symlink's target may hold a NUL or is refused", function()
   local kind, target = f:kvs_type "nul-target.0"
-  check(kind == nil or target == "a\0b", "another", kind, target)
+  check(kind == nil or target == "a\0b", "a different value", kind, target)
 end)
 
-test("names of a directory are what they are", function()
+test("names in a directory are returned unchanged", function()
   for key, wanted in pairs { ["dots.0"] = 3, ["percent.0"] = 2 } do
     local dir, err = f:kvsdir(key)
     check(dir, "refused", err)
     local count = 0
     for name in dir:keys() do
-      check(type(name) == "string", "no text", name)
+      check(type(name) == "string", "not a string", name)
       count = count + 1
     end
     equal(count, wanted, key)
   end
 end)
 
-test("a watch of a directory that comes to be none ends with an error", function()
+test("a watched directory that stops being a directory is an error", function()
   local values = {}
   local w = assert(f:kvswatcher {
     key = "dots.0",
@@ -81,7 +81,7 @@ test("a watch of a directory that comes to be none ends with an error", function
   equal(values[1][2], 71)
 end)
 
-test("a directory of 300,000 names takes memory like its text", function()
+test("a directory of 300,000 names takes memory in proportion to its text", function()
   return bounded(13 * MIB * 40, 60, function()
     local dir, err = f:kvsdir "names.300000"
     check(dir, "refused", err)

@@ -1,5 +1,5 @@
--- What other users of the KVS, and of what is built on it, leave there: objects,
--- links, names, streams and barriers.
+-- What other users may leave in the KVS: malformed objects, symlinks, names, streams,
+-- and barrier records.
 
 local flux = require "flux"
 local kvs = require "kvs"
@@ -44,7 +44,7 @@ for name, bytes in pairs {
   test("a value may be " .. name, function()
     store(victim .. ".v", bytes)
     local value, err = f:kvs_get(victim .. ".v")
-    check(value == (name == "scalar" and 5 or bytes), "another", value, err)
+    check(value == (name == "scalar" and 5 or bytes), "a different value", value, err)
     local kind, same = f:kvs_type(victim .. ".v")
     equal(kind, "file")
     equal(same, value)
@@ -60,7 +60,7 @@ for name, dirent in pairs {
   missing = { type = "val", ver = 1 },
   number = { type = "val", ver = 1, data = 5 },
 } do
-  test("an object whose " .. name .. " is wrong is refused, or an error to read", function()
+  test("an object whose " .. name .. " is wrong is refused or cannot be read", function()
     local done, err = commit(victim .. ".broken", dirent)
     if done then
       local value, why = f:kvs_get(victim .. ".broken")
@@ -68,12 +68,12 @@ for name, dirent in pairs {
       f:kvs_unlink(victim .. ".broken")
       assert(f:kvs_commit())
     else
-      check(type(err) == "string" and #err < 200, "no reason", err)
+      check(type(err) == "string" and #err < 200, "no error text", err)
     end
   end)
 end
 
-test("symlinks in a circle are an error", function()
+test("a cycle of symlinks is an error", function()
   assert(f:kvs_symlink(victim .. ".one", victim .. ".two"))
   assert(f:kvs_symlink(victim .. ".two", victim .. ".one"))
   assert(f:kvs_commit())
@@ -84,7 +84,7 @@ end)
 
 if is_embedded then
   test("symlinks that multiply are followed for a bounded time", function()
-    -- Each leads nine times over the one before it.
+    -- Each link passes through the previous one nine times.
     f:kvs_symlink("m0", ".")
     for i = 1, 9 do
       f:kvs_symlink("m" .. i, ("m%d."):format(i - 1):rep(9):sub(1, -2))
@@ -95,19 +95,19 @@ if is_embedded then
       check(value == nil and type(err) == "string", "not refused", value, err)
     end)
   end)
-  test("a key of a hundred thousand names is a key", function()
+  test("a key may have a hundred thousand parts", function()
     return bounded(400 * MIB, 60, function()
       local key = victim .. ".deep" .. (".a"):rep(100000)
       local done, err = commit(key, { type = "val", ver = 1, data = "MQ==" })
-      check(done or type(err) == "string", "no reason", err)
-      check(f:kvs_get(key) == 1, "another value")
+      check(done or type(err) == "string", "no error text", err)
+      check(f:kvs_get(key) == 1, "a different value")
       f:kvs_unlink(victim .. ".deep")
       assert(f:kvs_commit())
     end)
   end)
 end
 
-test("names that are no names are read as they are", function()
+test("unusual names are read unchanged", function()
   for _, name in ipairs { "%s%n", "\27[2J", " ", "a\nb", ("n"):rep(10000) } do
     assert(f:kvs_put(victim .. ".names." .. name, 1))
     assert(f:kvs_commit())
@@ -120,7 +120,7 @@ test("names that are no names are read as they are", function()
   equal(count, 5)
 end)
 
-test("a stream's block that is none is an error", function()
+test("a malformed block of a stream is an error", function()
   for _, text in ipairs {
     "5",
     "null",
@@ -136,7 +136,7 @@ test("a stream's block that is none is an error", function()
   end
 end)
 
-test("a stream's block of small objects takes memory like its text", function()
+test("a stream's block of small objects takes memory in proportion to its text", function()
   local text = '{"eof":false,"x":[' .. ('{"":0},'):rep(1000000) .. "0]}"
   assert(f:kvs_put(victim .. ".small.000000", flux.json.decode(text)))
   assert(f:kvs_commit())
@@ -162,7 +162,7 @@ test("a guest is not counted at a barrier", function()
   assert(f:recv())
 end)
 
-test("a barrier's place that is none is no place", function()
+test("a malformed barrier record is ignored", function()
   store("flux-lua.barrier.=" .. victim, '{"rank":-1,"service":5}')
   equal(f:barrier(victim, 1), 0)
 end)

@@ -1,5 +1,5 @@
--- Responses that are large, or that Lua values are large of: each of these in a
--- process of its own.
+-- Responses that are large, or that decode to large Lua values. Each part runs in its
+-- own process.
 
 local support = require "support"
 
@@ -7,15 +7,15 @@ local test, check, equal, malformed = support.test, support.check, support.equal
 local ask, bounded = support.ask, support.bounded
 local MIB = support.MIB
 
--- Whether this Lua hashes some of a long name's characters only.
+-- True if this Lua hashes only some characters of a long name.
 local samples = not jit and tonumber(_VERSION:match "%d+%.%d+") < 5.4
 
 local parts = {}
 
--- A response of so many bytes at most, and so many times that in memory.
+-- Checks a response of up to `bytes` bytes. Decoding it may take `times` as much memory.
 local function large(title, name, n, bytes, times, seconds, expect)
   test(title, function()
-    -- On the embedded broker the peer's own copies are among it.
+    -- On the embedded broker the peer runs in this process, so its copies count too.
     local limit = bytes * times + 32 * MIB
     return bounded(limit, seconds, function()
       expect(ask("respond", name, n))
@@ -49,10 +49,10 @@ end
 parts["numbers"] = function()
   large("a number of 100,000 digits", "digits", 100000, MIB, 30, 10, malformed "number out of range")
   large("a number of 300 digits", "digits", 300, MIB, 30, 10, function(value)
-    check(value.a > 1e299 and value.a < 1e300, "another", value.a)
+    check(value.a > 1e299 and value.a < 1e300, "a different value", value.a)
   end)
   large("a fraction of ten million digits", "fraction", 10000000, 10 * MIB, 10, 10, function(value)
-    check(value.a > 0.11 and value.a < 0.12, "another", value.a)
+    check(value.a > 0.11 and value.a < 0.12, "a different value", value.a)
   end)
 end
 
@@ -65,17 +65,17 @@ parts["many names"] = function()
 end
 
 parts["long names"] = function()
-  -- Where some characters count for a name's hash, these have few of them.
+  -- A Lua that samples characters puts many of these names into one hash chain.
   local n = samples and 10000 or 100000
-  large(n .. " long names that begin alike", "long-keys", n, n * 140, 20, 60, function(value, err)
+  large(n .. " long names with a common prefix", "long-keys", n, n * 140, 20, 60, function(value, err)
     check(value, "refused", err)
     local x = ("x"):rep(60)
     equal(value[("%s%08d%s"):format(x, n - 1, x)], n - 1)
   end)
 end
 
--- Names that differ in no character that counts are compared one by one: that
--- is Lua's to bear, within what a payload of this size can cost.
+-- Names with equal hashes are compared one by one. This is Lua's behaviour; the test
+-- checks that a payload of this size stays affordable.
 parts["names of equal hash"] = function()
   large("10,000 names of equal hash", "equal-hash", 10000, 3 * MIB, 30, 60, function(value, err)
     check(value, "refused", err)

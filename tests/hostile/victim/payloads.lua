@@ -1,4 +1,4 @@
--- Payloads that no well-behaved peer sends, as responses to rpc and to recv.
+-- Malformed or unusual payloads as responses to rpc and to recv.
 
 local cases = require "cases"
 local support = require "support"

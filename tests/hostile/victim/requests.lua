@@ -1,5 +1,5 @@
--- Requests to a service of the script's: their payloads and topics, and a handler
--- that raises what it was sent.
+-- Requests to a service of the script: their payloads and topics, and a handler that
+-- raises a payload as an error.
 
 local flux = require "flux"
 local cases = require "cases"
@@ -25,11 +25,11 @@ for _, case in ipairs(cases) do
     local value, err, code, detail = msg.data, nil, nil, nil
     if value == nil then
       value, err, code, detail = getmetatable(msg).__index(msg, "data")
-      check(err == nil or (err == "Protocol error" and code == 71), "no reason", err, code)
+      check(err == nil or (err == "Protocol error" and code == 71), "no error text", err, code)
       check(detail == nil or #detail < 200, "too long", detail)
     end
-    check(msg.payload == nil or type(msg.payload) == "string", "no text", msg.payload)
-    -- It may be answered whatever it holds.
+    check(msg.payload == nil or type(msg.payload) == "string", "not a string", msg.payload)
+    -- A request can be answered, whatever its payload.
     equal(msg:respond { ok = true }, 0)
     equal(msg:respond_error(22, "no"), 0)
   end)
@@ -43,7 +43,7 @@ for _, name in ipairs { "percent", "glob", "control", "long" } do
   end)
 end
 
-test("a handler that raises at a peer's text is told of in bounded memory", function()
+test("a handler that raises a peer's text uses bounded memory", function()
   local mh = server:msghandler {
     pattern = victim .. ".hit",
     msgtypes = { flux.MSGTYPE_REQUEST },

@@ -1,4 +1,4 @@
--- Responses that nobody asked for: too many, to nobody, in streams.
+-- Unexpected responses: repeated ones, unknown matchtags, and streams.
 
 local flux = require "flux"
 local support = require "support"
@@ -7,7 +7,7 @@ local test, check, equal, ask = support.test, support.check, support.equal, supp
 local sent, bounded = support.sent, support.bounded
 local service, is_embedded, MIB = support.service, support.is_embedded, support.MIB
 
--- A handle for the length of a test: a surplus response stays on it.
+-- Runs a test on a handle of its own. A surplus response stays on that handle.
 local function on_a_handle(body)
   return function()
     local own = support.f
@@ -21,9 +21,8 @@ local function on_a_handle(body)
   end
 end
 
--- What a call returns is well formed, whosever response it takes. libflux uses
--- a matchtag again at once, so that on a real instance a surplus response can
--- be taken for the next call's.
+-- Checks that later calls return well-formed results. libflux reuses a matchtag at
+-- once, so on a real instance a surplus response may be taken for that of a later call.
 local function later_calls_end(must_match)
   for i = 1, 50 do
     local pong, err, code = support.f:rpc("broker.ping", { seq = i }, { timeout = support.PATIENCE })
@@ -35,21 +34,21 @@ local function later_calls_end(must_match)
 end
 
 for _, payload in ipairs { "object", "binary" } do
-  test("a second response to an rpc does no harm, of " .. payload, on_a_handle(function()
+  test("a second response to an rpc is harmless, with payload " .. payload, on_a_handle(function()
     local first = ask("twice", payload, 0)
     check(payload == "binary" or first.a == 1, "not the first", first)
     later_calls_end(is_embedded)
   end))
 end
 
-test("a response to nobody's matchtag goes to nobody's rpc", on_a_handle(function()
+test("a response with an unknown matchtag is not returned by rpc", on_a_handle(function()
   for _ = 1, 20 do
     sent("stranger", "object", 0)
   end
   later_calls_end(true)
 end))
 
-test("an rpc that is answered by a stream has its first response", on_a_handle(function()
+test("an rpc that is answered by a stream returns its first response", on_a_handle(function()
   local value, err, code = ask("stream", "object", 100)
   if code == 95 and is_embedded then
     support.skip()
@@ -58,7 +57,7 @@ test("an rpc that is answered by a stream has its first response", on_a_handle(f
   later_calls_end(false)
 end))
 
-test("a request of send's that is answered by a stream has each response", on_a_handle(function()
+test("recv returns each response of a stream", on_a_handle(function()
   local tag = support.f:send(("%s.stream.object.5"):format(service), {})
   for _ = 1, is_embedded and 0 or 5 do
     equal(assert(support.f:recv(tag)).a, 1)
@@ -66,7 +65,7 @@ test("a request of send's that is answered by a stream has each response", on_a_
   later_calls_end(true)
 end))
 
-test("10,000 responses that nobody waits for are no memory that stays", function()
+test("10,000 responses that nobody waits for leave no memory behind", function()
   return bounded(100 * MIB, 60, function()
     for _ = 1, 10000 do
       support.f:send(("%s.respond.object.0"):format(service), {})
@@ -75,11 +74,11 @@ test("10,000 responses that nobody waits for are no memory that stays", function
   end)
 end)
 
-test("control messages are none of the script's", function()
+test("the script does not see control messages", function()
   sent("control", "x", 0)
 end)
 
-test("the name of a service that is the broker's is refused", function()
+test("a service name that the broker uses is refused", function()
   local value, _, code = support.f:rpc("service.add", { service = "kvs" })
   check(value == nil and code == 17, "not EEXIST", value, code)
 end)

@@ -1,20 +1,20 @@
--- What the chapters share: the script's handle, the peer that is asked for what it
--- is to send, and checks of what came of it, of memory and of time.
+-- Shared by the chapters: the script's handle, requests to the peer, and checks of
+-- results, memory and time.
 
 local flux = require "flux"
 
--- After so many seconds something that must come does not come any more.
+-- PATIENCE: a message that has not arrived after this many seconds is lost.
 local support = { MIB = 1024 * 1024, PATIENCE = 300 }
 
 support.back_end, support.part, support.service = arg[1], arg[2]:match ": (.*)", arg[3]
 support.is_embedded = support.back_end == "embedded"
 support.f = assert(flux.new())
--- A name that no other victim has.
+-- A name that no other victim uses.
 support.victim = ("victim-%s"):format(tostring({}):match "0x(%x+)")
 
 local failed = 0
 
--- A failed check, with what was there.
+-- Fails the test with the values, unless `holds` is true.
 function support.check(holds, what, ...)
   if holds then
     return
@@ -30,7 +30,7 @@ function support.equal(got, wanted, what)
   support.check(got == wanted, (what or "value") .. " is not " .. tostring(wanted), got)
 end
 
--- What a failed call returned: the texts, and their bounds.
+-- Checks the error text and errno of a failed call. Returns the detail.
 function support.refused(text, errnum, value, err, code, detail)
   support.check(value == nil and err == text, "not nil, " .. text, value, err, code, detail)
   support.equal(code, errnum, "errno")
@@ -51,12 +51,12 @@ end
 
 local SKIP = {}
 
--- End a test that this back end has no way to send what it needs for.
+-- Ends a test that needs something the peer cannot send on this back end.
 function support.skip()
   error(SKIP)
 end
 
--- Have the peer send something of its own accord, or skip the test.
+-- Asks the peer to send a message of its own. Skips the test if it cannot.
 function support.sent(route, name, number)
   local _, err, code = support.ask(route, name, number)
   if code == 95 and support.is_embedded then
@@ -72,8 +72,8 @@ function support.number_in(path, pattern)
   return tonumber(text:match(pattern))
 end
 
--- The work grows the process by so many bytes at most, and takes so many
--- seconds of the processor's time.
+-- Checks that `work` makes the process grow by at most `bytes` and takes at most
+-- `seconds` of processor time.
 function support.bounded(bytes, seconds, work)
   collectgarbage()
   collectgarbage()
@@ -92,7 +92,7 @@ end
 
 function support.test(name, body)
   local ok, said = pcall(body)
-  -- The handle is as it was.
+  -- The handle must still work.
   if ok then
     local pong, err = support.f:rpc("broker.ping", { seq = 7 }, { timeout = support.PATIENCE })
     ok, said = pong and pong.seq == 7, pong and said or err
@@ -107,7 +107,7 @@ function support.test(name, body)
   end
 end
 
--- After the last test.
+-- Call after the last test.
 function support.finish()
   support.f:close()
   io.stdout:flush()
