@@ -138,7 +138,8 @@ pub fn destination(state: State<'_>, index: c_int) -> Result<Destination> {
 
 fn options(state: State<'_>, index: c_int, destination: &mut Destination) -> Result<()> {
     state.push_nil();
-    while state.next(index) {
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    while unsafe { state.next(index) } {
         let value = state.top();
         match state.bytes(value - 1) {
             Some(b"nodeid") => destination.nodeid = nodeid(state, value, index)?,

@@ -50,9 +50,9 @@ exported! {
             lua::check_version(state);
             open_flux(state)
         }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the same.
-        unsafe { refusal.raise(state) }
+        unsafe { error.raise(state) }
     }
 
     /// `require "kvs"`: what `kvs.lua` returns, too.
@@ -65,9 +65,9 @@ exported! {
             lua::check_version(state);
             open_kvs(state)
         }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the same.
-        unsafe { refusal.raise(state) }
+        unsafe { error.raise(state) }
     }
 }
 

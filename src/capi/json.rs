@@ -17,9 +17,9 @@ exported! {
     fn lua_push_json_null(state: *mut lua_State) {
         // SAFETY: by the contract; the frame owns nothing.
         unsafe { Writer::new(state) }.light_userdata(std::ptr::null());
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise.
-        unsafe { refusal.push_nil(state) }
+        unsafe { error.push_nil(state) }
     }
 }
 
@@ -31,8 +31,8 @@ exported! {
         let state = unsafe { State::new(state) };
         let is_null = state.kind(index) == Kind::LightUserdata && state.userdata(index).is_none();
         is_null.into()
-    } refused(refusal) {
-        refusal.print();
+    } unbound(error) {
+        error.print();
         0
     }
 }
@@ -44,8 +44,8 @@ exported! {
     fn json_object_to_lua(state: *mut lua_State, value: *mut json_t) -> c_int {
         // SAFETY: by the contract.
         unsafe { enter(state, |_| Ok(Pushed(value))) }
-    } refused(refusal) {
-        refusal.print();
+    } unbound(error) {
+        error.print();
         set_errno(libc::ENOTSUP);
         -1
     }
@@ -64,8 +64,8 @@ exported! {
                 decode(state, CStr::from_ptr(text).to_bytes())
             })
         }
-    } refused(refusal) {
-        refusal.print();
+    } unbound(error) {
+        error.print();
         set_errno(libc::ENOTSUP);
         -1
     }
@@ -86,8 +86,8 @@ exported! {
                 Err(errnum) => Ok(failed(errnum)),
             })
         }
-    } refused(refusal) {
-        refusal.print();
+    } unbound(error) {
+        error.print();
         set_errno(libc::ENOTSUP);
         -1
     }
@@ -111,8 +111,8 @@ exported! {
                 Err(errnum) => Ok(failed(errnum)),
             })
         }
-    } refused(refusal) {
-        refusal.print();
+    } unbound(error) {
+        error.print();
         set_errno(libc::ENOTSUP);
         -1
     }
@@ -260,7 +260,8 @@ impl Reader<'_> {
         let key = self.state.top() + 1;
         let mut count = 0;
         self.state.push_nil();
-        while self.state.next(table) {
+        // SAFETY: a table is there; the key is nil, or came from there.
+        while unsafe { self.state.next(table) } {
             let value = self.value(key + 1, depth + 1)?;
             self.add(&object, key, value)?;
             count += 1;

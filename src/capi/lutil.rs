@@ -40,8 +40,8 @@ unsafe extern "C-unwind" fn push_failure(
 ) -> c_int {
     // SAFETY: by the contract; the frames from here to Lua own nothing.
     unsafe {
-        if let Err(refusal) = lua::bind(state, caller) {
-            return refusal.fail(state);
+        if let Err(error) = lua::bind(state, caller) {
+            return error.fail(state);
         }
         let writer = Writer::new(state);
         writer.nil();
@@ -78,9 +78,9 @@ exported! {
                 _ => Err(Error::failure(backend::strerror(errnum))),
             })
         }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise.
-        unsafe { refusal.fail(state) }
+        unsafe { error.fail(state) }
     }
 }
 
@@ -90,9 +90,9 @@ exported! {
     fn l_format_args(state: *mut lua_State, index: c_int) -> c_int {
         // SAFETY: by the contract.
         unsafe { enter(state, |state| format_args(state, index)) }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise.
-        unsafe { refusal.fail(state) };
+        unsafe { error.fail(state) };
         -1
     }
 }
@@ -152,8 +152,8 @@ mod setfuncs {
                 }
                 sys::lua_settop(state, -upvalues - 1);
             }
-        } refused(refusal) {
-            refusal.print()
+        } unbound(error) {
+            error.print()
         }
     }
 }

@@ -77,9 +77,9 @@ exported! {
                 Ok(OnTop)
             })
         }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise.
-        unsafe { refusal.fail(state) }
+        unsafe { error.fail(state) }
     }
 }
 
@@ -109,8 +109,8 @@ exported! {
             Some(handle) => handle.as_ptr(),
             None => std::ptr::null_mut(),
         }
-    } refused(refusal) {
-        refusal.print();
+    } unbound(error) {
+        error.print();
         std::ptr::null_mut()
     }
 }
@@ -132,11 +132,11 @@ exported! {
             let dir = FluxKvsdir::from_owned(dir);
             enter(state, move |state| push_dir(state, dir))
         }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise. The directory is freed.
         unsafe {
             drop(FluxKvsdir::from_owned(dir));
-            refusal.fail(state)
+            error.fail(state)
         }
     }
 }
@@ -149,9 +149,9 @@ exported! {
     fn lua_push_kvsdir_external(state: *mut lua_State, dir: *mut flux_kvsdir_t) -> c_int {
         // SAFETY: by the contract.
         unsafe { enter(state, |state| push_dir(state, FluxKvsdir::shared(dir))) }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise.
-        unsafe { refusal.fail(state) }
+        unsafe { error.fail(state) }
     }
 }
 

@@ -142,9 +142,9 @@ exported! {
                 Ok(Count(1))
             })
         }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise.
-        unsafe { refusal.fail(state) }
+        unsafe { error.fail(state) }
     }
 }
 
@@ -156,9 +156,9 @@ exported! {
     fn luaopen_zmsg(state: *mut lua_State) -> c_int {
         // SAFETY: by the contract.
         unsafe { l_zmsg_info_register_metatable(state) }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise.
-        unsafe { refusal.raise(state) }
+        unsafe { error.raise(state) }
     }
 }
 
@@ -181,11 +181,11 @@ exported! {
                 push_owned(state, 0, new)
             })
         }
-    } refused(refusal) {
+    } unbound(error) {
         // SAFETY: the caller's promise. The message is freed.
         unsafe {
             drop(taken(info));
-            refusal.fail(state)
+            error.fail(state)
         }
     }
 }

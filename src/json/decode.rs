@@ -207,7 +207,8 @@ impl Decoder<'_> {
                 false => table.waiting += 1,
                 // Storing it could make room for it.
                 true if is_nil => self.writer.state().set_top(slot),
-                true => self.writer.raw_set_index(slot, count),
+                // SAFETY: the table was made in this slot.
+                true => unsafe { self.writer.raw_set_index_unchecked(slot, count) },
             }
             let is_last = self.separator(b']', Reason::ArrayEnd)?;
             if !table.is_made && (is_last || table.waiting == MAX_WAITING) {
@@ -231,7 +232,8 @@ impl Decoder<'_> {
         self.writer.table(table.waiting as usize * expected, 0);
         self.move_below(slot);
         for n in (1..=table.waiting).rev() {
-            self.writer.raw_set_index(slot, n);
+            // SAFETY: the table was made in this slot.
+            unsafe { self.writer.raw_set_index_unchecked(slot, n) };
         }
         Table {
             is_made: true,
@@ -261,7 +263,8 @@ impl Decoder<'_> {
                     table.nils += usize::from(is_nil);
                 }
                 true if is_nil => self.clear_field(slot),
-                true => self.writer.raw_set(slot),
+                // SAFETY: the table was made in this slot.
+                true => unsafe { self.writer.raw_set_unchecked(slot) },
             }
             let is_last = self.separator(b'}', Reason::ObjectEnd)?;
             if !table.is_made && (is_last || table.waiting == MAX_WAITING) {
@@ -306,7 +309,8 @@ impl Decoder<'_> {
             if table.nils > 0 && state.kind(-1) == Kind::Nil {
                 self.clear_field(slot);
             } else {
-                self.writer.raw_set(slot);
+                // SAFETY: the table was made in this slot.
+                unsafe { self.writer.raw_set_unchecked(slot) };
             }
         }
         state.set_top(slot);
@@ -321,11 +325,13 @@ impl Decoder<'_> {
     fn clear_field(&self, table: c_int) {
         let state = self.writer.state();
         state.push_value(-2);
-        if state.raw_get(table) == Kind::Nil {
+        // SAFETY: the table was made in this slot.
+        if unsafe { state.raw_get_unchecked(table) } == Kind::Nil {
             return state.pop(3);
         }
         state.pop(1);
-        self.writer.raw_set(table);
+        // SAFETY: the table was made in this slot.
+        unsafe { self.writer.raw_set_unchecked(table) };
     }
 
     /// Enter a table: past its bracket.

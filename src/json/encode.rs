@@ -190,7 +190,8 @@ impl Encoder<'_, '_, '_> {
     fn table(&mut self, table: Table, depth: u32) -> Outcome {
         self.go_down(depth)?;
         self.state.push_nil();
-        if !self.state.next(table.0) {
+        // SAFETY: a table is there; the key is nil, or came from there.
+        if !unsafe { self.state.next(table.0) } {
             self.empty(table);
             return Ok(());
         }
@@ -249,7 +250,8 @@ impl Encoder<'_, '_, '_> {
             return Ok(None);
         }
         self.state.push_nil();
-        self.state.next(index);
+        // SAFETY: a table is there, and the key is nil.
+        unsafe { self.state.next(index) };
         Ok(Some(self.state.kind(KEY)))
     }
 
@@ -266,7 +268,8 @@ impl Encoder<'_, '_, '_> {
                 return Err(fault.under_item(n));
             }
             self.state.pop(1);
-            if !self.state.next(table.0) {
+            // SAFETY: a table is there; the key is nil, or came from there.
+            if !unsafe { self.state.next(table.0) } {
                 break;
             }
             n += 1;
@@ -284,7 +287,8 @@ impl Encoder<'_, '_, '_> {
     fn counted(&mut self, table: c_int, count: i64, depth: u32) -> Outcome {
         self.out.byte(b'[');
         for n in 1..=count {
-            self.state.raw_get_index(table, n);
+            // SAFETY: callers pass a table.
+            unsafe { self.state.raw_get_index_unchecked(table, n) };
             let written = self.value(depth + 1);
             self.state.pop(1);
             written.map_err(|fault| fault.under_item(n))?;
@@ -314,7 +318,8 @@ impl Encoder<'_, '_, '_> {
                 return Err(fault);
             }
             self.state.pop(1);
-            if !self.state.next(table.0) {
+            // SAFETY: a table is there; the key is nil, or came from there.
+            if !unsafe { self.state.next(table.0) } {
                 break;
             }
             kind = self.state.kind(KEY);
@@ -389,13 +394,17 @@ impl Encoder<'_, '_, '_> {
 }
 
 /// How many items the table becomes an array of; none where it becomes an
-/// object. Needs two free slots.
+/// object or is no table. Needs two free slots.
 pub fn array_len(state: State<'_>, table: c_int) -> Option<i64> {
+    if state.kind(table) != Kind::Table {
+        return None;
+    }
     let top = state.top();
     let key = top + 1;
     let (mut count, mut greatest) = (0, 0);
     state.push_nil();
-    while state.next(table) {
+    // SAFETY: a table is there; the key is nil, or came from there.
+    while unsafe { state.next(table) } {
         let n = state.integer(key).filter(|&n| n > 0);
         let Some(n) = n else {
             state.set_top(top);

@@ -1,9 +1,10 @@
-//! The way back into Lua for callbacks from C, under a protected call.
+//! Calls Lua functions for callbacks from C, in protected calls. What the
+//! callbacks are for is left to `api`.
 //!
-//! Handlers run on the thread that runs the reactor, as if that called them: so
-//! its debug hooks (Control-C of `lua`, profilers, limits) hold in them. Where C
-//! code runs the reactor, they run on the main thread. They never run on the
-//! coroutine that happened to register them, which may be dead.
+//! Handlers run on the Lua thread that runs the reactor, as if it called them. So
+//! its debug hooks (Control-C of `lua`, profilers, limits) apply to them. If C
+//! code runs the reactor, handlers run on the main thread. They never run on the
+//! coroutine that registered them, which may be dead.
 
 use std::cell::Cell;
 use std::os::raw::c_int;
@@ -15,15 +16,15 @@ use super::{
     Class, ClassInfo, Error, Raised, RegistryKey, Result, State, Writer, compat, lua_State,
 };
 
-/// One for each Lua state, shared by all that calls back into it.
+/// Calls the Lua functions of one Lua state. Clones share one value.
 #[derive(Clone)]
 pub struct Callbacks(Rc<Inner>);
 
 struct Inner {
-    /// A thread of the module's own, which the registry holds: for work that
+    /// A Lua thread of the module's own, which the registry holds: for work that
     /// calls no handlers.
     base: *mut lua_State,
-    /// The main thread, or `base` where that is not known.
+    /// The main thread, or `base` if that is not known.
     main: *mut lua_State,
     /// The thread whose reactor runs, the innermost of several; null if none.
     running: Cell<*mut lua_State>,
@@ -38,17 +39,17 @@ impl Class for Callbacks {
     }
 }
 
-/// Under which the registry keeps the callbacks.
-static GATE: RegistryKey = RegistryKey::unique();
-/// Under which it keeps the callbacks's thread.
+/// The registry keeps the state's `Callbacks` under this key.
+static CALLBACKS: RegistryKey = RegistryKey::unique();
+/// The registry keeps `Inner::base` under this key.
 static BASE: RegistryKey = RegistryKey::unique();
-/// Under which it keeps the function that adds tracebacks to errors.
+/// The registry keeps the function `traceback` under this key.
 static TRACEBACK: RegistryKey = RegistryKey::unique();
 
-/// What a call or such work needs of the stack beside its own frame.
+/// The slots that a call needs beside its own frame.
 const SLOTS: c_int = 8;
 
-/// Make the callbacks, once per Lua state.
+/// Makes the value of a Lua state. To be called once for each.
 pub fn open(writer: &Writer<'_>) {
     writer.new_class::<Callbacks>(&[]);
     writer.function(Some(traceback));
@@ -65,33 +66,34 @@ pub fn open(writer: &Writer<'_>) {
             last_id: Cell::new(0),
         })))
     });
-    writer.set_registry(&GATE);
+    writer.set_registry(&CALLBACKS);
     writer.state().pop(1);
 }
 
 impl Callbacks {
+    /// The value of this Lua state.
     pub fn of(state: State<'_>) -> Result<Callbacks> {
-        state.registry(&GATE);
+        state.registry(&CALLBACKS);
         let callbacks = state.object::<Callbacks>(-1).flatten();
         state.pop(1);
         callbacks.ok_or_else(|| Error::raise("the module is not open in this Lua state"))
     }
 
-    /// How many calls run, one within the other.
+    /// How many handlers are running, each in a reactor that the one before runs.
     pub fn depth(&self) -> c_int {
         self.0.depth.get()
     }
 
-    /// A number that no other object of this Lua state has.
+    /// Returns a number that was not returned before for this Lua state.
     pub fn next_id(&self) -> u64 {
         self.0.last_id.set(self.0.last_id.get() + 1);
         self.0.last_id.get()
     }
 
-    /// Run a reactor that `state` called for: handlers run on that thread until
-    /// `run` returns.
+    /// Calls `run`, which runs a reactor for the thread `state`. Handlers run on
+    /// that thread until `run` returns.
     pub fn run_reactor<R>(&self, state: State<'_>, run: impl FnOnce() -> R) -> R {
-        struct Restore<'g>(&'g Callbacks, *mut lua_State);
+        struct Restore<'c>(&'c Callbacks, *mut lua_State);
 
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
@@ -111,18 +113,17 @@ impl Callbacks {
         } else {
             running
         };
-        // SAFETY: a thread whose reactor runs is in a call of ours, and the
-        // main thread and `base` live as long as the Lua state does. Callbacks
-        // end before that does. A protected call leaves the thread's stack as
-        // it was, whatever waits there for the call to return.
+        // SAFETY: a thread whose reactor runs is in a call of this module. The
+        // main thread and `base` live as long as the Lua state, and callbacks end
+        // before that is closed. `call` leaves the thread's stack as it was.
         unsafe { State::new(thread) }
     }
 
-    /// Call a function that `prepare` pushes, above its arguments, whose
-    /// number it returns; none to call nothing after all. `ended` gets the
-    /// thread with the one result, or the error value, on top. That is so too
-    /// when memory is too short for a call. An error that is a string has a
-    /// traceback.
+    /// Calls a Lua function. `prepare` pushes the function and its arguments, and
+    /// returns how many arguments there are, or None if nothing is to be called.
+    /// `ended` gets the thread with the function's first result on top, or the
+    /// value of an error; a string has a traceback then. If there is no memory to
+    /// prepare the call, that is the error.
     pub fn call(
         &self,
         mut prepare: impl FnMut(&Writer<'_>) -> Option<c_int>,
@@ -130,10 +131,10 @@ impl Callbacks {
     ) {
         let state = self.thread();
         let top = state.top();
-        if let Err(lack) = state.reserve(SLOTS) {
+        if let Err(error) = state.reserve(SLOTS) {
             self.with_state(|state| {
-                let text = lack.text().as_bytes();
-                // Its own error takes the place of a text without memory.
+                let text = error.text().as_bytes();
+                // If there is no memory for the text, that error replaces it.
                 let _ = state.protect(0, |writer| {
                     writer.bytes(text);
                     1
@@ -162,23 +163,21 @@ impl Callbacks {
         self.0.depth.set(self.0.depth.get() - 1);
     }
 
-    fn base(&self) -> State<'_> {
-        // SAFETY: the registry holds the base as long as the state lives, and
-        // callbacks end before that does.
-        unsafe { State::new(self.0.base) }
-    }
-
-    /// Work that cannot raise and calls no handlers, on a stack of the module's
-    /// own. `None` without memory for that.
+    /// Does work that cannot raise and calls no handlers, on a stack of the
+    /// module's own. Returns None if there is no memory for that.
     pub fn with_state<R>(&self, work: impl FnOnce(State<'_>) -> R) -> Option<R> {
-        let base = self.base();
+        // SAFETY: the registry holds the thread as long as the Lua state lives,
+        // and callbacks end before that is closed. `work` keeps the rules of the
+        // stack, and its values are dropped below.
+        let base: State<'_> = unsafe { State::new(self.0.base) };
         let top = base.top();
         let done = base.reserve(SLOTS).is_ok().then(|| work(base));
         base.set_top(top);
         done
     }
 
-    /// Run a job that may raise and calls no handlers; whether it was done.
+    /// Does work that may raise and calls no handlers. Returns whether it did not
+    /// raise.
     pub fn protect<F>(&self, body: F) -> bool
     where
         F: FnMut(&Writer<'_>) -> c_int,

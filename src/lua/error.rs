@@ -1,38 +1,46 @@
-//! How an entry point ends without a result.
+//! Errors of entry points, and what they become in Lua: `entry` raises them or
+//! returns them as `nil, text, …`. Texts are made by those who know the reason.
 
 use std::os::raw::c_int;
 
 use super::{Kind, Raised, State, Writer};
 
+/// The result of an entry point's body, and of the functions that it calls.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an entry point has no result. One word, as each function that may fail
-/// hands it on.
+/// Why an entry point has no result. One pointer in size, as every function
+/// that may fail returns it.
 #[derive(Debug)]
 pub struct Error(Box<Cause>);
 
-/// What `entry` makes of an error is up to its kind.
+/// The kinds of errors, which decide how the script gets them.
 #[derive(Debug)]
 pub enum Cause {
-    /// A wrong kind of argument: raised as `luaL_argerror` does, naming it.
-    Argument { index: c_int, message: String },
+    /// A wrong argument: raised by `luaL_argerror`, which names the argument.
+    Argument {
+        /// Which argument, from 1.
+        index: c_int,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Raised with this message and the caller's position.
     Raise(String),
     /// The value on top of the stack is raised as it is.
     RaiseTop,
     /// Lua's memory error is raised.
     Memory,
-    /// Nothing raised: the call returns `nil, text, code, detail`.
+    /// Nothing is raised: the call returns `nil, text, code, detail`.
     Failure(Failure),
 }
 
-/// What a call that failed at run time returns.
+/// The results of a call that failed at run time.
 #[derive(Debug)]
 pub struct Failure {
+    /// The error's text.
     pub text: String,
-    /// The errno, where there is one.
+    /// The errno, if there is one.
     pub code: Option<i32>,
-    /// What whoever refused said about it.
+    /// More about the reason, if the service or the module says more.
     pub detail: Option<String>,
 }
 
@@ -44,21 +52,23 @@ impl From<Cause> for Error {
 }
 
 impl Error {
+    /// Which kind of error this is.
     pub fn cause(self) -> Cause {
         *self.0
     }
 
+    /// The argument at `index` is wrong.
     pub fn argument(index: c_int, message: impl Into<String>) -> Error {
         let message = message.into();
         Cause::Argument { index, message }.into()
     }
 
-    /// Raised with this message and the caller's position.
+    /// An error that is raised with the caller's position.
     pub fn raise(message: impl Into<String>) -> Error {
         Cause::Raise(message.into()).into()
     }
 
-    /// "string expected, got nil", of the argument at `index`.
+    /// The argument at `index` has the wrong type: "string expected, got nil".
     pub fn expected(state: State<'_>, index: c_int, what: &str) -> Error {
         let got = match state.kind(index) {
             Kind::None => "no value",
@@ -67,7 +77,7 @@ impl Error {
         Error::argument(index, format!("{what} expected, got {got}"))
     }
 
-    /// `nil, text`.
+    /// The call returns `nil, text`.
     pub fn failure(text: impl Into<String>) -> Error {
         let failure = Failure {
             text: text.into(),
@@ -84,29 +94,30 @@ impl From<Failure> for Error {
     }
 }
 
-/// Why the stack has no room.
+/// Why the Lua stack does not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StackError {
+    /// There is no memory.
     Memory,
-    /// It is as large as Lua lets it be.
-    Stack,
+    /// It has the largest size that Lua allows.
+    Overflow,
 }
 
 impl StackError {
-    /// Lua's words.
+    /// Lua's own text for this error.
     pub fn text(self) -> &'static str {
         match self {
             StackError::Memory => "not enough memory",
-            StackError::Stack => "stack overflow",
+            StackError::Overflow => "stack overflow",
         }
     }
 }
 
 impl From<StackError> for Error {
-    fn from(lack: StackError) -> Error {
-        match lack {
+    fn from(error: StackError) -> Error {
+        match error {
             StackError::Memory => Cause::Memory.into(),
-            StackError::Stack => Error::raise(lack.text()),
+            StackError::Overflow => Error::raise(error.text()),
         }
     }
 }

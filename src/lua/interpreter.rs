@@ -1,4 +1,5 @@
-//! A Lua of our own: what the `flux-lua` command and the tests run scripts in.
+//! A Lua interpreter that is compiled into a program: the `flux-lua` command and
+//! the tests run scripts in it. Command line and scripts are left to them.
 
 use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
@@ -8,19 +9,21 @@ use super::library;
 use super::traceback::traceback;
 use super::{Kind, Raised, State, compat, lua_CFunction, lua_State, sys};
 
-/// A Lua state that this value owns, with the standard libraries open.
+/// Owns a Lua state, with the standard libraries open.
 pub struct Interpreter {
     raw: NonNull<lua_State>,
 }
 
 impl Interpreter {
-    /// None when there is not even the memory for an empty state.
+    /// Makes a Lua state. None if there is no memory for it. Ends the process if
+    /// the program contains no Lua of the right version.
     pub fn new() -> Option<Interpreter> {
-        if let Err(refusal) = library::bind_to_program() {
-            refusal.print();
+        if let Err(error) = library::bind_to_program() {
+            error.print();
             std::process::abort()
         }
-        // SAFETY: luaL_newstate has no preconditions; null means no memory.
+        // SAFETY: the module is bound, and luaL_newstate has no other
+        // precondition.
         let host = Interpreter {
             raw: NonNull::new(unsafe { sys::luaL_newstate() })?,
         };
@@ -39,12 +42,14 @@ impl Interpreter {
         Some(host)
     }
 
+    /// The Lua state.
     pub fn state(&self) -> State<'_> {
-        // SAFETY: the state lives as long as `self`, on the thread that owns it.
+        // SAFETY: the state lives as long as `self`, which stays on one thread.
+        // Callers keep the rules of the stack.
         unsafe { State::new(self.raw.as_ptr()) }
     }
 
-    /// Make `require(name)` call `open`.
+    /// Makes `require(name)` call `open`.
     pub fn preload(&self, name: &CStr, open: lua_CFunction) -> Result<(), String> {
         let done = self.state().protect(0, |writer| {
             writer.global(c"package");
@@ -56,7 +61,7 @@ impl Interpreter {
         done.map(|_| ()).map_err(|_| self.take_message())
     }
 
-    /// Set the global `arg`: the command at 0, its arguments from 1.
+    /// Sets the global `arg`: the command at index 0, its arguments from 1.
     pub fn set_arguments(&self, argv: &[Vec<u8>]) -> Result<(), String> {
         let done = self.state().protect(0, |writer| {
             writer.table(argv.len(), 1);
@@ -64,17 +69,17 @@ impl Interpreter {
                 writer.bytes(argument);
                 writer.raw_set_index(-2, position as c_int);
             }
-            // SAFETY: a table is on top, and the frame owns nothing.
+            // SAFETY: a value is on top, and the frame owns nothing.
             unsafe { compat::setglobal(writer.raw(), c"arg".as_ptr()) };
             0
         });
         done.map(|_| ()).map_err(|_| self.take_message())
     }
 
-    /// Load a chunk and push its function, or say what is wrong with it.
+    /// Pushes the function of a chunk. The error is the compiler's text.
     pub fn load(&self, chunk: &[u8], name: &str) -> Result<(), String> {
-        let name = CString::new(name).map_err(|_| "a chunk's name holds a NUL".to_owned())?;
-        // SAFETY: the buffer and the name outlive the call, which does not raise.
+        let name = CString::new(name).map_err(|_| "a chunk's name contains a NUL".to_owned())?;
+        // SAFETY: chunk and name outlive the call, which does not raise.
         let status = unsafe { compat::loadbuffer(self.raw.as_ptr(), chunk, name.as_ptr()) };
         match status {
             0 => Ok(()),
@@ -82,8 +87,8 @@ impl Interpreter {
         }
     }
 
-    /// Call the function below the topmost `args` values; its results stay on
-    /// the stack. An error comes with a traceback.
+    /// Calls the function below the topmost `args` values. Its results replace
+    /// them, and their number is returned. The error's text has a traceback.
     pub fn call(&self, args: c_int) -> Result<c_int, String> {
         let state = self.state();
         let function = state.top() - args;
@@ -93,11 +98,13 @@ impl Interpreter {
                 1
             })
             .map_err(|_| self.take_message())?;
-        // SAFETY: the handler goes below the function, which is on the stack.
+        // SAFETY: the message handler goes below the function, which is on the
+        // stack.
         unsafe { compat::insert(self.raw.as_ptr(), function) };
-        // SAFETY: a handler, a function and its arguments are on the stack.
+        // SAFETY: handler, function and arguments are on the stack; pcall does not
+        // raise.
         let status = unsafe { compat::pcall(self.raw.as_ptr(), args, compat::MULTRET, function) };
-        // SAFETY: the handler is there still.
+        // SAFETY: the handler is still there.
         unsafe { compat::remove(self.raw.as_ptr(), function) };
         match status {
             0 => Ok(state.top() - function + 1),
@@ -105,7 +112,7 @@ impl Interpreter {
         }
     }
 
-    /// The value on top as `tostring` has it.
+    /// The text that `tostring` returns for the value at `index`.
     pub fn display(&self, index: c_int) -> String {
         let state = self.state();
         state.push_value(index);
@@ -127,6 +134,7 @@ impl Interpreter {
         }
     }
 
+    /// Pops an error value, and returns its text.
     fn take_message(&self) -> String {
         let state = self.state();
         if state.kind(-1) == Kind::String {
@@ -144,7 +152,7 @@ impl Interpreter {
 
 impl Drop for Interpreter {
     fn drop(&mut self) {
-        // SAFETY: ours, and closed once.
+        // SAFETY: this value owns the state, and closes it once.
         unsafe { sys::lua_close(self.raw.as_ptr()) }
     }
 }

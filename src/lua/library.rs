@@ -19,7 +19,7 @@ use super::writer::Line;
 /// Functions that only one Lua has. The first that is found tells which Lua it
 /// is; a Lua without any is Lua 5.1. All belong to the core, which no program
 /// leaves out.
-const MARKS: [(&CStr, &str); 5] = [
+const VERSION_MARKS: [(&CStr, &str); 5] = [
     (c"luaJIT_setmode", "LuaJIT"),
     (c"lua_pushexternalstring", "Lua 5.5"),
     (c"lua_newuserdatauv", "Lua 5.4"),
@@ -38,8 +38,8 @@ const MARKS: [(&CStr, &str); 5] = [
 /// `state` is a live state of the caller's Lua.
 #[expect(clippy::result_large_err, reason = "a box is what Lua would jump over")]
 #[inline]
-pub unsafe fn bind(state: *mut lua_State, caller: *const c_void) -> Result<(), Refusal> {
-    match Verified::contains(caller) {
+pub unsafe fn bind(state: *mut lua_State, caller: *const c_void) -> Result<(), BindError> {
+    match KnownCallers::contains(caller) {
         true => Ok(()),
         // SAFETY: the caller's promise.
         false => unsafe { verify(state, caller) },
@@ -51,14 +51,14 @@ static BOUND: Mutex<Option<Lua>> = Mutex::new(None);
 
 #[expect(clippy::result_large_err, reason = "a box is what Lua would jump over")]
 #[cold]
-unsafe fn verify(state: *mut lua_State, caller: *const c_void) -> Result<(), Refusal> {
+unsafe fn verify(state: *mut lua_State, caller: *const c_void) -> Result<(), BindError> {
     let mut bound = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    let object = Object::at(caller);
+    let object = Image::at(caller);
     let own = object.as_ref().and_then(Lua::seen_by);
     let process = Lua::of_process();
     // A Lua that is gone took its states along. So did, perhaps, its users.
     if bound.take_if(|lua| !lua.is_loaded()).is_some() {
-        Verified::forget();
+        KnownCallers::forget();
     }
     if let Some(bound) = &*bound {
         let is_bound = |lua: &Lua| lua.address == bound.address;
@@ -68,33 +68,34 @@ unsafe fn verify(state: *mut lua_State, caller: *const c_void) -> Result<(), Ref
             || (may_be_hidden && process.as_ref().is_some_and(is_bound));
         return match is_same {
             true => {
-                Verified::add(object);
+                KnownCallers::add(object);
                 Ok(())
             }
-            false => Err(Refusal::second(bound, own.or(process))),
+            false => Err(BindError::second(bound, own.or(process))),
         };
     }
     // SAFETY: the caller's promise.
     let Some(lua) = (unsafe { chosen(state, own, process, object.as_ref()) }) else {
-        return Err(Refusal::no_lua());
+        return Err(BindError::no_lua());
     };
     let name = lua.name();
     if name != NAME {
-        return Err(Refusal::new(Some(&lua), format_args!("this is {name}")));
+        return Err(BindError::new(Some(&lua), format_args!("this is {name}")));
     }
     // SAFETY: these are the functions of a Lua of that version, with the types
     // that its headers declare. `is_loaded` is asked before they are trusted.
     let functions = unsafe {
         Functions::load(&|name| lua.symbol(name).map_or(ptr::null_mut(), NonNull::as_ptr))
     };
-    let functions = functions
-        .map_err(|missing| Refusal::new(Some(&lua), format_args!("this {NAME} lacks {missing}")))?;
+    let functions = functions.map_err(|missing| {
+        BindError::new(Some(&lua), format_args!("this {NAME} lacks {missing}"))
+    })?;
     // SAFETY: nothing was bound, so no thread can be in a function of Lua's
     // that it called through the table. Other threads find the table by
-    // `Verified`, or by this lock.
+    // `KnownCallers`, or by this lock.
     unsafe { sys::bind(functions) }
     *bound = Some(lua);
-    Verified::add(object);
+    KnownCallers::add(object);
     Ok(())
 }
 
@@ -106,7 +107,7 @@ unsafe fn chosen(
     state: *mut lua_State,
     own: Option<Lua>,
     process: Option<Lua>,
-    caller: Option<&Object>,
+    caller: Option<&Image>,
 ) -> Option<Lua> {
     let (own, process) = match (own, process) {
         (Some(own), Some(process)) => (own, process),
@@ -129,7 +130,7 @@ unsafe fn chosen(
         let get = std::mem::transmute::<NonNull<c_void>, GetAllocator>(get);
         get(state, ptr::null_mut())
     };
-    match process.is_in(Object::at(allocator).as_ref()) {
+    match process.is_in(Image::at(allocator).as_ref()) {
         true => Some(process),
         false => Some(own),
     }
@@ -139,8 +140,8 @@ unsafe fn chosen(
 /// together with a Lua.
 #[expect(clippy::result_large_err, reason = "a box is what Lua would jump over")]
 #[cfg(feature = "interpreter")]
-pub fn bind_to_program() -> Result<(), Refusal> {
-    let here: fn() -> Result<(), Refusal> = bind_to_program;
+pub fn bind_to_program() -> Result<(), BindError> {
+    let here: fn() -> Result<(), BindError> = bind_to_program;
     // SAFETY: no state is needed where the caller is the program with its Lua.
     unsafe { bind(ptr::null_mut(), here as *const c_void) }
 }
@@ -148,11 +149,11 @@ pub fn bind_to_program() -> Result<(), Refusal> {
 /// A Lua that is loaded in this process.
 struct Lua {
     /// What its functions are looked up in.
-    handle: Handle,
+    handle: LibraryHandle,
     /// Where its `lua_gettop` is.
     address: NonNull<c_void>,
     /// The program or library that this is in.
-    object: Object,
+    image: Image,
 }
 
 // SAFETY: addresses of functions, and of a library that may be asked from any
@@ -161,20 +162,20 @@ unsafe impl Send for Lua {}
 
 impl Lua {
     /// The Lua in a program or library, or in what that depends on.
-    fn seen_by(object: &Object) -> Option<Lua> {
+    fn seen_by(object: &Image) -> Option<Lua> {
         Lua::find(object.open()?)
     }
 
     /// The Lua whose symbols the process shares.
     fn of_process() -> Option<Lua> {
-        Lua::find(Handle::process())
+        Lua::find(LibraryHandle::process())
     }
 
-    fn find(handle: Handle) -> Option<Lua> {
+    fn find(handle: LibraryHandle) -> Option<Lua> {
         let address = handle.symbol(c"lua_gettop")?;
         Some(Lua {
             address,
-            object: Object::at(address.as_ptr())?,
+            image: Image::at(address.as_ptr())?,
             handle,
         })
     }
@@ -183,30 +184,32 @@ impl Lua {
     /// count.
     fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
         let symbol = self.handle.symbol(name)?;
-        self.object.contains(symbol.as_ptr()).then_some(symbol)
+        self.image.contains(symbol.as_ptr()).then_some(symbol)
     }
 
     fn name(&self) -> &'static str {
-        let mark = MARKS.iter().find(|(mark, _)| self.symbol(mark).is_some());
+        let mark = VERSION_MARKS
+            .iter()
+            .find(|(mark, _)| self.symbol(mark).is_some());
         mark.map_or("Lua 5.1", |(_, name)| name)
     }
 
-    fn is_in(&self, object: Option<&Object>) -> bool {
-        object == Some(&self.object)
+    fn is_in(&self, object: Option<&Image>) -> bool {
+        object == Some(&self.image)
     }
 
     /// Whether it is still in memory. A plugin's Lua goes with the plugin.
     fn is_loaded(&self) -> bool {
-        Object::at(self.address.as_ptr()).as_ref() == Some(&self.object)
+        Image::at(self.address.as_ptr()).as_ref() == Some(&self.image)
     }
 }
 
 /// A library that stays loaded as long as this lives, for looking up symbols.
-struct Handle(*mut c_void);
+struct LibraryHandle(*mut c_void);
 
-impl Handle {
-    fn process() -> Handle {
-        Handle(libc::RTLD_DEFAULT)
+impl LibraryHandle {
+    fn process() -> LibraryHandle {
+        LibraryHandle(libc::RTLD_DEFAULT)
     }
 
     fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
@@ -215,10 +218,10 @@ impl Handle {
     }
 }
 
-impl Drop for Handle {
+impl Drop for LibraryHandle {
     fn drop(&mut self) {
         if self.0 != libc::RTLD_DEFAULT {
-            // SAFETY: `Object::open` opened it, and it is closed once.
+            // SAFETY: `Image::open` opened it, and it is closed once.
             unsafe { libc::dlclose(self.0) };
         }
     }
@@ -226,19 +229,19 @@ impl Drop for Handle {
 
 /// A program or a library in memory.
 #[derive(Clone, PartialEq, Eq)]
-struct Object {
+struct Image {
     /// Its path; empty for the program.
     name: CString,
     start: usize,
     end: usize,
 }
 
-impl Object {
+impl Image {
     /// The one that an address is in.
-    fn at(address: *const c_void) -> Option<Object> {
+    fn at(address: *const c_void) -> Option<Image> {
         struct Search {
             address: usize,
-            found: Option<Object>,
+            found: Option<Image>,
         }
 
         unsafe extern "C" fn look(
@@ -265,7 +268,7 @@ impl Object {
                 }
                 let name: *const c_char = info.dlpi_name;
                 let name = CStr::from_ptr(name).to_owned();
-                search.found = Some(Object { name, start, end });
+                search.found = Some(Image { name, start, end });
                 1
             }
         }
@@ -279,7 +282,7 @@ impl Object {
         search.found
     }
 
-    fn open(&self) -> Option<Handle> {
+    fn open(&self) -> Option<LibraryHandle> {
         let name = match self.name.is_empty() {
             true => ptr::null(),
             false => self.name.as_ptr(),
@@ -287,7 +290,7 @@ impl Object {
         // SAFETY: a terminated name, or null for the program. It is in memory,
         // so nothing is loaded and no initializer runs.
         let handle = unsafe { libc::dlopen(name, libc::RTLD_NOLOAD | libc::RTLD_LAZY) };
-        (!handle.is_null()).then_some(Handle(handle))
+        (!handle.is_null()).then_some(LibraryHandle(handle))
     }
 
     fn contains(&self, address: *const c_void) -> bool {
@@ -305,21 +308,21 @@ impl Object {
 
 /// The objects that are known to use the bound Lua: a list to which is added
 /// and from which nothing is freed, so that it is read without a lock.
-struct Verified {
-    object: Object,
-    next: *mut Verified,
+struct KnownCallers {
+    image: Image,
+    next: *mut KnownCallers,
 }
 
-static VERIFIED: AtomicPtr<Verified> = AtomicPtr::new(ptr::null_mut());
+static KNOWN_CALLERS: AtomicPtr<KnownCallers> = AtomicPtr::new(ptr::null_mut());
 
-impl Verified {
+impl KnownCallers {
     #[inline]
     fn contains(address: *const c_void) -> bool {
         // Acquire: whoever sees an item sees the table that was bound before.
-        let mut item = VERIFIED.load(Ordering::Acquire);
+        let mut item = KNOWN_CALLERS.load(Ordering::Acquire);
         // SAFETY: an item is never changed nor freed.
         while let Some(verified) = unsafe { item.as_ref() } {
-            if verified.object.contains(address) {
+            if verified.image.contains(address) {
                 return true;
             }
             item = verified.next;
@@ -329,63 +332,63 @@ impl Verified {
 
     /// The lock of `BOUND` is held. A caller that is not known is looked for
     /// again each time.
-    fn add(object: Option<Object>) {
-        if let Some(object) = object {
-            let next = VERIFIED.load(Ordering::Relaxed);
-            let item = Box::into_raw(Box::new(Verified { object, next }));
-            VERIFIED.store(item, Ordering::Release);
+    fn add(image: Option<Image>) {
+        if let Some(image) = image {
+            let next = KNOWN_CALLERS.load(Ordering::Relaxed);
+            let item = Box::into_raw(Box::new(KnownCallers { image, next }));
+            KNOWN_CALLERS.store(item, Ordering::Release);
         }
     }
 
     fn forget() {
-        VERIFIED.store(ptr::null_mut(), Ordering::Release);
+        KNOWN_CALLERS.store(ptr::null_mut(), Ordering::Release);
     }
 }
 
 /// Why the module does not work with the Lua that called it. It owns nothing,
 /// so that Lua may jump over it.
-pub struct Refusal {
+pub struct BindError {
     text: Line,
     /// How to tell that Lua, if one was found.
-    teller: Option<Teller>,
+    functions: Option<ErrorFunctions>,
 }
 
 /// The few functions, alike in all Luas, that tell a script or C code.
 #[derive(Clone, Copy)]
-struct Teller {
+struct ErrorFunctions {
     push_nil: unsafe extern "C-unwind" fn(*mut lua_State),
     push_string: unsafe extern "C-unwind" fn(*mut lua_State, *const c_char, usize),
     error: unsafe extern "C-unwind" fn(*mut lua_State) -> c_int,
 }
 
-impl Refusal {
-    fn new(lua: Option<&Lua>, why: fmt::Arguments<'_>) -> Refusal {
-        Refusal {
+impl BindError {
+    fn new(lua: Option<&Lua>, why: fmt::Arguments<'_>) -> BindError {
+        BindError {
             text: Line::new(format_args!("flux.so is built for {NAME}, and {why}")),
-            teller: lua.and_then(Teller::of),
+            functions: lua.and_then(ErrorFunctions::of),
         }
     }
 
-    fn no_lua() -> Refusal {
+    fn no_lua() -> BindError {
         let why = "no Lua is found in this program: it must export its Lua's functions (-rdynamic)";
-        Refusal::new(None, format_args!("{why}"))
+        BindError::new(None, format_args!("{why}"))
     }
 
-    fn second(bound: &Lua, other: Option<Lua>) -> Refusal {
+    fn second(bound: &Lua, other: Option<Lua>) -> BindError {
         let Some(other) = other else {
-            return Refusal::no_lua();
+            return BindError::no_lua();
         };
         if other.name() != NAME {
-            return Refusal::new(Some(&other), format_args!("this is {}", other.name()));
+            return BindError::new(Some(&other), format_args!("this is {}", other.name()));
         }
-        Refusal {
+        BindError {
             text: Line::new(format_args!(
                 "this flux.so serves the {NAME} in {} already, and another {NAME}, in {}, needs a \
                  copy of flux.so of its own",
-                bound.object.path(),
-                other.object.path(),
+                bound.image.path(),
+                other.image.path(),
             )),
-            teller: Teller::of(&other),
+            functions: ErrorFunctions::of(&other),
         }
     }
 
@@ -396,32 +399,32 @@ impl Refusal {
     /// # Safety
     /// As for [`bind`]; no frame from here to Lua owns anything.
     pub unsafe fn raise(self, state: *mut lua_State) -> c_int {
-        let Some(teller) = self.teller else {
+        let Some(functions) = self.functions else {
             self.print();
             return 0;
         };
         let text = self.text.as_bytes();
         // SAFETY: by the contract.
         unsafe {
-            (teller.push_string)(state, text.as_ptr().cast(), text.len());
-            (teller.error)(state)
+            (functions.push_string)(state, text.as_ptr().cast(), text.len());
+            (functions.error)(state)
         }
     }
 
     /// Pushes nil and the text; returns how many values that is.
     ///
     /// # Safety
-    /// As for [`Refusal::raise`].
+    /// As for [`BindError::raise`].
     pub unsafe fn fail(self, state: *mut lua_State) -> c_int {
-        let Some(teller) = self.teller else {
+        let Some(functions) = self.functions else {
             self.print();
             return 0;
         };
         let text = self.text.as_bytes();
         // SAFETY: by the contract.
         unsafe {
-            (teller.push_nil)(state);
-            (teller.push_string)(state, text.as_ptr().cast(), text.len());
+            (functions.push_nil)(state);
+            (functions.push_string)(state, text.as_ptr().cast(), text.len());
         }
         2
     }
@@ -429,12 +432,12 @@ impl Refusal {
     /// Pushes one nil, for a caller that expects a value, and prints the text.
     ///
     /// # Safety
-    /// As for [`Refusal::raise`].
+    /// As for [`BindError::raise`].
     pub unsafe fn push_nil(self, state: *mut lua_State) {
         self.print();
-        if let Some(teller) = self.teller {
+        if let Some(functions) = self.functions {
             // SAFETY: by the contract.
-            unsafe { (teller.push_nil)(state) }
+            unsafe { (functions.push_nil)(state) }
         }
     }
 
@@ -445,21 +448,21 @@ impl Refusal {
     }
 }
 
-impl Display for Refusal {
+impl Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(self.text.as_bytes()))
     }
 }
 
-impl Teller {
-    fn of(lua: &Lua) -> Option<Teller> {
+impl ErrorFunctions {
+    fn of(lua: &Lua) -> Option<ErrorFunctions> {
         let push_nil = lua.symbol(c"lua_pushnil")?;
         let push_string = lua.symbol(c"lua_pushlstring")?;
         let error = lua.symbol(c"lua_error")?;
         // SAFETY: Lua's functions of these names have these types in all
         // versions, but that some return a pointer, which is not looked at.
         unsafe {
-            Some(Teller {
+            Some(ErrorFunctions {
                 push_nil: std::mem::transmute::<
                     NonNull<c_void>,
                     unsafe extern "C-unwind" fn(*mut lua_State),

@@ -1,5 +1,5 @@
-//! The half of Lua's API that cannot raise: reading values, moving them about,
-//! and calling under protection.
+//! The half of Lua's API that cannot raise: reading and moving values, and
+//! calling under protection. What can raise is left to `writer`.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -8,26 +8,26 @@ use std::ptr::NonNull;
 
 use super::{Result, StackError, Writer, compat, lua_State, sys};
 
-/// A `lua_State` during one call from Lua. Everything here leaves Lua free to
-/// be called from frames that own things.
+/// A `lua_State` during one call from Lua. All its methods can be called while
+/// something is owned.
 ///
-/// Values read from the stack are borrowed for `'a`, the call: the stack slot
-/// that they were read from must stay in place meanwhile, which holds for
-/// arguments as long as nothing replaces them.
+/// Values that are read from the stack are borrowed for `'a`, the call. They
+/// are valid while they stay in their slots: see the rules of the stack at the
+/// head of [`lua`](super).
 #[derive(Clone, Copy)]
 pub struct State<'a> {
     raw: *mut lua_State,
     call: PhantomData<&'a lua_State>,
 }
 
-/// A static that the module's values in the registry are found by: its address
-/// is the key.
+/// A key of the module's own in the registry: the address of a static.
 pub struct RegistryKey {
     // Statics without a size may share an address.
     _byte: u8,
 }
 
 impl RegistryKey {
+    /// A key that no other static has.
     pub const fn unique() -> RegistryKey {
         RegistryKey { _byte: 0 }
     }
@@ -37,14 +37,17 @@ impl RegistryKey {
     }
 }
 
-/// A protected call ended with an error, whose value is on top of the stack.
+/// A protected call ended with an error. Its value is on top of the stack.
 #[derive(Debug)]
 pub struct Raised;
 
-/// A value's type: Lua's own tag of it, where it has one in all Luas.
+/// The type of a value. The numbers are Lua's tags, which are the same in all
+/// versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
+#[allow(missing_docs, reason = "the variants are Lua's types")]
 pub enum Kind {
+    /// There is no value at the index.
     None = compat::TNONE,
     Nil = compat::TNIL,
     Boolean = compat::TBOOLEAN,
@@ -55,16 +58,16 @@ pub enum Kind {
     Function = compat::TFUNCTION,
     Userdata = compat::TUSERDATA,
     Thread = compat::TTHREAD,
-    /// A type of a Lua extension (LuaJIT's cdata).
+    /// A type that only one Lua has (LuaJIT's cdata).
     Other,
 }
 
 impl Kind {
     #[inline(always)]
     fn of(tag: c_int) -> Kind {
-        // Nearly always: what follows knows it from the branch.
+        // Fast path: the optimizer sees that the tag is the variant's number.
         match tag {
-            // SAFETY: each of them is a kind's.
+            // SAFETY: each number in this range is a variant's.
             compat::TNONE..=compat::TTHREAD => unsafe { std::mem::transmute::<c_int, Kind>(tag) },
             _ => Kind::other(),
         }
@@ -75,7 +78,7 @@ impl Kind {
         Kind::Other
     }
 
-    /// As Lua's `type` names it.
+    /// The name that Lua's function `type` returns.
     pub fn name(self) -> &'static str {
         match self {
             Kind::None => "no value",
@@ -92,10 +95,15 @@ impl Kind {
     }
 }
 
+/// The blocks below that say "by the rules" rely on the rules of the stack, which
+/// the contract of [`State::new`] includes, and on the state being live.
 impl<'a> State<'a> {
+    /// Wraps a state for the duration of a call.
+    ///
     /// # Safety
-    /// `raw` is a live Lua state that this thread may use for all of `'a`, and
-    /// the module is bound to its Lua.
+    /// `raw` is a live state of the Lua that the module is bound to, and this
+    /// thread may use it for all of `'a`. The code that gets the value keeps the
+    /// rules of the stack (see the head of [`lua`](super)).
     pub unsafe fn new(raw: *mut lua_State) -> State<'a> {
         State {
             raw,
@@ -103,18 +111,20 @@ impl<'a> State<'a> {
         }
     }
 
+    /// The state itself.
     pub fn raw(self) -> *mut lua_State {
         self.raw
     }
 
+    /// The index of the topmost value; 0 if there is none.
     #[inline]
     pub fn top(self) -> c_int {
-        // SAFETY: the state is live (`new`), as in every block of this impl
-        // that says no more.
+        // SAFETY: by the rules.
         unsafe { sys::lua_gettop(self.raw) }
     }
 
-    /// A stack index that counts from the bottom.
+    /// The index counted from the bottom of the stack. Pseudo-indices are not
+    /// allowed.
     pub fn absolute(self, index: c_int) -> c_int {
         if index < 0 {
             self.top() + 1 + index
@@ -123,65 +133,68 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Drop everything above `top`.
+    /// Drops all values above `top`.
     #[inline]
     pub fn set_top(self, top: c_int) {
-        debug_assert!(top <= self.top());
-        // SAFETY: the stack only shrinks, and no to-be-closed slot is ours.
+        debug_assert!(0 <= top && top <= self.top());
+        // SAFETY: by the rules. The module has no to-be-closed slots, so nothing
+        // is called.
         unsafe { sys::lua_settop(self.raw, top) }
     }
 
-    /// Drop the topmost `n` values.
+    /// Drops the topmost `n` values.
     #[inline]
     pub fn pop(self, n: c_int) {
-        debug_assert!(n <= self.top());
-        // SAFETY: as for `set_top`.
+        debug_assert!(0 <= n && n <= self.top());
+        // SAFETY: as in `set_top`.
         unsafe { sys::lua_settop(self.raw, -n - 1) }
     }
 
+    /// The type of the value at `index`.
     #[inline]
     pub fn kind(self, index: c_int) -> Kind {
-        // SAFETY: any acceptable index may be asked for; callers pass
-        // positions of arguments or of what they pushed.
+        // SAFETY: by the rules.
         Kind::of(unsafe { sys::lua_type(self.raw, index) })
     }
 
-    /// Whether the argument is absent or nil.
+    /// Whether an argument is absent or nil.
     pub fn is_none_or_nil(self, index: c_int) -> bool {
         matches!(self.kind(index), Kind::None | Kind::Nil)
     }
 
+    /// Whether Lua takes the value for true: it is neither false nor nil.
     pub fn boolean(self, index: c_int) -> bool {
-        // SAFETY: as in `kind`.
+        // SAFETY: by the rules.
         unsafe { sys::lua_toboolean(self.raw, index) != 0 }
     }
 
-    /// A string's bytes. A number is not a string here: see [`State::to_bytes`].
+    /// The bytes of a string. None for other values, numbers included: see
+    /// [`State::to_bytes`].
     #[inline]
     pub fn bytes(self, index: c_int) -> Option<&'a [u8]> {
         match self.kind(index) {
-            // SAFETY: that is what is there.
+            // SAFETY: a string is at `index`.
             Kind::String => Some(unsafe { self.string(index) }),
             _ => None,
         }
     }
 
-    /// The same, of what is known to be one.
+    /// The bytes of a string, without a check that it is one.
     ///
     /// # Safety
     /// A string is at `index`.
     #[inline(always)]
     pub unsafe fn string(self, index: c_int) -> &'a [u8] {
         let mut len = 0;
-        // SAFETY: a string is not converted, so nothing is allocated; its bytes
-        // stay while the slot holds it, which is what `'a` stands for.
+        // SAFETY: Lua converts nothing, and so allocates nothing, as the value is
+        // a string. Its bytes live while it is in the slot, by the rules.
         unsafe {
             let text = sys::lua_tolstring(self.raw, index, &mut len);
             std::slice::from_raw_parts(text.cast(), len)
         }
     }
 
-    /// A number, of whatever subtype.
+    /// The value of a number of either subtype. None for other values.
     #[inline]
     pub fn number(self, index: c_int) -> Option<f64> {
         if self.kind(index) != Kind::Number {
@@ -191,7 +204,7 @@ impl<'a> State<'a> {
         Some(unsafe { compat::tonumber(self.raw, index) })
     }
 
-    /// A number that is an integer exactly, of whatever subtype.
+    /// The value of a number of either subtype, if it is integral and fits.
     #[inline(always)]
     pub fn integer(self, index: c_int) -> Option<i64> {
         if self.kind(index) != Kind::Number {
@@ -201,23 +214,25 @@ impl<'a> State<'a> {
         unsafe { compat::exact_integer(self.raw, index) }
     }
 
-    // The next three functions follow Lua's coercions: they accept what Lua's own
-    // functions accept as a string or a number.
+    // The three functions below follow Lua's coercions: they read what Lua's own
+    // functions would take for a string or a number.
 
-    /// The bytes of a string, or of a number's text, which then takes the
-    /// number's place on the stack. Not for a key that [`State::next`] pushed:
-    /// the walk would lose its place. Fails only without memory.
+    /// The bytes of a string, or of a number's text. The text replaces the number
+    /// on the stack, so this must not be used on a key that [`State::next`]
+    /// pushed: the traversal would not find that key again. The only error is a
+    /// lack of memory.
     #[inline]
     pub fn to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
         match self.kind(index) {
-            // SAFETY: a string is there.
+            // SAFETY: a string is at `index`.
             Kind::String => Ok(Some(unsafe { self.string(index) })),
             Kind::Number => self.number_to_bytes(index),
             _ => Ok(None),
         }
     }
 
-    /// Lua's conversion allocates, and so may raise: it is protected.
+    /// Lua's own conversion works in place and may raise, so this converts a copy
+    /// in a protected call.
     #[cold]
     fn number_to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
         let index = self.absolute(index);
@@ -227,11 +242,12 @@ impl<'a> State<'a> {
             1
         })?;
         self.replace(index);
-        // A hook can put anything in its place.
+        // A debug hook can have replaced the copy by any value.
         Ok(self.bytes(index))
     }
 
-    /// A number, or a string that Lua reads as one. The value stays as it is.
+    /// The value of a number, or of a string that Lua reads as one. The stack is
+    /// not changed.
     #[inline]
     pub fn to_number(self, index: c_int) -> Option<f64> {
         match self.kind(index) {
@@ -243,7 +259,7 @@ impl<'a> State<'a> {
         Some(unsafe { compat::tonumber(self.raw, index) })
     }
 
-    /// A number that is an integer exactly, or a string that Lua reads as one.
+    /// The same for integers: None if the number is not integral or does not fit.
     #[inline]
     pub fn to_integer(self, index: c_int) -> Option<i64> {
         match self.kind(index) {
@@ -258,97 +274,141 @@ impl<'a> State<'a> {
     /// Whether Lua reads the string at `index` as a number.
     #[cold]
     fn is_numeric(self, index: c_int) -> bool {
-        // SAFETY: as in `kind`; nothing is allocated.
+        // SAFETY: by the rules. Nothing is allocated.
         unsafe { sys::lua_isnumber(self.raw, index) != 0 }
     }
 
-    /// Whether the number at `index` has the integer subtype of Lua 5.3.
+    /// Whether the value at `index` is a number of Lua 5.3's integer subtype.
     #[inline]
     pub fn has_integer_subtype(self, index: c_int) -> bool {
-        // SAFETY: as in `kind`.
+        // SAFETY: by the rules.
         unsafe { compat::isinteger(self.raw, index) }
     }
 
-    /// The address of a light or full userdata's block.
+    /// The pointer of a light userdata, or the address of a full userdata's
+    /// block. None for other values, and for a light userdata that is null.
     #[inline]
     pub fn userdata(self, index: c_int) -> Option<NonNull<c_void>> {
-        // SAFETY: as in `kind`.
+        // SAFETY: by the rules.
         NonNull::new(unsafe { sys::lua_touserdata(self.raw, index) })
     }
 
-    /// A table's border, a string's or userdata's length in bytes; no metamethods.
+    /// The length of a table (a border), or of a string or full userdata in
+    /// bytes, without metamethods.
+    ///
+    /// # Safety
+    /// The value is not a number: Lua 5.1 and LuaJIT would convert it, and raise
+    /// if memory is short.
     #[inline]
-    pub fn raw_len(self, index: c_int) -> usize {
-        // SAFETY: as in `kind`.
+    pub unsafe fn raw_len(self, index: c_int) -> usize {
+        // SAFETY: by the rules and the contract.
         unsafe { compat::rawlen(self.raw, index) }
     }
 
-    /// The address that identifies a table, function, thread or userdata.
+    /// The address that identifies a table, function, thread or userdata. Null
+    /// for other values.
     #[inline]
     pub fn identity(self, index: c_int) -> *const c_void {
-        // SAFETY: as in `kind`.
+        // SAFETY: by the rules.
         unsafe { sys::lua_topointer(self.raw, index) }
     }
 
-    /// Scratch for `n` more values than the call may push anyway.
+    /// Makes sure that there are `n` free slots. A call from Lua begins with 20
+    /// of them, so only loops and recursion need this.
     pub fn reserve(self, n: c_int) -> std::result::Result<(), StackError> {
-        // SAFETY: never raises, see there.
+        // SAFETY: by the rules. `compat::checkstack` never raises.
         unsafe { compat::checkstack(self.raw, n) }
     }
 
-    // What pushes one value below needs a free slot: entry points have at
-    // least `LUA_MINSTACK` of them, loops and recursion `reserve`.
-
+    /// Pushes nil.
     pub fn push_nil(self) {
-        // SAFETY: there is a free slot.
+        // SAFETY: by the rules.
         unsafe { sys::lua_pushnil(self.raw) }
     }
 
+    /// Pushes a copy of the value at `index`.
     pub fn push_value(self, index: c_int) {
-        // SAFETY: there is a free slot.
+        // SAFETY: by the rules.
         unsafe { sys::lua_pushvalue(self.raw, index) }
     }
 
+    /// Pushes a boolean.
     pub fn push_boolean(self, value: bool) {
-        // SAFETY: there is a free slot.
+        // SAFETY: by the rules.
         unsafe { sys::lua_pushboolean(self.raw, value.into()) }
     }
 
+    /// Pushes an integer; the nearest number in a Lua without integers.
     pub fn push_integer(self, n: i64) {
-        // SAFETY: there is a free slot.
+        // SAFETY: by the rules.
         unsafe { compat::pushinteger(self.raw, n) }
     }
 
-    /// Put the value on top, which goes, in the place of the one at the absolute
-    /// `index`.
+    /// Pops a value, and puts it in the place of the one at the absolute `index`.
     #[inline]
     pub fn replace(self, index: c_int) {
         debug_assert!(0 < index && index < self.top());
-        // SAFETY: the slot is below the top.
+        // SAFETY: by the rules.
         unsafe {
             compat::insert(self.raw, index);
             compat::remove(self.raw, index + 1);
         }
     }
 
-    /// Push `table[n]`, without metamethods.
+    /// Pushes `table[n]`, without metamethods. Pushes nil if the value at `table`
+    /// is not a table.
     #[inline]
     pub fn raw_get_index(self, table: c_int, n: i64) -> Kind {
+        match self.kind(table) {
+            // SAFETY: a table is at `table`.
+            Kind::Table => unsafe { self.raw_get_index_unchecked(table, n) },
+            _ => {
+                self.push_nil();
+                Kind::Nil
+            }
+        }
+    }
+
+    /// The same for what is known to be a table.
+    ///
+    /// # Safety
+    /// A table is at `table`.
+    #[inline]
+    pub unsafe fn raw_get_index_unchecked(self, table: c_int, n: i64) -> Kind {
         debug_assert_eq!(self.kind(table), Kind::Table);
-        // SAFETY: the value is a table and there is a free slot.
+        // SAFETY: by the rules and the contract.
         Kind::of(unsafe { compat::rawgeti(self.raw, table, n) })
     }
 
-    /// Replace the key on top by `table[key]`, without metamethods.
+    /// Replaces the key on top by `table[key]`, without metamethods. Replaces it
+    /// by nil if the value at `table` is not a table.
     #[inline]
     pub fn raw_get(self, table: c_int) -> Kind {
+        match self.kind(table) {
+            // SAFETY: a table is at `table`.
+            Kind::Table => unsafe { self.raw_get_unchecked(table) },
+            _ => {
+                self.pop(1);
+                self.push_nil();
+                Kind::Nil
+            }
+        }
+    }
+
+    /// The same for what is known to be a table.
+    ///
+    /// # Safety
+    /// A table is at `table`.
+    #[inline]
+    pub unsafe fn raw_get_unchecked(self, table: c_int) -> Kind {
         debug_assert_eq!(self.kind(table), Kind::Table);
-        // SAFETY: the value is a table, and reading one raises for no key.
+        // SAFETY: by the rules and the contract. Reading raises for no key.
         Kind::of(unsafe { compat::rawget(self.raw, table) })
     }
 
-    /// Take `table[n]` away, without metamethods. What is there already is
-    /// changed without an allocation, so this does not raise.
+    /// Sets `table[n]` to nil, without metamethods. An item that exists is changed
+    /// without an allocation, so this does not raise. Does nothing if the value at
+    /// `table` is not a table.
     #[inline]
     pub fn raw_clear_index(self, table: c_int, n: i64) {
         let table = self.absolute(table);
@@ -362,9 +422,9 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Put the value on top, which goes, in the place of `table[n]`, without
-    /// metamethods. What is there already is changed without an allocation, so
-    /// this does not raise; where nothing is there it stays so.
+    /// Pops a value into `table[n]`, without metamethods, if that item exists.
+    /// Otherwise the value is only popped. An item that exists is changed without
+    /// an allocation, so this does not raise. `table` is absolute.
     #[inline]
     pub fn raw_replace_index(self, table: c_int, n: c_int) {
         let is_there = self.raw_get_index(table, n.into()) != Kind::Nil;
@@ -376,55 +436,63 @@ impl<'a> State<'a> {
         unsafe { compat::rawseti(self.raw, table, n) }
     }
 
-    /// Push what the module keeps in the registry under `key`.
+    /// Pushes the value that the module keeps in the registry under `key`.
     #[inline]
     pub fn registry(self, key: &'static RegistryKey) -> Kind {
-        // SAFETY: the registry is a table and there is a free slot.
+        // SAFETY: by the rules. The registry is a table.
         Kind::of(unsafe { compat::rawgetp(self.raw, compat::REGISTRYINDEX, key.address()) })
     }
 
-    /// Replace the key on top by the table's next key and value; at the end
-    /// remove it and return false. The table must not be assigned to meanwhile.
+    /// Replaces the key on top by the table's next key and its value. At the end
+    /// of the table it pops the key and returns false.
+    ///
+    /// # Safety
+    /// A table is at `table`. The key is nil, or was pushed by this function for
+    /// that table, and no field was added to the table since: Lua raises for a
+    /// key that it does not find.
     #[inline]
-    pub fn next(self, table: c_int) -> bool {
+    pub unsafe fn next(self, table: c_int) -> bool {
         debug_assert_eq!(self.kind(table), Kind::Table);
-        // SAFETY: the value is a table, and lua_next raises only for a key
-        // that is not in it: the key came from here, or is nil.
+        // SAFETY: by the rules and the contract.
         unsafe { sys::lua_next(self.raw, table) != 0 }
     }
 
-    /// Push the value's metatable, or nothing and return false.
+    /// Pushes the value's metatable. If it has none, pushes nothing and returns
+    /// false.
     #[inline]
     pub fn push_metatable(self, index: c_int) -> bool {
-        // SAFETY: there is a free slot.
+        // SAFETY: by the rules.
         unsafe { sys::lua_getmetatable(self.raw, index) != 0 }
     }
 
+    /// Whether the two values are equal, without metamethods.
     pub fn raw_equal(self, a: c_int, b: c_int) -> bool {
-        // SAFETY: as in `kind`.
+        // SAFETY: by the rules.
         unsafe { sys::lua_rawequal(self.raw, a, b) != 0 }
     }
 
-    /// Call the function below the topmost `args` values: its results take
-    /// their place, or what it raised does.
+    /// Calls the function below the topmost `args` values, in protected mode. Its
+    /// results replace function and arguments; so does the value of an error.
     #[inline]
     pub fn call(self, args: c_int, results: c_int) -> std::result::Result<(), Raised> {
         debug_assert!(self.top() > args);
-        // SAFETY: a function and its arguments are on the stack; pcall itself
-        // does not raise.
+        // SAFETY: by the rules. Any value may be in the function's place, and
+        // pcall itself does not raise.
         match unsafe { compat::pcall(self.raw, args, results, 0) } {
             0 => Ok(()),
             _ => Err(Raised),
         }
     }
 
-    /// Run `body`, which may raise, under a protected call, in a stack frame
-    /// of its own that starts with the topmost `args` values. What it leaves
-    /// as results takes their place; so does what it raises, or a lack of
-    /// memory before it began, and [`super::Cause::RaiseTop`] is returned.
+    /// Runs `body`, which may raise, in a protected call. It gets a stack frame
+    /// of its own that begins with the topmost `args` values, and returns how
+    /// many results it has pushed. They replace those values; so does the value
+    /// of an error, and [`super::Cause::RaiseTop`] is returned then. That also
+    /// happens if there is no memory for the call.
     ///
-    /// `body` borrows what it needs: a jump out of it runs no destructor of
-    /// its own, so neither it nor what it calls may own anything that has one.
+    /// `body` borrows what it needs. An error runs no destructors on its way out
+    /// of `body`, so neither `body` nor a function that it calls may own anything
+    /// while it uses the [`Writer`].
     pub fn protect<F>(self, args: c_int, mut body: F) -> Result<c_int>
     where
         F: FnMut(&Writer<'_>) -> c_int,
@@ -437,8 +505,8 @@ impl<'a> State<'a> {
         Ok(self.top() - base)
     }
 
-    /// The same, with one result; the function at `handler` is called with
-    /// what is raised.
+    /// The same for a body without arguments and with one result. An error's
+    /// value is passed to the message handler at the absolute index `handler`.
     pub fn protect_handled<F>(self, handler: c_int, mut body: F) -> std::result::Result<(), Raised>
     where
         F: FnMut(&Writer<'_>) -> c_int,
@@ -454,84 +522,88 @@ impl<'a> State<'a> {
         args: c_int,
         results: c_int,
         handler: c_int,
-        job: &mut dyn FnMut(&Writer<'_>) -> c_int,
+        body: &mut dyn FnMut(&Writer<'_>) -> c_int,
     ) -> std::result::Result<(), Raised> {
-        if !self.push_protected() {
-            // SAFETY: the error goes below the arguments, which go.
+        if !self.push_run_body() {
+            // SAFETY: by the rules: the error goes below the arguments.
             unsafe { compat::insert(self.raw, -(args + 1)) };
             self.pop(args);
             return Err(Raised);
         }
         if args > 0 {
-            // SAFETY: there is a free slot, and the function goes below its arguments.
+            // SAFETY: by the rules: the function goes below its arguments.
             unsafe { compat::insert(self.raw, -(args + 1)) };
         }
-        // SAFETY: only the lifetime is erased: the pointer is taken out again
-        // before the call below returns, while the job is alive.
-        let job: Job = unsafe { std::mem::transmute(NonNull::from(job)) };
-        let outer = JOB.replace(Some(job));
+        // SAFETY: only the lifetime is erased. `run_body` takes the pointer out
+        // of `BODY` during the call below, while the body is alive.
+        let body: Body = unsafe { std::mem::transmute(NonNull::from(body)) };
+        let outer = BODY.replace(Some(body));
         // SAFETY: the function and its arguments are on the stack; pcall itself
         // does not raise.
         let status = unsafe { compat::pcall(self.raw, args, results, handler) };
-        JOB.set(outer);
+        BODY.set(outer);
         match status {
             0 => Ok(()),
             _ => Err(Raised),
         }
     }
 
-    /// Push the C function that runs a job.
+    /// Pushes the C function that runs a body. Returns true.
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
-    fn push_protected(self) -> bool {
-        // SAFETY: there is a free slot, and in these Luas nothing is allocated.
-        unsafe { compat::pushcfunction(self.raw, Some(run_job)) };
+    fn push_run_body(self) -> bool {
+        // SAFETY: by the rules. These Luas allocate nothing, so this does not
+        // raise.
+        unsafe { compat::pushcfunction(self.raw, Some(run_body)) };
         true
     }
 
-    /// Push the C function that runs a job, or the error that there is no
-    /// memory for it. Making it allocates, so it is made once, under Lua 5.1's
-    /// own way to protect a C function.
+    /// Pushes the C function that runs a body. If there is no memory for it,
+    /// pushes that error and returns false. The function is made once and kept,
+    /// as making it allocates; `lua_cpcall` can do that without a function on
+    /// the stack.
     #[cfg(any(feature = "lua51", feature = "luajit"))]
-    fn push_protected(self) -> bool {
-        if self.registry(&RUN_JOB) == Kind::Function {
+    fn push_run_body(self) -> bool {
+        if self.registry(&RUN_BODY) == Kind::Function {
             return true;
         }
         self.pop(1);
-        // SAFETY: lua_cpcall does not raise; on an error it pushes the value.
-        let status = unsafe { sys::lua_cpcall(self.raw, Some(keep_run_job), std::ptr::null_mut()) };
-        status == 0 && self.registry(&RUN_JOB) == Kind::Function
+        // SAFETY: by the rules. lua_cpcall does not raise; it pushes the value of
+        // an error.
+        let status =
+            unsafe { sys::lua_cpcall(self.raw, Some(keep_run_body), std::ptr::null_mut()) };
+        status == 0 && self.registry(&RUN_BODY) == Kind::Function
     }
 }
 
-/// Under which the registry keeps `run_job`.
+/// The registry keeps `run_body` under this key.
 #[cfg(any(feature = "lua51", feature = "luajit"))]
-static RUN_JOB: RegistryKey = RegistryKey::unique();
+static RUN_BODY: RegistryKey = RegistryKey::unique();
 
 #[cfg(any(feature = "lua51", feature = "luajit"))]
-unsafe extern "C-unwind" fn keep_run_job(raw: *mut lua_State) -> c_int {
+unsafe extern "C-unwind" fn keep_run_body(raw: *mut lua_State) -> c_int {
     // SAFETY: Lua calls with a live state; the frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
-    writer.function(Some(run_job));
-    writer.set_registry(&RUN_JOB);
+    writer.function(Some(run_body));
+    writer.set_registry(&RUN_BODY);
     0
 }
 
-type Job = NonNull<dyn FnMut(&Writer<'_>) -> c_int>;
+type Body = NonNull<dyn FnMut(&Writer<'_>) -> c_int>;
 
 thread_local! {
-    /// What the next call of `run_job` runs. A Lua value could hold the
-    /// pointer only by allocating, or where scripts can forge it.
-    static JOB: Cell<Option<Job>> = const { Cell::new(None) };
+    /// The body that the next call of `run_body` runs. It is passed here because
+    /// scripts could forge a Lua value, or making one would allocate.
+    static BODY: Cell<Option<Body>> = const { Cell::new(None) };
 }
 
-/// Runs one job, in the protected call that [`State::protect`] makes.
-unsafe extern "C-unwind" fn run_job(raw: *mut lua_State) -> c_int {
-    let Some(mut job) = JOB.take() else {
-        // Only a script that dug it out of the registry gets here.
+/// Runs one body, in the protected call that [`State::run`] makes.
+unsafe extern "C-unwind" fn run_body(raw: *mut lua_State) -> c_int {
+    let Some(mut body) = BODY.take() else {
+        // A script took this function out of the registry and called it.
         return 0;
     };
-    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    // SAFETY: Lua calls with a live state; this frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
-    // SAFETY: `protect` waits for this call to end, and gave the pointer to it alone.
-    (unsafe { job.as_mut() })(&writer)
+    // SAFETY: `State::run` waits for this call, and passed the pointer to it alone.
+    (unsafe { body.as_mut() })(&writer)
 }

@@ -1,12 +1,13 @@
-//! Lua's C API as its headers declare it, made by `build.rs`. The functions are
-//! not linked: each calls through a table that `library` fills from the Lua
-//! that loaded the module. `compat` hides what differs between Lua versions.
+//! Lua's C API as its headers declare it; `build.rs` makes the declarations. The
+//! functions are not linked: each calls through a table, which `library` fills
+//! from the Lua that loaded the module. `compat` hides the differences between
+//! Lua versions.
 
 pub use declarations::*;
 
-/// Turns the functions of bindgen's `extern` block into a table of pointers,
-/// and one wrapper of the same name and type for each pointer. The wrapper of a
-/// function of variable arguments (`lua_gc`) takes one [`Variable`] in their place.
+/// Turns the functions of bindgen's `extern` block into a table of pointers, and
+/// defines a wrapper of the same name and type for each pointer. The one variadic
+/// function, `lua_gc`, takes one [`Variable`] in place of the variable arguments.
 macro_rules! functions {
     ($(pub fn $name:ident(
         $($argument:ident: $type:ty),* $(, ... $(@$variable:tt)*)? $(,)?
@@ -21,8 +22,8 @@ macro_rules! functions {
         }
 
         impl Functions {
-            /// Each entry ends the process. An exported function never leaves
-            /// them in place, so no script and no C code gets to call one.
+            /// The table before it is filled: each entry ends the process. Every
+            /// exported function fills the table first, so none is ever called.
             const UNBOUND: Functions = {
                 const LENGTH: usize = size_of::<Functions>() / size_of::<usize>();
                 let table = [unbound as *mut std::ffi::c_void; LENGTH];
@@ -39,9 +40,8 @@ macro_rules! functions {
             pub unsafe fn $name(
                 $($argument: $type),* $(, variable: crate::lua::sys::Variable $($variable)*)?
             ) $(-> $result)? {
-                // SAFETY: the table is only written before the first call, or
-                // when no thread can call (see `bind`). The rest is the
-                // caller's promise.
+                // SAFETY: `bind` writes the table only when no thread can be
+                // reading it. The caller keeps the contract of Lua's function.
                 unsafe {
                     ((*FUNCTIONS.0.get()).$name)($($argument),* $(, variable $($variable)*)?)
                 }
@@ -63,23 +63,24 @@ mod declarations {
 
     include!(concat!(env!("OUT_DIR"), "/lua_functions.rs"));
 
-    /// A plain load finds an entry: an indirect call through this table costs
-    /// what a call through the linkage table costs.
+    /// The table without a lock around it: a call through it costs as much as a
+    /// call to a function of a shared library.
     struct Table(UnsafeCell<Functions>);
 
-    // SAFETY: `bind`'s contract orders its write before all reads.
+    // SAFETY: by the contract of `bind`, each write happens before or after all
+    // reads.
     unsafe impl Sync for Table {}
 
     static FUNCTIONS: Table = Table(UnsafeCell::new(Functions::UNBOUND));
 
-    /// Makes Lua's functions callable.
+    /// Fills the table.
     ///
     /// # Safety
     /// No thread is calling one of them, and each thread that calls one
     /// afterwards has synchronized with this call. The functions stay loaded as
     /// long as they are called.
     pub unsafe fn bind(functions: Functions) {
-        // SAFETY: by the contract, nobody reads meanwhile.
+        // SAFETY: by the contract, no thread reads the table now.
         unsafe { *FUNCTIONS.0.get() = functions }
     }
 

@@ -1,13 +1,18 @@
-//! The message handler of the calls that show their errors.
+//! The message handler of protected calls whose errors are shown to a person:
+//! those of handlers, and of the `flux-lua` command.
 
 use std::os::raw::c_int;
 
 use super::{Kind, Raised, StackError, Writer, lua_State};
 
-/// A string gets a traceback, another value stays what it is, and so does
-/// Lua's memory error: not every Lua calls this for one that is raised again.
+/// Adds a traceback to an error that is a string. Other values stay as they are,
+/// and so does Lua's memory error: some Luas do not call a message handler for
+/// one that is raised again, so its text would not always be the same.
+///
+/// # Safety
+/// Lua calls this as a message handler.
 pub unsafe extern "C-unwind" fn traceback(raw: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    // SAFETY: Lua calls with a live state; this frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
     let state = writer.state();
     match state.bytes(1) {

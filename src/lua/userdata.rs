@@ -236,8 +236,8 @@ impl<'a> State<'a> {
     #[inline(always)]
     fn tagged<T: Class>(self, index: c_int) -> Option<(*mut Block<T>, Tag)> {
         let block: *mut Block<T> = self.userdata(index)?.as_ptr().cast();
-        // A light userdata has length 0.
-        if self.raw_len(index) < size_of::<Block<T>>() {
+        // SAFETY: the value is a userdata. A light one has length 0.
+        if unsafe { self.raw_len(index) } < size_of::<Block<T>>() {
             return None;
         }
         // SAFETY: this is a full userdata, large enough, and aligned as Lua
@@ -291,16 +291,8 @@ impl<'a> State<'a> {
     #[inline(always)]
     fn upvalue_at(self, upvalue: c_int, key: c_int) -> Kind {
         self.push_value(key);
-        let table = upvalue_index(upvalue);
-        // The debug library can replace the table by any value.
-        match self.kind(table) {
-            Kind::Table => self.raw_get(table),
-            _ => {
-                self.pop(1);
-                self.push_nil();
-                Kind::Nil
-            }
-        }
+        // The debug library can replace the table by any value; then this is nil.
+        self.raw_get(upvalue_index(upvalue))
     }
 
     /// Whether an object of this class is at `index`, open or not.
@@ -412,7 +404,7 @@ impl Writer<'_> {
         // it is complete. A table or nil is on top.
         unsafe {
             block.write(Block { tag, value });
-            self.set_metatable(-2);
+            self.set_metatable_unchecked(-2);
         }
     }
 

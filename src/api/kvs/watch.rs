@@ -84,7 +84,8 @@ fn fields_in_common(state: State<'_>, a: c_int, b: c_int) -> Result<Option<usize
     let key = state.top() + 1;
     let mut count = 0;
     state.push_nil();
-    while state.next(a) {
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    while unsafe { state.next(a) } {
         state.push_value(key);
         state.raw_get(b);
         if !same_value(state, key + 1, key + 2)? {
@@ -99,7 +100,8 @@ fn fields_in_common(state: State<'_>, a: c_int, b: c_int) -> Result<Option<usize
 fn field_count(state: State<'_>, table: c_int) -> usize {
     let mut count = 0;
     state.push_nil();
-    while state.next(table) {
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    while unsafe { state.next(table) } {
         state.pop(1);
         count += 1;
     }

@@ -64,12 +64,14 @@ fn has_more_than(state: State<'_>, count: c_int) -> bool {
     let top = state.top();
     state.push_nil();
     for _ in 0..count {
-        if !state.next(2) {
+        // SAFETY: a table is at this index; the key is nil, or came from there.
+        if !unsafe { state.next(2) } {
             return false;
         }
         state.set_top(top + 1);
     }
-    let has_more = state.next(2);
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    let has_more = unsafe { state.next(2) };
     state.set_top(top);
     has_more
 }
@@ -114,7 +116,8 @@ fn check_names(state: State<'_>, form: &Form, first: c_int) -> Result<()> {
         return Err(no_table(form));
     }
     state.push_nil();
-    while state.next(2) {
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    while unsafe { state.next(2) } {
         state.pop(1);
         let Some(key) = state.bytes(-1) else { continue };
         let letters = Letters::of(key);

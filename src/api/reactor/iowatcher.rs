@@ -129,7 +129,8 @@ fn nofollow(state: State<'_>, index: c_int) -> Result<bool> {
     }
     let mut nofollow = false;
     state.push_nil();
-    while state.next(index) {
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    while unsafe { state.next(index) } {
         match state.bytes(-1) {
             Some(b"nofollow") => nofollow = true,
             _ => return Err(unknown()),

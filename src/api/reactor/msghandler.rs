@@ -63,7 +63,8 @@ fn typemask(state: State<'_>, index: c_int) -> Result<i32> {
     };
     let mut typemask = 0;
     state.push_nil();
-    while state.next(types) {
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    while unsafe { state.next(types) } {
         let bit = state
             .to_integer(-1)
             .filter(|bit| *bit > 0 && *bit <= msgtype::ANY.into())

@@ -63,7 +63,8 @@ fn signals(state: State<'_>, index: c_int) -> Result<Vec<i32>> {
     }
     let mut signals = Vec::new();
     state.push_nil();
-    while state.next(index) {
+    // SAFETY: a table is at this index; the key is nil, or came from there.
+    while unsafe { state.next(index) } {
         let signum = state
             .to_integer(-1)
             .and_then(|signum| i32::try_from(signum).ok())
