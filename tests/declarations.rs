@@ -1,6 +1,8 @@
-//! The committed declarations of Lua's C API are those that bindgen makes.
+//! Checks that the declarations of Lua's C API in src/lua/bindings are those
+//! that bindgen generates.
 
-/// What the build used, and whose that was.
+/// The declarations that the build used, and where they come from: "bindgen" or
+/// the committed file.
 const USED: &str = include_str!(concat!(env!("OUT_DIR"), "/lua.rs"));
 const ORIGIN: &str = env!("FLUX_LUA_DECLARATIONS");
 
@@ -18,14 +20,14 @@ const COMMITTED: &str = include_str!("../src/lua/bindings/lua55.rs");
 const COMMITTED: &str = include_str!("../src/lua/bindings/luajit.rs");
 
 #[test]
-fn committed_declarations_are_what_bindgen_makes() {
+fn the_committed_declarations_are_those_that_bindgen_generates() {
     if ORIGIN != "bindgen" {
-        println!("skipped: there is no libclang, so the build used the committed declarations");
+        println!("skipped: no libclang, so the build used the committed declarations");
         return;
     }
     assert!(
         USED == COMMITTED,
-        "bindgen now makes other declarations; copy {}/lua.rs over the committed file",
+        "bindgen generates other declarations; copy {}/lua.rs over the committed file",
         env!("OUT_DIR")
     );
 }

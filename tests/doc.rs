@@ -1,18 +1,22 @@
-//! The examples of doc/api.md and README.md are programs that run: each block
-//! that is marked `lua` alone, in the interpreter built here, on an embedded
-//! broker. Where a line says `print(...) --> text`, that is what it prints.
+//! Runs the examples of doc/api.md and README.md: each block that is marked
+//! `lua`, in the flux-lua command, on an embedded broker. A line
+//! `print(...) --> text` must print that text.
+
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// An example that takes longer hangs, even if the machine is busy.
+use support::TestFolder;
+
+/// A run that takes longer hangs. Generous, as the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Run before each example: what is printed is marked with the line that did.
+/// Runs before each example: it makes print() mark its output with its line.
 const PRELUDE: &str = r##"
 local write, tostring, select, getinfo = io.write, tostring, select, debug.getinfo
 function print(...)
@@ -23,7 +27,7 @@ function print(...)
 end
 "##;
 
-/// A block of a page, and where it stands there.
+/// A block of a page, and its first line there.
 struct Example {
     page: &'static str,
     line: usize,
@@ -63,33 +67,33 @@ fn examples(page: &'static str) -> Vec<Example> {
     found
 }
 
-/// What a run came to.
+/// The result of a run.
 struct Run {
-    /// None where it was ended for taking too long.
+    /// None if it took too long and was killed.
     status: Option<ExitStatus>,
     output: String,
 }
 
-fn run(folder: &Path, example: &Example) -> Run {
-    let script = folder.join("example.lua");
+fn run(folder: &TestFolder, example: &Example) -> Run {
+    let script = folder.write("example.lua", &example.text);
     let output = folder.join("output");
-    fs::write(&script, &example.text).expect("the target folder is writable");
-    let stdout = File::create(&output).expect("the target folder is writable");
+    let stdout = File::create(&output).expect("the folder is writable");
     let mut child = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
         .args(["--embedded", "-e", PRELUDE])
         .arg(&script)
-        .stdout(stdout.try_clone().expect("a file can be shared"))
+        .stdout(stdout.try_clone().expect("a descriptor can be copied"))
         .stderr(stdout)
         .spawn()
         .expect("the interpreter was built");
     let status = wait(&mut child);
-    let output = fs::read(&output).expect("the file was made here");
+    let output = fs::read(&output).expect("the file exists");
     Run {
         status,
         output: String::from_utf8_lossy(&output).into_owned(),
     }
 }
 
+/// Waits for the child. None if it took too long and was killed.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
@@ -98,12 +102,13 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
         }
         sleep(Duration::from_millis(5));
     }
-    child.kill().expect("a child can be ended");
+    child.kill().expect("a child can be killed");
     child.wait().expect("a child can be waited for");
     None
 }
 
-/// What each line printed; of several values printed by one line, each.
+/// The output of each line. If a line printed several times, the texts are
+/// joined with commas.
 fn printed(output: &str) -> BTreeMap<usize, String> {
     let mut lines: BTreeMap<usize, String> = BTreeMap::new();
     for record in output.lines().filter_map(|line| line.strip_prefix('@')) {
@@ -120,15 +125,15 @@ fn printed(output: &str) -> BTreeMap<usize, String> {
     lines
 }
 
-/// What a line says that it prints: up to a remark, which begins with `-- `.
+/// The text after `-->` in a line, without a remark that follows it after `--`.
 fn expected(line: &str) -> Option<&str> {
     let (_, text) = line.split_once("-->")?;
     let text = text.split("  --").next().unwrap_or(text);
     Some(text.trim())
 }
 
-/// Whether the text is as expected, `...` standing for anything.
-fn is_as(expected: &str, text: &str) -> bool {
+/// Whether the text is the expected one, where `...` stands for any text.
+fn is_match(expected: &str, text: &str) -> bool {
     let mut parts = expected.split("...");
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
@@ -146,8 +151,8 @@ fn is_as(expected: &str, text: &str) -> bool {
     rest.is_empty() || last == Some("")
 }
 
-/// What is wrong with an example.
-fn check(folder: &Path, example: &Example) -> Vec<String> {
+/// Runs an example and returns its faults.
+fn check(folder: &TestFolder, example: &Example) -> Vec<String> {
     let run = run(folder, example);
     let mut wrong = Vec::new();
     match run.status {
@@ -161,7 +166,7 @@ fn check(folder: &Path, example: &Example) -> Vec<String> {
             continue;
         };
         let said = printed.get(&number).map_or("nothing", String::as_str);
-        if !is_as(expected, said) {
+        if !is_match(expected, said) {
             let at = example.line + number - 1;
             wrong.push(format!("line {at} says {expected:?} and prints {said:?}"));
         }
@@ -170,10 +175,7 @@ fn check(folder: &Path, example: &Example) -> Vec<String> {
 }
 
 fn check_page(page: &'static str) {
-    let name = page.replace('/', "-");
-    let folder: PathBuf =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("doc-{name}-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("the target folder is writable");
+    let folder = TestFolder::new("doc");
     let examples = examples(page);
     assert!(!examples.is_empty(), "{page} has no examples");
     let mut failed = Vec::new();
@@ -182,29 +184,27 @@ fn check_page(page: &'static str) {
             failed.push(format!("{}: {wrong}", example.name()));
         }
     }
-    // What is left there is of no use to anyone.
-    let _ = fs::remove_dir_all(&folder);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     println!("{} examples of {page}", examples.len());
 }
 
 #[test]
-fn the_examples_of_the_api_page_run_and_print_what_they_say() {
+fn the_examples_of_doc_api_md_print_the_documented_output() {
     check_page("doc/api.md");
 }
 
 #[test]
-fn the_examples_of_the_readme_run_and_print_what_they_say() {
+fn the_examples_of_the_readme_print_the_documented_output() {
     check_page("README.md");
 }
 
 #[test]
-fn what_is_printed_is_held_against_what_is_said() {
-    assert!(is_as("nil  ...  2", "nil  No such file  2"));
-    assert!(is_as("table: ...", "table: 0x1234"));
-    assert!(is_as("...", ""));
-    assert!(!is_as("1", "12"));
-    assert!(!is_as("1 ... 2", "1 and 3"));
+fn output_is_compared_with_the_text_after_the_arrow() {
+    assert!(is_match("nil  ...  2", "nil  No such file  2"));
+    assert!(is_match("table: ...", "table: 0x1234"));
+    assert!(is_match("...", ""));
+    assert!(!is_match("1", "12"));
+    assert!(!is_match("1 ... 2", "1 and 3"));
     assert_eq!(expected("print(1)  --> 1  -- one"), Some("1"));
     assert_eq!(expected("print(1)"), None);
 }

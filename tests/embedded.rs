@@ -1,5 +1,6 @@
-//! The embedded broker, held to what a real one does. The chapters are the
-//! modules below; here are the tools they share.
+//! Tests of the embedded broker: it must answer as a real broker does. The tests
+//! are in the modules below, one for each subject; this file has the helpers
+//! that they share.
 
 #[path = "embedded/connection.rs"]
 mod connection;
@@ -28,31 +29,33 @@ use serde_json::{Value, json};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// A handle on an instance; each test names its own.
+/// Opens a handle. Each test names an instance of its own.
 fn open(uri: &str) -> Box<dyn Handle> {
     embedded::open(uri).unwrap()
 }
 
+/// Sends a request to a rank and returns the answer.
 fn call_at(handle: &dyn Handle, nodeid: u32, topic: &str, payload: Value) -> Result<Value> {
     let payload = payload.to_string().into_bytes();
     let future = handle.rpc(topic, Some(&payload), nodeid, 0)?;
     answer(&*future)
 }
 
+/// Sends a request to any rank and returns the answer.
 fn call(handle: &dyn Handle, topic: &str, payload: Value) -> Result<Value> {
     call_at(handle, NODEID_ANY, topic, payload)
 }
 
-/// A future's payload as JSON, null where it has none.
+/// Waits for a future and returns its payload as JSON: null if it has none.
 fn answer(future: &dyn Future) -> Result<Value> {
     let payload = future.payload()?;
     Ok(payload.map_or(Value::Null, |p| serde_json::from_slice(p).unwrap()))
 }
 
-/// What a call failed with: the errno, and the text if there was one.
+/// The errno of an error, and its text if it has one. Panics if there is no error.
 fn failure<T>(result: Result<T>) -> (i32, Option<String>) {
     match result {
-        Ok(_) => panic!("it did not fail"),
+        Ok(_) => panic!("the call succeeded, but it must fail"),
         Err(error) => (error.errnum, error.detail.clone()),
     }
 }
@@ -61,7 +64,7 @@ fn errnum<T>(result: Result<T>) -> i32 {
     failure(result).0
 }
 
-/// The next message of this type that has arrived.
+/// Removes the next message of these types from the queue, if there is one.
 fn take(handle: &dyn Handle, typemask: i32) -> Option<Arc<dyn Message>> {
     match handle.recv(&Match::of(typemask), NOW) {
         Ok(message) => Some(message),

@@ -1,5 +1,6 @@
-//! The reactor of embedded and loopback handles, held to what libflux's does.
-//! The chapters are the modules below; here are the tools they share.
+//! Tests of the reactor of embedded and loopback handles: it must behave as
+//! libflux's reactor does. The tests are in the modules below, one for each kind
+//! of watcher; this file has the helpers that they share.
 
 mod cpu;
 #[path = "embedded_reactor/descriptors.rs"]
@@ -31,12 +32,12 @@ use flux::backend::{Handle, Match, Message, NODEID_ANY, ROLE_OWNER, Result, msgt
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// A handle that callbacks can use too; each test names its own instance.
+/// Opens a handle that callbacks can share. Each test names its own instance.
 fn open(uri: &str) -> Rc<dyn Handle> {
     embedded::open(uri).unwrap().into()
 }
 
-/// What callbacks saw, in order.
+/// A list of what callbacks recorded, in order.
 #[derive(Clone, Default)]
 struct Seen(Rc<RefCell<Vec<String>>>);
 
@@ -49,7 +50,7 @@ impl Seen {
         self.0.borrow().len()
     }
 
-    /// All of it, and forget it.
+    /// Returns the list and empties it.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.borrow_mut())
     }
@@ -70,6 +71,7 @@ impl Kept {
     }
 }
 
+/// Makes a watcher, which may be refused.
 fn try_watch(
     f: &dyn Handle,
     source: Source<'_>,
@@ -78,6 +80,7 @@ fn try_watch(
     f.watch(source, Rc::new(callback))
 }
 
+/// Makes a watcher.
 fn watch(
     f: &dyn Handle,
     source: Source<'_>,
@@ -86,10 +89,12 @@ fn watch(
     try_watch(f, source, callback).unwrap()
 }
 
+/// Makes a timer that fires once, after so many seconds.
 fn timer(f: &dyn Handle, after: f64, callback: impl Fn() + 'static) -> Box<dyn Watcher> {
     repeating(f, after, 0.0, callback)
 }
 
+/// Makes a timer that fires again and again. Times are in seconds.
 fn repeating(
     f: &dyn Handle,
     after: f64,
@@ -99,7 +104,7 @@ fn repeating(
     watch(f, Source::Timer { after, repeat }, move |_| callback())
 }
 
-/// A handler of messages of these types and topics, from the owner.
+/// Makes a handler of messages with these types and topics, sent by the owner.
 fn handler(
     f: &dyn Handle,
     typemask: i32,
@@ -117,7 +122,7 @@ fn handler(
     })
 }
 
-/// A handler that only notes its name.
+/// Makes a handler that adds `name` to the list.
 fn noting(f: &dyn Handle, typemask: i32, topic: &str, seen: &Seen, name: &str) -> Box<dyn Watcher> {
     let (seen, name) = (seen.clone(), name.to_owned());
     handler(f, typemask, topic, move |_| seen.push(&name))
@@ -129,12 +134,12 @@ fn topic(message: &dyn Message) -> String {
 
 fn errnum<T>(result: Result<T>) -> i32 {
     match result {
-        Ok(_) => panic!("it did not fail"),
+        Ok(_) => panic!("the call succeeded, but it must fail"),
         Err(error) => error.errnum,
     }
 }
 
-/// Run without waiting, so often.
+/// Runs so many iterations of the reactor, without waiting.
 fn turns(f: &dyn Handle, count: usize) {
     for _ in 0..count {
         f.reactor_run(RunMode::NoWait).unwrap();

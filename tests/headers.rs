@@ -1,6 +1,6 @@
-//! The declarations of libflux-core's and libjansson's functions and types that
-//! are written by hand are those of the headers, where these are installed: a
-//! C file is made of what the sources say, each line an assertion, and compiled.
+//! Checks the handwritten declarations of libflux-core's and libjansson's
+//! functions and types against the installed headers. The test generates a C
+//! file with a static assertion for each declaration and compiles it.
 
 mod installed;
 
@@ -22,7 +22,7 @@ const FLUX_HEADERS: &str = "\
 #include <stdint.h>
 #include <sys/stat.h>
 #include <flux/core.h>
-/* See the comment at the prototypes. */
+/* Lengths are int before 0.70; see the prototypes in sys.rs. */
 #if FLUX_CORE_VERSION_HEX < 0x004600
 typedef int size_type;
 #else
@@ -36,14 +36,15 @@ const JANSSON_HEADERS: &str = "\
 typedef size_t size_type;
 ";
 
-/// Where a declaration differs from the header's and is right.
+/// Declarations that differ from the header's but are correct, with the type
+/// that the header gives them.
 const ALSO_RIGHT: [(&str, &str); 2] = [
-    // An enum, that is as large as an int.
+    // Ours has an int in place of the enum, which has the size of an int.
     (
         "flux_conf_builtin_get",
         "const char * (const char *, enum flux_conf_builtin_hint)",
     ),
-    // What newer versions return is not used.
+    // Ours returns nothing: newer versions return an int, which is not used.
     (
         "flux_stat_watcher_get_rstat",
         "int (flux_watcher_t *, struct stat *, struct stat *)",
@@ -51,7 +52,7 @@ const ALSO_RIGHT: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn libfluxs_declarations_are_the_headers() {
+fn the_declarations_of_libflux_agree_with_its_headers() {
     let Some(flux) = Flux::find() else {
         return skipped("there is no flux/core.h, so nothing was held against it");
     };
@@ -59,16 +60,16 @@ fn libfluxs_declarations_are_the_headers() {
 }
 
 #[test]
-fn janssons_declarations_are_the_headers() {
+fn the_declarations_of_jansson_agree_with_its_header() {
     if !has_jansson() {
         return skipped("there is no jansson.h, so nothing was held against it");
     }
     check_jansson(JANSSON).unwrap_or_else(|said| panic!("{said}"));
 }
 
-/// Each of these is one thing that a declaration can have wrong.
+/// Puts one error into the declarations at a time and checks that it is found.
 #[test]
-fn a_declaration_that_is_not_the_headers_is_found() {
+fn a_declaration_that_disagrees_with_the_headers_is_found() {
     let wrong_flux = [
         ("rank: *mut u32", "rank: *mut u64", "flux_get_rank"),
         (
@@ -133,21 +134,20 @@ fn a_declaration_that_is_not_the_headers_is_found() {
     }
 }
 
+/// Replaces the first text of each entry by the second, and expects an error
+/// that names the third.
 fn expect_found(
     source: &str,
     wrong: &[(&str, &str, &str)],
     check: impl Fn(&str) -> Result<(), String>,
 ) {
     for (right, wrong, name) in wrong {
-        assert!(
-            source.contains(right),
-            "the source no longer says {right:?}"
-        );
+        assert!(source.contains(right), "the source no longer has {right:?}");
         let said = check(&source.replacen(right, wrong, 1))
             .expect_err(&format!("{wrong:?} was not found"));
         assert!(
             said.contains(name),
-            "{wrong:?} was found, but not as {name}'s: {said}"
+            "{wrong:?} was found, but the error does not name {name}: {said}"
         );
     }
 }
@@ -158,20 +158,20 @@ fn has_jansson() -> bool {
 
 fn check_flux(flux: &Flux, source: &str) -> Result<(), String> {
     let include = [format!("-I{}", flux.include().display())];
-    let mut made = declarations(source, FLUX_HEADERS, &include);
+    let mut code = declarations(source, FLUX_HEADERS, &include);
     for (name, value) in backend_constants() {
-        assert_equal(&mut made, name, &value.to_string());
+        assert_equal(&mut code, name, &value.to_string());
     }
     assert_equal(
-        &mut made,
+        &mut code,
         "sizeof (enum flux_conf_builtin_hint)",
         "sizeof (int)",
     );
-    compile("flux-declarations", &made, &include)
+    compile("flux-declarations", &code, &include)
 }
 
 fn check_jansson(source: &str) -> Result<(), String> {
-    let mut made = declarations(source, JANSSON_HEADERS, &[]);
+    let mut code = declarations(source, JANSSON_HEADERS, &[]);
     let variants = between(source, "pub enum Type {", "}");
     let variants = variants
         .split(',')
@@ -179,12 +179,12 @@ fn check_jansson(source: &str) -> Result<(), String> {
         .filter(|name| !name.is_empty());
     for (number, name) in variants.enumerate() {
         let name = format!("JSON_{}", name.to_uppercase());
-        assert_equal(&mut made, &name, &number.to_string());
+        assert_equal(&mut code, &name, &number.to_string());
     }
-    compile("jansson-declarations", &made, &[])
+    compile("jansson-declarations", &code, &[])
 }
 
-/// What scripts see, and the back ends have in common.
+/// The constants that scripts see, which all back ends share.
 fn backend_constants() -> Vec<(&'static str, i64)> {
     vec![
         ("FLUX_MSGTYPE_REQUEST", msgtype::REQUEST.into()),
@@ -212,43 +212,41 @@ fn backend_constants() -> Vec<(&'static str, i64)> {
     ]
 }
 
-fn assert_equal(made: &mut String, name: &str, value: &str) {
-    writeln!(made, "_Static_assert ({name} == {value}, \"{name}\");").expect("memory");
+/// Adds an assertion about a constant.
+fn assert_equal(code: &mut String, name: &str, value: &str) {
+    writeln!(code, "_Static_assert ({name} == {value}, \"{name}\");").unwrap();
 }
 
-/// The assertions of all that a source declares.
+/// A C file with an assertion for each declaration of the source. Optional
+/// functions that the headers lack are left out.
 fn declarations(source: &str, headers: &str, include: &[String]) -> String {
     let source = without_comments(source);
-    let mut made = headers.to_owned();
+    let mut code = headers.to_owned();
     for (name, signature) in aliases(&source) {
         let (result, args) = c_signature(signature);
-        writeln!(made, "typedef {result} (*{name}) ({args});").expect("memory");
+        writeln!(code, "typedef {result} (*{name}) ({args});").unwrap();
     }
-    constants(&source, &mut made);
-    structs(&source, &mut made);
+    constants(&source, &mut code);
+    structs(&source, &mut code);
     let list = between(&source, "\nfunctions! {", "\n}");
     let (required, optional) = list.split_once("optional {").expect("two lists");
     let mut count = 0;
     for function in functions(required) {
-        made += &assertion(function);
+        code += &assertion(function);
         count += 1;
     }
     for function in functions(optional) {
         count += 1;
         let declared = format!("{headers}\nvoid *p = (void *)&{};\n", function.0);
         if compile(&format!("{}-there", function.0), &declared, include).is_ok() {
-            made += &assertion(function);
+            code += &assertion(function);
         }
     }
-    assert_eq!(
-        count,
-        list.matches("fn ").count(),
-        "a function was passed over"
-    );
-    made
+    assert_eq!(count, list.matches("fn ").count(), "a function was skipped");
+    code
 }
 
-/// That the header's function has this type, or one that is right as well.
+/// Asserts that the header's function has this type or the one in ALSO_RIGHT.
 fn assertion((name, signature): (&str, &str)) -> String {
     let (result, args) = c_signature(signature);
     let other = ALSO_RIGHT.iter().find(|(other, _)| *other == name);
@@ -275,7 +273,7 @@ fn between<'s>(source: &'s str, start: &str, end: &str) -> &'s str {
         .0
 }
 
-/// `fn NAME SIGNATURE;`, of a list of these.
+/// The functions of a list of `fn NAME SIGNATURE;`: names and signatures.
 fn functions(list: &str) -> impl Iterator<Item = (&str, &str)> {
     list.split(';').filter_map(|item| {
         let (_, declared) = item.split_once("fn ")?;
@@ -284,7 +282,8 @@ fn functions(list: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// `pub type NAME = unsafe extern "C" fn SIGNATURE;`
+/// The callback types, `pub type NAME = unsafe extern "C" fn SIGNATURE;`: names
+/// and signatures.
 fn aliases(source: &str) -> impl Iterator<Item = (&str, &str)> {
     source.split("pub type ").skip(1).filter_map(|item| {
         let (name, rest) = item.split_once('=')?;
@@ -293,13 +292,13 @@ fn aliases(source: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// `pub const NAME: TYPE = NUMBER;`
-fn constants(source: &str, made: &mut String) {
+/// Adds an assertion for each `pub const NAME: TYPE = NUMBER;`.
+fn constants(source: &str, code: &mut String) {
     for item in source.split("pub const FLUX_").skip(1) {
         let (declared, value) = between_item(item).split_once('=').expect("a value");
         let name = declared.split(':').next().unwrap_or_default().trim();
         assert_equal(
-            made,
+            code,
             &format!("FLUX_{name}"),
             &value.trim().replace('_', ""),
         );
@@ -310,8 +309,9 @@ fn between_item(item: &str) -> &str {
     item.split_once(';').expect("the end of a constant").0
 }
 
-/// `pub struct NAME { FIELDS }`, but those whose inside is not ours.
-fn structs(source: &str, made: &mut String) {
+/// Adds assertions about the size and the offsets of each
+/// `pub struct NAME { FIELDS }`. Opaque types have no fields and are left out.
+fn structs(source: &str, code: &mut String) {
     for item in source.split("#[repr(C)]\npub struct ").skip(1) {
         let (name, rest) = item.split_once('{').expect("fields");
         let fields = rest.split_once('}').expect("the end of the fields").0;
@@ -322,23 +322,24 @@ fn structs(source: &str, made: &mut String) {
             .split(",\n")
             .filter_map(|field| field.trim().trim_start_matches("pub ").split_once(':'))
             .collect();
-        writeln!(made, "{ours} {{").expect("memory");
+        writeln!(code, "{ours} {{").unwrap();
         for (field, type_) in &fields {
-            writeln!(made, "    {};", c_field(field, type_.trim())).expect("memory");
+            writeln!(code, "    {};", c_field(field, type_.trim())).unwrap();
         }
-        writeln!(made, "}};").expect("memory");
-        let mut same = |what: String, where_: &str| {
-            writeln!(made, "_Static_assert ({what}, \"{name}{where_}\");").expect("memory");
+        writeln!(code, "}};").unwrap();
+        let mut assert = |condition: String, field: &str| {
+            writeln!(code, "_Static_assert ({condition}, \"{name}{field}\");").unwrap();
         };
-        same(format!("sizeof ({ours}) == sizeof ({theirs})"), "");
+        assert(format!("sizeof ({ours}) == sizeof ({theirs})"), "");
         for (field, _) in &fields {
             let named = if *field == "kind" { "type" } else { field };
             let offset = format!("offsetof ({ours}, {field}) == offsetof ({theirs}, {named})");
-            same(offset, &format!(".{field}"));
+            assert(offset, &format!(".{field}"));
         }
     }
 }
 
+/// A field in C: its type and its name.
 fn c_field(name: &str, type_: &str) -> String {
     match type_
         .strip_prefix('[')
@@ -355,7 +356,7 @@ fn c_field(name: &str, type_: &str) -> String {
     }
 }
 
-/// `(ARGS) -> RESULT` in C: the result, then the arguments.
+/// A signature `(ARGS) -> RESULT` in C: the result's type, and the arguments.
 fn c_signature(signature: &str) -> (String, String) {
     let (args, result) = signature.rsplit_once(')').expect("arguments");
     let args = args.trim().trim_start_matches('(');
@@ -371,6 +372,7 @@ fn c_signature(signature: &str) -> (String, String) {
     (result.map_or("void".to_owned(), c_type), args)
 }
 
+/// A type in C.
 fn c_type(type_: &str) -> String {
     let type_ = type_.trim();
     if let Some(target) = type_.strip_prefix("*mut ") {
@@ -395,6 +397,7 @@ fn c_type(type_: &str) -> String {
     .to_owned()
 }
 
+/// Compiles a source without output. An error is the compiler's.
 fn compile(name: &str, source: &str, flags: &[String]) -> Result<(), String> {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or_default().replace("::", "-");

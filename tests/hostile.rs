@@ -1,6 +1,7 @@
-//! What a hostile peer can send: a service that answers with anything at all,
-//! and a script that has to do with it, on the embedded broker and, where Flux
-//! is installed, on a real instance. What must hold is in hostile/victim/*.lua.
+//! Runs scripts against a hostile peer: a service that sends wrong, huge and
+//! malicious messages. The scripts, hostile/victim/*.lua, say what must hold.
+//! They run on the embedded broker and, if Flux is installed, on a real
+//! instance.
 
 mod installed;
 
@@ -32,7 +33,8 @@ const SERVICE: &str = "hostile";
 /// the machine is busy.
 const LIMIT: &str = "3600";
 
-/// Each runs in a process of its own, whose memory is then that chapter's.
+/// The parts of the script. Each runs in a process of its own, so that its use
+/// of memory can be measured.
 const CHAPTERS: &[&str] = &[
     "payloads",
     "errors",
@@ -90,8 +92,8 @@ impl Counts {
     }
 }
 
-/// The roles that this program has inside an instance.
-const WITHIN: &[&str] = &["real", "impostor"];
+/// The roles in which this program runs inside a real instance.
+const INSIDE: &[&str] = &["real", "impostor"];
 
 fn drive() -> io::Result<bool> {
     let started = Instant::now();
@@ -105,7 +107,8 @@ fn drive() -> io::Result<bool> {
         Some(flux) => {
             for (role, options) in [
                 ("real", &["--test-size=1"][..]),
-                // An instance without modules, so that its KVS is ours.
+                // Without its modules an instance has no KVS, so that the
+                // impostor can register that service.
                 (
                     "impostor",
                     &["--test-size=1", "-Sbroker.rc1_path=", "-Sbroker.rc3_path="],
@@ -133,8 +136,9 @@ fn drive() -> io::Result<bool> {
     Ok(failed == 0)
 }
 
-/// libflux-core is not looked for where the current folder leads to, whatever
-/// `PATH` and other variables say: that folder may be anybody's.
+/// Checks that libflux-core is not searched for in the current folder, even if
+/// `PATH` and other variables have relative paths: another user may control that
+/// folder.
 fn library_in_the_current_folder() -> io::Result<Counts> {
     let name = "libflux-core is not looked for from the current folder";
     let prefix = env::temp_dir().join(format!("hostile-{}", std::process::id()));
@@ -150,19 +154,19 @@ fn library_in_the_current_folder() -> io::Result<Counts> {
         .output();
     fs::remove_dir_all(&prefix)?;
     let said = String::from_utf8_lossy(&said?.stdout).into_owned();
-    // Of all the places that were tried only the loader's own is left.
+    // The error lists the places that were tried: only the loader's own path.
     let line = match said.contains("tried libflux-core.so.2: ") {
         true if said.contains("hostile-") || said.contains("../lib") => {
             format!("not ok {name}: {said}")
         }
         true => format!("ok {name}"),
-        false => format!("skip {name}: it is where the loader looks"),
+        false => format!("skip {name}: the loader finds libflux-core by itself"),
     };
     println!("{line}");
     Ok(Counts::of(&line))
 }
 
-/// This program, for a time.
+/// A command that runs this program with a time limit.
 fn this() -> io::Result<Command> {
     Ok(limited(&env::current_exe()?))
 }
@@ -173,44 +177,45 @@ fn limited(program: &std::path::Path) -> Command {
     command
 }
 
-/// Run a process that says what it tested. One that dies, or tests nothing, is
-/// a failed test.
+/// Runs a process that prints the results of its tests, and returns their
+/// counts. A process that crashes or tests nothing counts as a failed test.
 fn run(name: &str, mut command: Command) -> io::Result<Counts> {
     let started = Instant::now();
     let said = command.stderr(Stdio::inherit()).output()?;
     let output = String::from_utf8_lossy(&said.stdout);
     let mut counts = Counts::of(&output);
-    let is_told = said.status.success() == (counts.0[1] == 0);
-    if !is_told || counts.0.iter().sum::<usize>() == 0 {
+    let is_consistent = said.status.success() == (counts.0[1] == 0);
+    if !is_consistent || counts.0.iter().sum::<usize>() == 0 {
         println!("not ok {name}: it ended with {}", said.status);
         counts.0[1] += 1;
     }
-    // A driver within an instance tells all to the one outside, which tells
-    // what was measured, skipped or failed.
+    // Inside an instance all lines are printed, for the outer process to read.
+    // The outer process prints only failed, skipped and measuring tests.
     let role = env::args().nth(1).unwrap_or_default();
-    let is_outermost = !WITHIN.contains(&&*role);
-    let told = |line: &&str| !is_outermost || !line.starts_with("ok ") || line.ends_with(')');
+    let is_outer = !INSIDE.contains(&&*role);
+    let is_shown = |line: &&str| !is_outer || !line.starts_with("ok ") || line.ends_with(')');
     output
         .lines()
-        .filter(told)
+        .filter(is_shown)
         .for_each(|line| println!("{line}"));
     println!("# {name}: {:.1} s", started.elapsed().as_secs_f64());
     io::stdout().flush()?;
     Ok(counts)
 }
 
-/// Inside an instance: be the peer of one victim after the other.
+/// The role inside a real instance: serves as the hostile peer of each chapter.
 fn real() -> io::Result<bool> {
     let peer = Raw::open(&[SERVICE]);
     serve_and_run(move || peer::serve(&peer), "real", CHAPTERS)
 }
 
-/// Inside an instance without a KVS: be its KVS.
+/// The role inside an instance without a KVS: serves as a fake KVS.
 fn impostor() -> io::Result<bool> {
     let peer = Raw::open(&["kvs", "kvs-watch"]);
     serve_and_run(move || impostor::serve(&peer), "impostor", &["impostor"])
 }
 
+/// Starts the service in a thread, and runs each chapter in a process.
 fn serve_and_run(
     serve: impl FnOnce() + Send + 'static,
     back_end: &str,
@@ -226,8 +231,8 @@ fn serve_and_run(
     Ok(total.0[1] == 0)
 }
 
-/// Run one chapter of the script. Its peer is a thread of this process on the
-/// embedded broker, and else another process.
+/// Runs one chapter of the script. On the embedded broker its peer is a thread
+/// of this process; on a real instance it is another process.
 fn victim(back_end: &str, chapter: &str) -> io::Result<bool> {
     let keeper = (back_end == "embedded").then(|| start_embedded("embed://hostile"));
     let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile/victim/run.lua");
@@ -244,6 +249,8 @@ fn victim(back_end: &str, chapter: &str) -> io::Result<bool> {
     }
 }
 
+/// Opens an embedded instance and starts its hostile peer in a thread. The
+/// instance lives as long as the handle that is returned.
 fn start_embedded(uri: &str) -> Box<dyn Handle> {
     // SAFETY: no other thread runs yet.
     unsafe {
@@ -262,7 +269,7 @@ fn start_embedded(uri: &str) -> Box<dyn Handle> {
         peer::serve(&peer);
     });
     let _ = is_ready.recv();
-    // SAFETY: the other thread waits.
+    // SAFETY: the other thread waits and reads no variable meanwhile.
     unsafe {
         env::remove_var("FLUX_HANDLE_USERID");
         env::remove_var("FLUX_HANDLE_ROLEMASK");
@@ -274,6 +281,7 @@ fn start_embedded(uri: &str) -> Box<dyn Handle> {
     keeper
 }
 
+/// Runs the script in this process.
 fn play(script: &[u8], argv: &[Vec<u8>]) -> Result<(), String> {
     let host = Interpreter::new().ok_or("not enough memory")?;
     host.preload(c"flux", Some(flux::luaopen_flux))?;

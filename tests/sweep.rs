@@ -1,10 +1,11 @@
-//! Every allocation of Lua's fails in turn: scripts that call all of the API
-//! are run once for each, in a state of its own. The outcome is Lua's memory
-//! error, or success; the state goes on; and when it is closed nothing is left,
-//! in Lua's memory, Rust's, descriptors or threads.
+//! Makes each allocation of Lua fail in turn. Scripts that together call the
+//! whole API run once for each of their allocations, in a new state. A run must
+//! end with Lua's memory error or succeed, and leave the state usable. After the
+//! state is closed, no memory of Lua or Rust, no descriptor and no thread may be
+//! left.
 //!
-//! The scripts are sweep/*.lua. An argument runs those whose names hold it:
-//! `cargo test --test sweep -- timer`.
+//! The scripts are sweep/*.lua. An argument selects scripts by a part of their
+//! names: `cargo test --test sweep -- timer`.
 
 #[path = "sweep/census.rs"]
 mod census;
@@ -23,11 +24,13 @@ use census::Census;
 use machine::{End, Machine};
 use purse::Refuse;
 
-/// A script, whether it makes the classes itself, and where it runs.
 struct Script {
     name: &'static str,
     text: &'static str,
+    /// Whether the script calls `require` itself, so that loading the modules is
+    /// part of the test.
     requires: bool,
+    /// The brokers on which it runs.
     uris: &'static [&'static str],
 }
 
@@ -75,35 +78,36 @@ const SCRIPTS: &[Script] = scripts! {
 const PROBE: &str = include_str!("sweep/probe.lua");
 const COVERAGE: &str = include_str!("sweep/coverage.lua");
 
-/// What fails, and until when.
+/// Which allocations fail besides the one that is swept.
 #[derive(Clone, Copy)]
 struct Mode {
     name: &'static str,
     refuse: Refuse,
-    /// Whether `lua_close` is within what fails; nothing else follows then.
+    /// Whether allocations still fail during `lua_close`, which then follows the
+    /// script directly.
     closes: bool,
 }
 
 const MODES: &[Mode] = &[
-    // Older Luas do not collect when memory is short.
+    // Lua 5.1 and LuaJIT do not collect garbage when an allocation fails.
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     Mode {
-        name: "a collection at that allocation",
+        name: "once, until a collection",
         refuse: Refuse::OneRequest,
         closes: false,
     },
     Mode {
-        name: "it alone",
+        name: "one allocation",
         refuse: Refuse::One,
         closes: false,
     },
     Mode {
-        name: "it and all after it",
+        name: "one allocation and all later ones",
         refuse: Refuse::AllFrom,
         closes: false,
     },
     Mode {
-        name: "it and all after it, to the state's end",
+        name: "one allocation and all later ones, also while the state is closed",
         refuse: Refuse::AllFrom,
         closes: true,
     },
@@ -123,14 +127,14 @@ fn main() -> ExitCode {
     warm_up();
     let (mut passed, mut failed) = (0, 0);
     let mut report = |name: &str, outcome: Result<String, Vec<String>>| match outcome {
-        Ok(said) => {
+        Ok(summary) => {
             passed += 1;
-            println!("test {name} ... ok ({said})");
+            println!("test {name} ... ok ({summary})");
         }
-        Err(wrong) => {
+        Err(faults) => {
             failed += 1;
             println!("test {name} ... FAILED");
-            for line in wrong {
+            for line in faults {
                 println!("    {line}");
             }
         }
@@ -158,10 +162,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Make what stays on purpose: a place for each of the handles that listen for
-/// signals at one time, which a signal's handler may be walking over; and room
-/// for the longest text that is encoded, which grows by the order of its keys,
-/// another one in each state.
+/// Makes the allocations that the process keeps on purpose, so that they do not
+/// look like leaks. First, an entry for each handle with a signal watcher: a
+/// signal handler may be reading these entries, so they are never freed.
+/// Second, a buffer for the longest JSON text: how it grows depends on the order
+/// of a table's keys, which differs from state to state.
 fn warm_up() {
     let machine = Machine::new();
     machine.load(
@@ -179,56 +184,58 @@ fn warm_up() {
     assert_eq!(machine.call(0), End::Done);
 }
 
-/// So many complaints of one sweep are shown.
-const MAX_SHOWN: usize = 8;
+/// A sweep stops after so many faults.
+const MAX_FAULTS: usize = 8;
 
-/// Fail each allocation of a script in turn, until it needs no more.
+/// Makes each allocation of a script fail in turn, until a run has no more.
+/// Returns a summary, or the faults that were found.
 fn sweep(script: &Script, uri: &str, mode: &Mode) -> Result<String, Vec<String>> {
     let started = Instant::now();
-    // What is made once in a process is made here.
+    // The first runs make the allocations that are made once in a process.
     for _ in 0..2 {
         attempt(script, uri, mode, u64::MAX).map_err(|why| vec![why])?;
     }
     let (mut tried, mut survived) = (0, 0);
-    let mut wrong = BTreeSet::new();
+    let mut faults = BTreeSet::new();
     loop {
         let n = tried + 1;
         match attempt(script, uri, mode, n) {
             Ok(Attempt { refused: false, .. }) => break,
             Ok(Attempt { end, .. }) => survived += u64::from(end == End::Done),
             Err(why) => {
-                wrong.insert((n, why));
+                faults.insert((n, why));
             }
         }
         tried = n;
-        if wrong.len() >= MAX_SHOWN {
+        if faults.len() >= MAX_FAULTS {
             break;
         }
     }
-    if !wrong.is_empty() {
-        return Err(wrong
+    if !faults.is_empty() {
+        return Err(faults
             .into_iter()
             .map(|(n, why)| format!("allocation {n}: {why}"))
             .collect());
     }
     let seconds = started.elapsed().as_secs_f64();
     Ok(format!(
-        "{tried} allocations failed, {survived} did no harm; {seconds:.1} s"
+        "{tried} allocations failed, the script succeeded {survived} times; {seconds:.1} s"
     ))
 }
 
+/// How a run of a script ended, and whether any allocation was refused.
 struct Attempt {
     end: End,
     refused: bool,
 }
 
-/// Run a script with its `n`th allocation failing; what is not as it must be.
+/// Runs a script while its `n`th allocation fails. An error says what is wrong.
 fn attempt(script: &Script, uri: &str, mode: &Mode, n: u64) -> Result<Attempt, String> {
     let census = || Census::take().map_err(|error| error.to_string());
     let before = census()?;
     let machine = Machine::new();
     watch(script.name, n);
-    let outcome = swept(&machine, script, uri, mode, n);
+    let outcome = run_and_probe(&machine, script, uri, mode, n);
     let purse = machine.close();
     let (blocks, bytes, refused) = (purse.live_blocks, purse.live_bytes, purse.refused > 0);
     machine::tidy();
@@ -239,18 +246,18 @@ fn attempt(script: &Script, uri: &str, mode: &Mode, n: u64) -> Result<Attempt, S
         end => return Err(format!("the script ended with {end:?}")),
     }
     if (blocks, bytes) != (0, 0) {
-        return Err(format!("Lua has {bytes} bytes in {blocks} blocks still"));
+        return Err(format!("Lua leaks {bytes} bytes in {blocks} blocks"));
     }
     let after = census()?;
-    // The first run makes what is made once.
+    // The runs without a failure make what stays in the process.
     if after != before && n != u64::MAX {
-        return Err(format!("held before: {before:?}, and after: {after:?}"));
+        return Err(format!("before the run: {before:?}, after it: {after:?}"));
     }
     Ok(Attempt { end, refused })
 }
 
-/// The part of an attempt that needs the state.
-fn swept(
+/// Runs the script while an allocation fails, then a probe that uses the state.
+fn run_and_probe(
     machine: &Machine,
     script: &Script,
     uri: &str,
@@ -279,24 +286,25 @@ fn swept(
     }
 }
 
-/// What runs, for a run that hangs or breaks off.
+/// Sets up signal handlers that print the script and the allocation if the run
+/// hangs or crashes.
 fn watch(name: &'static str, n: u64) {
     use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
     static NAME: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
     static LEN: AtomicUsize = AtomicUsize::new(0);
     static N: AtomicU64 = AtomicU64::new(0);
-    extern "C" fn ends(_: libc::c_int) {
+    extern "C" fn report(_: libc::c_int) {
         let mut digits = [b'0'; 20];
         let mut n = N.load(Relaxed);
         for digit in digits.iter_mut().rev() {
             *digit = b'0' + (n % 10) as u8;
             n /= 10;
         }
-        // SAFETY: writing and leaving may be done in a signal handler; the name
-        // is a static's.
+        // SAFETY: write and _exit are safe in a signal handler, and the name is
+        // static.
         unsafe {
             libc::write(2, NAME.load(Relaxed).cast(), LEN.load(Relaxed));
-            let text = b" hangs or breaks off at allocation ";
+            let text = b" hangs or crashes at allocation ";
             libc::write(2, text.as_ptr().cast(), text.len());
             libc::write(2, digits.as_ptr().cast(), digits.len());
             libc::write(2, c"\n".as_ptr().cast(), 1);
@@ -306,17 +314,18 @@ fn watch(name: &'static str, n: u64) {
     NAME.store(name.as_ptr().cast_mut(), Relaxed);
     LEN.store(name.len(), Relaxed);
     N.store(n, Relaxed);
-    // SAFETY: the handler does only what a handler may.
+    // SAFETY: the handler calls only functions that are safe in a handler.
     unsafe {
         for signum in [libc::SIGALRM, libc::SIGABRT, libc::SIGSEGV] {
-            libc::signal(signum, ends as *const () as libc::sighandler_t);
+            libc::signal(signum, report as *const () as libc::sighandler_t);
         }
         // A run takes milliseconds; the machine may be busy.
         libc::alarm(300);
     }
 }
 
-/// Each function of the modules and the classes is called by some script.
+/// Checks that the scripts call each function of the modules and classes.
+/// An error lists the functions that none calls.
 fn coverage() -> Result<String, Vec<String>> {
     for script in SCRIPTS.iter().filter(|script| !script.requires) {
         for uri in script.uris {
@@ -343,8 +352,8 @@ fn coverage() -> Result<String, Vec<String>> {
     }
 }
 
-/// The fields that classes compute, which no table lists, as declared for
-/// editors; that those are all is in tests/types.rs.
+/// The fields that classes compute. No table lists them, so they are read from
+/// the declarations for editors, which tests/types.rs checks.
 fn fields() -> BTreeSet<String> {
     let mut fields = BTreeSet::new();
     let mut class = "";

@@ -1,6 +1,7 @@
-//! Sixteen threads, a Lua state each, on one embedded instance: whatever they
-//! do at once, each thing is done once, and all agree. What a thread does is in
-//! threads/*.lua; here are the threads, who watches them, and the sums.
+//! Runs sixteen threads, each with a Lua state, on one embedded instance. They
+//! call the API at the same time; nothing may be lost or done twice, and all
+//! must agree on the results. The threads run threads/*.lua; this file starts
+//! them, notices when they are stuck, and checks their counts.
 
 mod under;
 
@@ -25,14 +26,14 @@ const COUNT: usize = 16;
 /// A thread that does nothing new for so long is stuck, even if the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What a thread last said that it does, and when.
+/// The step that a thread last announced, and when.
 type Step = Arc<Mutex<(String, Instant)>>;
 
 thread_local! {
     static STEP: RefCell<Option<Step>> = const { RefCell::new(None) };
 }
 
-/// `note(text)`: what this thread is about to do.
+/// `note(text)` announces the next step of this thread.
 fn note(state: State<'_>) -> Result<()> {
     let text = state
         .bytes(1)
@@ -52,7 +53,7 @@ fn integer(state: State<'_>) -> Result<i64> {
         .ok_or_else(|| Error::expected(state, 1, "number"))
 }
 
-/// `signal(signum)`: to this process, whichever thread it meets.
+/// `signal(signum)` sends a signal to this process.
 fn signal(state: State<'_>) -> Result<()> {
     let signum = integer(state)?;
     // SAFETY: kill and getpid have no preconditions.
@@ -63,37 +64,37 @@ fn signal(state: State<'_>) -> Result<()> {
     }
 }
 
-/// `come(n)`: n more, of all threads together; how many that makes.
-fn come(state: State<'_>) -> Result<Integer> {
-    static CAME: AtomicI64 = AtomicI64::new(0);
+/// `arrive(n)` adds n to a count that all threads share, and returns the count.
+fn arrive(state: State<'_>) -> Result<Integer> {
+    static ARRIVED: AtomicI64 = AtomicI64::new(0);
     let more = integer(state)?;
-    Ok(Integer(CAME.fetch_add(more, Ordering::SeqCst) + more))
+    Ok(Integer(ARRIVED.fetch_add(more, Ordering::SeqCst) + more))
 }
 
 lua_functions! {
     lua_note => note;
     lua_signal => signal;
-    lua_come => come;
+    lua_arrive => arrive;
 }
 
 const TOOLS: [(&CStr, lua_CFunction); 3] = [
     (c"note", Some(lua_note)),
     (c"signal", Some(lua_signal)),
-    (c"come", Some(lua_come)),
+    (c"arrive", Some(lua_arrive)),
 ];
 
-/// What the threads of a test run.
+/// The script that the threads of a test run, and its arguments.
 #[derive(Clone, Copy)]
 struct Job {
     script: &'static [u8],
     name: &'static str,
     uri: &'static str,
-    /// How long, or how often.
+    /// Seconds for worker.lua, rounds for barrier.lua.
     amount: u64,
 }
 
 impl Job {
-    /// The counts of one of the threads, or what went wrong.
+    /// Runs the script in this thread. Returns the counts that it reports.
     fn run(self, number: usize) -> std::result::Result<Value, String> {
         let host = Interpreter::new().ok_or("no memory for a state")?;
         host.preload(c"flux", Some(flux::luaopen_flux))?;
@@ -116,11 +117,11 @@ impl Job {
         serde_json::from_str(&counts).map_err(|error| format!("{error}: {counts}"))
     }
 
-    /// Each thread's counts, in their order.
+    /// Runs the script in all threads. Returns the counts of each, by number.
     fn run_all(self) -> Vec<Value> {
         let (ended, outcomes) = channel();
         let steps: Vec<Step> = (0..COUNT)
-            .map(|_| Arc::new(Mutex::new(("starts".to_owned(), Instant::now()))))
+            .map(|_| Arc::new(Mutex::new(("start".to_owned(), Instant::now()))))
             .collect();
         for (number, step) in steps.iter().enumerate() {
             start(self, number, Arc::clone(step), ended.clone());
@@ -136,13 +137,13 @@ fn start(job: Job, number: usize, step: Step, ended: Sender<Outcome>) {
     thread::spawn(move || {
         STEP.set(Some(step));
         let outcome = job.run(number);
-        // Who receives may have given up.
+        // The receiver is gone if another thread has failed.
         let _ = ended.send((number, outcome));
     });
 }
 
-/// Each thread's counts, in their order. Fails at the first that goes wrong, or
-/// that is stuck, and says what each was at.
+/// Collects the counts of the threads, by number. Panics when a thread fails or
+/// when they are stuck, with the step of each thread.
 fn gather(outcomes: &Receiver<Outcome>, steps: &[Step], patience: Duration) -> Vec<Value> {
     let mut counts = vec![Value::Null; steps.len()];
     let mut left = steps.len();
@@ -152,15 +153,16 @@ fn gather(outcomes: &Receiver<Outcome>, steps: &[Step], patience: Duration) -> V
                 counts[number] = counted;
                 left -= 1;
             }
-            Ok((_, Err(why))) => panic!("{why}\n{}", said(steps)),
-            Err(RecvTimeoutError::Disconnected) => panic!("a thread broke off\n{}", said(steps)),
+            Ok((_, Err(why))) => panic!("{why}\n{}", progress(steps)),
+            Err(RecvTimeoutError::Disconnected) => panic!("a thread panicked\n{}", progress(steps)),
             Err(RecvTimeoutError::Timeout) => {
-                // All wait for one another, so that the last step is the latest.
+                // The threads wait for each other, so they are stuck only if
+                // none of them has begun a new step for a long time.
                 let idle = steps.iter().map(|step| step.lock().unwrap().1.elapsed());
                 assert!(
                     idle.min() < Some(patience),
                     "the threads are stuck\n{}",
-                    said(steps)
+                    progress(steps)
                 );
             }
         }
@@ -168,7 +170,8 @@ fn gather(outcomes: &Receiver<Outcome>, steps: &[Step], patience: Duration) -> V
     counts
 }
 
-fn said(steps: &[Step]) -> String {
+/// A text that says what each thread does.
+fn progress(steps: &[Step]) -> String {
     let mut text = String::new();
     for (number, step) in steps.iter().enumerate() {
         let step = step.lock().unwrap();
@@ -178,7 +181,7 @@ fn said(steps: &[Step]) -> String {
     text
 }
 
-/// FLUX_LUA_THREADS_SECONDS, or a few.
+/// How long the threads work: FLUX_LUA_THREADS_SECONDS, or 3.
 fn seconds() -> u64 {
     let Ok(text) = env::var("FLUX_LUA_THREADS_SECONDS") else {
         return 3;
@@ -194,9 +197,9 @@ fn lookup(handle: &dyn Handle, key: &str) -> String {
 }
 
 #[test]
-fn nobody_is_counted_in_a_round_of_a_barrier_but_those_who_entered_it() {
+fn a_barrier_counts_only_the_processes_that_entered_the_current_round() {
     let uri = "embed://threads-barrier";
-    // The instance lives while this does.
+    // Keeps the instance alive.
     let _handle = embedded::open(&format!("{uri}?size=4")).unwrap();
     let job = Job {
         script: include_bytes!("threads/barrier.lua"),
@@ -210,7 +213,7 @@ fn nobody_is_counted_in_a_round_of_a_barrier_but_those_who_entered_it() {
 }
 
 #[test]
-fn sixteen_lua_states_on_sixteen_threads_agree_on_all_that_they_did() {
+fn sixteen_threads_lose_nothing_and_do_nothing_twice() {
     let uri = "embed://threads";
     let handle = embedded::open(&format!("{uri}?size=4")).unwrap();
     let job = Job {
@@ -221,7 +224,7 @@ fn sixteen_lua_states_on_sixteen_threads_agree_on_all_that_they_did() {
     };
     let counts = job.run_all();
     let rounds = agree(&counts);
-    // What they wrote is there, each line of the log once.
+    // The KVS has what the threads wrote: each line of the log exactly once.
     for number in 0..COUNT {
         assert_eq!(
             lookup(&*handle, &format!("threads.count.{number}")),
@@ -242,7 +245,7 @@ fn sixteen_lua_states_on_sixteen_threads_agree_on_all_that_they_did() {
     );
 }
 
-/// The number of rounds, when each thread's counts are what as many make.
+/// Checks that each thread's counts fit the number of rounds, which it returns.
 fn agree(counts: &[Value]) -> u64 {
     let rounds = counts[0]["rounds"].as_u64().expect("a number of rounds");
     assert!(rounds >= 1);
@@ -265,7 +268,7 @@ fn agree(counts: &[Value]) -> u64 {
         for (what, expected) in expected {
             assert_eq!(count[what], expected, "{what} of thread {number}");
         }
-        // The order of all events.
+        // A digest of the events in the order in which the thread received them.
         assert_eq!(count["order"], counts[0]["order"], "thread {number}");
     }
     let refused: u64 = counts

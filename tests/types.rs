@@ -1,16 +1,16 @@
-//! lua/types/flux.lua, which editors read, declares what the modules export,
-//! and nothing more.
+//! Checks lua/types/flux.lua, the declarations for editors, and doc/api.md: both
+//! must list exactly the names that the modules export.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 const TYPES: &str = include_str!("../lua/types/flux.lua");
 
-/// Names by class.
+/// Names of functions and fields, by class.
 type Names = BTreeMap<String, BTreeSet<String>>;
 
-/// Lists all that can be listed, as `class name`: the fields of tables and the
-/// methods of metatables.
+/// A chunk that prints the fields of tables and the methods of metatables, each
+/// as `class name`.
 const LIST: &str = r#"
 local flux = require "flux"
 local f = assert(flux.new("embed://types"))
@@ -32,7 +32,7 @@ end
 for name in pairs(require "kvs") do print("flux.kvs", name) end
 "#;
 
-/// What the interpreter prints that runs the chunk.
+/// Runs a chunk and returns its output.
 fn run(chunk: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
         .args(["--embedded", "-e", chunk])
@@ -42,7 +42,7 @@ fn run(chunk: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What the modules export.
+/// The names that the modules export.
 fn exported() -> Names {
     let mut names = Names::new();
     for line in run(LIST).lines() {
@@ -68,7 +68,7 @@ fn exported() -> Names {
     names
 }
 
-/// The fields that a class computes, which no table that a script sees lists.
+/// The fields that a class computes, read from its source: no table lists them.
 fn computed(source: &str) -> BTreeSet<String> {
     let (_, rest) = source
         .split_once(": &[(&CStr, Field)] = &[")
@@ -81,8 +81,8 @@ fn computed(source: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the annotations declare, of the classes that a variable stands for: a
-/// class without one is a table of options.
+/// The names that the annotations declare, of the classes that have a variable.
+/// A class without one describes a table of options.
 fn declared() -> Names {
     let mut names = Names::new();
     let mut variables = BTreeMap::new();
@@ -115,7 +115,7 @@ fn declared() -> Names {
 }
 
 #[test]
-fn the_annotations_declare_what_the_modules_export_and_nothing_more() {
+fn the_annotations_declare_exactly_the_names_that_the_modules_export() {
     let (exported, declared) = (exported(), declared());
     for (class, names) in &exported {
         let none = BTreeSet::new();
@@ -125,7 +125,7 @@ fn the_annotations_declare_what_the_modules_export_and_nothing_more() {
         let extra: Vec<_> = annotated.difference(names).collect();
         assert!(
             extra.is_empty(),
-            "{class}: declared, and not there: {extra:?}"
+            "{class}: declared but not exported: {extra:?}"
         );
     }
     let (there, annotated): (Vec<_>, Vec<_>) =
@@ -134,7 +134,7 @@ fn the_annotations_declare_what_the_modules_export_and_nothing_more() {
 }
 
 #[test]
-fn the_annotations_are_lua_and_every_function_s_parameters_are_declared() {
+fn the_annotations_are_valid_lua_and_declare_the_parameters_of_every_function() {
     run(&format!(
         "assert(loadfile({:?}))()",
         concat!(env!("CARGO_MANIFEST_DIR"), "/lua/types/flux.lua")
@@ -156,7 +156,7 @@ fn the_annotations_are_lua_and_every_function_s_parameters_are_declared() {
 }
 
 #[test]
-fn the_page_of_the_api_names_all_that_the_modules_export() {
+fn doc_api_md_describes_every_name_that_the_modules_export() {
     let page = include_str!("../doc/api.md");
     let object = |class: &str| {
         match class {
@@ -177,7 +177,7 @@ fn the_page_of_the_api_names_all_that_the_modules_export() {
             let is_named = [".", ":"]
                 .iter()
                 .any(|dot| page.contains(&format!("`{object}{dot}{name}")));
-            // Of a list of constants the first has the module's name.
+            // Constants are in a table of their own.
             let is_listed = page.contains(&format!("| `flux.{name}` |"));
             assert!(
                 is_named || is_listed,

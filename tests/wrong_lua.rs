@@ -1,64 +1,43 @@
-//! A module in a Lua that it was not built for: `require` fails and names both.
+//! Tests of loading the module into a Lua that it was not built for: `require`
+//! must fail with a text that names both Luas.
+
+mod support;
 
 use std::collections::BTreeSet;
-use std::env::{
-    self,
-    consts::{DLL_PREFIX, DLL_SUFFIX},
-};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flux::lua::NAME;
+use support::TestFolder;
 
-/// Commands that distributions have for each Lua; what they say they are is asked.
+/// The commands under which distributions install Lua. Each is asked for its
+/// version.
 const COMMANDS: [&str; 14] = [
     "lua", "lua5.1", "lua51", "lua-5.1", "lua5.2", "lua52", "lua5.3", "lua53", "lua5.4", "lua54",
     "lua-5.4", "lua5.5", "lua55", "luajit",
 ];
 
-/// Beside this very program: one folder up is what `cargo build` last made.
-fn module() -> PathBuf {
-    let test = env::current_exe().expect("a test knows where it is");
-    test.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
+/// A folder in which Lua finds the module as `flux` and as `kvs`.
+fn both_modules() -> TestFolder {
+    let folder = TestFolder::with_module("wrong-lua");
+    folder.link_module("kvs.so");
+    folder
 }
 
-/// A folder in which Lua finds the module under both its names.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Place {
-        let name = format!("{test}-{}", std::process::id());
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&folder).expect("the target folder is writable");
-        for name in ["flux.so", "kvs.so"] {
-            symlink(module(), folder.join(name)).expect("the folder is new");
-        }
-        Place(folder)
-    }
-
-    /// What the command prints, output and errors, when it runs the chunk.
-    fn run(&self, lua: &str, chunk: &str) -> String {
-        let output = Command::new(lua)
-            .args(["-e", chunk])
-            .env("LUA_CPATH", self.0.join("?.so"))
-            .env("LUA_PATH", "")
-            .env_remove("LUA_INIT")
-            .output()
-            .expect("the command was found before");
-        assert!(output.status.success(), "{lua} ended with {output:?}");
-        let text = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&text).into_owned()
-    }
+/// Runs a chunk and returns the output and the errors that it prints.
+fn run(lua: &str, modules: &TestFolder, chunk: &str) -> String {
+    let output = Command::new(lua)
+        .args(["-e", chunk])
+        .env("LUA_CPATH", modules.path().join("?.so"))
+        .env("LUA_PATH", "")
+        .env_remove("LUA_INIT")
+        .output()
+        .expect("the command was found before");
+    assert!(output.status.success(), "{lua} ended with {output:?}");
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The Luas on PATH, each once: a command, and the name it goes by.
+/// The different Luas in PATH: for each a command and the name of its Lua.
 fn installed() -> Vec<(&'static str, String)> {
     let mut names = BTreeSet::new();
     let mut found = Vec::new();
@@ -77,18 +56,18 @@ fn installed() -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn require_in_another_lua_fails_and_names_both() {
-    let place = Place::new("wrong-lua");
+fn require_in_another_lua_fails_with_a_text_that_names_both() {
+    let modules = both_modules();
     let others = installed().into_iter().filter(|(_, name)| name != NAME);
     let mut count = 0;
     for (command, name) in others {
         for module in ["flux", "kvs"] {
             let chunk =
                 format!("print(pcall(require, '{module}')) print((pcall(require, '{module}')))");
-            let said = place.run(command, &chunk);
+            let output = run(command, &modules, &chunk);
             let expected = format!("flux.so is built for {NAME}, and this is {name}");
             assert_eq!(
-                said.trim_end(),
+                output.trim_end(),
                 format!("false\t{expected}\nfalse"),
                 "{command}"
             );
@@ -96,34 +75,32 @@ fn require_in_another_lua_fails_and_names_both() {
         count += 1;
     }
     if count == 0 {
-        println!("skipped: no other Lua than {NAME} is in PATH");
+        println!("skipped: no Lua other than {NAME} is in PATH");
     }
 }
 
 #[test]
 fn require_in_its_own_lua_works() {
-    let place = Place::new("own-lua");
+    let modules = both_modules();
     let Some((command, _)) = installed().into_iter().find(|(_, name)| name == NAME) else {
         println!("skipped: no {NAME} is in PATH");
         return;
     };
-    let said = place.run(
-        command,
-        "print((select(3, require 'flux'.version())), type(require 'kvs'.keys))",
-    );
-    assert_eq!(said.trim_end(), format!("{NAME}\tfunction"));
+    let chunk = "print((select(3, require 'flux'.version())), type(require 'kvs'.keys))";
+    let output = run(command, &modules, chunk);
+    assert_eq!(output.trim_end(), format!("{NAME}\tfunction"));
 }
 
 #[test]
-fn the_module_links_to_no_function_of_lua() {
+fn the_module_is_not_linked_against_lua() {
     let output = match Command::new("nm")
         .args(["-D", "--undefined-only"])
-        .arg(module())
+        .arg(support::module())
         .output()
     {
         Ok(output) if output.status.success() => output,
         other => {
-            println!("skipped: nm does not list the module's symbols: {other:?}");
+            println!("skipped: nm cannot list the module's symbols: {other:?}");
             return;
         }
     };

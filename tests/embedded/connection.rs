@@ -1,7 +1,8 @@
-//! Opening handles, and how long an instance lives.
+//! Tests of opening handles, and of how long an instance lives.
 
 use super::*;
 
+/// The text of the error with which a URI is refused.
 fn why(uri: &str) -> String {
     let (errnum, detail) = failure(embedded::open(uri));
     assert_eq!(errnum, libc::EINVAL, "{uri}");
@@ -9,7 +10,7 @@ fn why(uri: &str) -> String {
 }
 
 #[test]
-fn a_uri_says_the_instance_its_size_and_the_rank() {
+fn a_uri_names_the_instance_its_size_and_the_rank() {
     let f = open("embed://uri-says?size=4&rank=3");
     assert_eq!((f.rank().unwrap(), f.size().unwrap()), (3, 4));
     assert_eq!(f.attr_get("rank").unwrap(), "3");
@@ -21,14 +22,14 @@ fn a_uri_says_the_instance_its_size_and_the_rank() {
 }
 
 #[test]
-fn an_existing_instance_gives_its_own_size() {
+fn a_uri_without_a_size_opens_an_existing_instance_of_any_size() {
     let _keep = open("embed://own-size?size=5");
     let f = open("embed://own-size?rank=4");
     assert_eq!((f.rank().unwrap(), f.size().unwrap()), (4, 5));
 }
 
 #[test]
-fn a_wrong_uri_is_einval_and_says_what_is_wrong() {
+fn a_wrong_uri_fails_with_einval_and_a_text_that_explains_it() {
     let _keep = open("embed://wrong?size=2");
     for (uri, expected) in [
         (
@@ -77,7 +78,7 @@ fn a_wrong_uri_is_einval_and_says_what_is_wrong() {
 }
 
 #[test]
-fn handles_of_one_name_share_an_instance_and_others_do_not() {
+fn handles_opened_with_the_same_name_share_an_instance() {
     let a = open("embed://shared");
     let b = open("embed://shared");
     let other = open("embed://not-shared");
@@ -91,7 +92,7 @@ fn handles_of_one_name_share_an_instance_and_others_do_not() {
 }
 
 #[test]
-fn an_instance_lives_while_a_handle_does() {
+fn an_instance_lives_as_long_as_any_of_its_handles() {
     let lookup = |f: &dyn Handle| f.lookup(None, 0, "k").unwrap().payload().map(|_| ());
     let a = open("embed://lives?size=2");
     let mut transaction = a.transaction().unwrap();
@@ -108,7 +109,7 @@ fn an_instance_lives_while_a_handle_does() {
 }
 
 #[test]
-fn a_reopened_handle_is_at_the_same_rank_with_a_queue_of_its_own() {
+fn a_reopened_handle_has_the_same_rank_and_its_own_queue() {
     let a = open("embed://reopen?size=3&rank=2");
     a.subscribe("x").unwrap();
     let b = a.reopen().unwrap();
@@ -119,7 +120,7 @@ fn a_reopened_handle_is_at_the_same_rank_with_a_queue_of_its_own() {
 }
 
 #[test]
-fn handles_on_many_threads_share_an_instance() {
+fn handles_on_several_threads_share_an_instance() {
     let _keep = open("embed://threads-share?size=2");
     let threads: Vec<_> = (0..4)
         .map(|_| std::thread::spawn(|| open("embed://threads-share").size().unwrap()))
@@ -130,7 +131,7 @@ fn handles_on_many_threads_share_an_instance() {
 }
 
 #[test]
-fn a_future_outlives_its_handle_and_then_fails() {
+fn after_its_handle_is_closed_a_future_keeps_its_answer_or_fails() {
     let a = open("embed://outlives");
     let server = open("embed://outlives");
     add_service(&*server, "slow").unwrap();
@@ -142,7 +143,7 @@ fn a_future_outlives_its_handle_and_then_fails() {
 }
 
 #[test]
-fn a_name_with_a_nul_is_einval_everywhere() {
+fn every_call_refuses_a_name_with_a_nul() {
     let f = open("embed://nul");
     let inval = |result: Result<()>| assert_eq!(errnum(result), libc::EINVAL);
     inval(f.attr_get("a\0b").map(|_| ()));
@@ -159,7 +160,7 @@ fn a_name_with_a_nul_is_einval_everywhere() {
 }
 
 #[test]
-fn a_wait_ends_when_another_thread_sends() {
+fn a_message_from_another_thread_ends_a_wait() {
     let f = open("embed://wakes");
     f.subscribe("wake").unwrap();
     let sender = std::thread::spawn(|| {

@@ -1,17 +1,21 @@
-//! The key value store: lookups, transactions, links, namespaces.
+//! Tests of the key-value store: lookups, transactions, links, namespaces. Other
+//! modules use the helpers that write values.
 
 use super::*;
 use flux::backend::kvs_flags::{APPEND, READDIR, READLINK, TREEOBJ, WATCH, WATCH_FULL};
 use flux::backend::treeobj::{self, EntryKind};
 
+/// Commits a value.
 pub fn put(f: &dyn Handle, key: &str, value: &str) {
     change(f, |t| t.put(0, key, value.as_bytes())).unwrap();
 }
 
+/// Commits an append to a value.
 pub fn append(f: &dyn Handle, key: &str, value: &str) {
     change(f, |t| t.put(APPEND, key, value.as_bytes())).unwrap();
 }
 
+/// Commits a transaction that `fill` fills.
 pub fn change(
     f: &dyn Handle,
     fill: impl FnOnce(&mut dyn flux::backend::Transaction) -> Result<()>,
@@ -37,8 +41,8 @@ fn get_in(f: &dyn Handle, namespace: Option<&str>, flags: i32, key: &str) -> Res
     Ok(String::from_utf8(text).unwrap())
 }
 
-/// What a key stands for; and that a raw request finds the same.
-pub fn get(f: &dyn Handle, flags: i32, key: &str) -> Result<String> {
+/// Looks a key up. Checks that a raw `kvs.lookup` request finds the same.
+fn get(f: &dyn Handle, flags: i32, key: &str) -> Result<String> {
     let found = get_in(f, None, flags, key);
     let request = json!({ "key": key, "flags": flags, "namespace": "primary" });
     let raw = call(f, "kvs.lookup", request);
@@ -74,27 +78,31 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// The names in a directory.
 fn names(f: &dyn Handle, key: &str) -> Vec<String> {
     let listing = get(f, READDIR, key).unwrap();
     let entries = treeobj::dir_entries(listing.as_bytes()).unwrap();
     entries.into_iter().map(|(name, _)| name).collect()
 }
 
+/// Sends a `kvs.commit` request with these operations.
 fn commit_raw(f: &dyn Handle, ops: Value) -> Result<Value> {
     let payload = json!({ "ops": ops, "namespace": "primary", "flags": 0 });
     call(f, "kvs.commit", payload)
 }
 
+/// The object by which the KVS stores a small value.
 fn val(text: &str) -> Value {
     json!({ "ver": 1, "type": "val", "data": base64(text.as_bytes()) })
 }
 
+/// An operation of a `kvs.commit` request.
 fn op(key: &str, dirent: Value) -> Value {
     json!({ "key": key, "flags": 0, "dirent": dirent })
 }
 
 #[test]
-fn a_value_is_bytes() {
+fn a_value_can_hold_any_bytes() {
     let f = open("embed://kvs-bytes");
     let bytes: Vec<u8> = (0..=255).collect();
     for len in [0, 1, 2, 3, 54, 55, 256] {
@@ -113,7 +121,7 @@ fn a_commit_is_seen_by_every_handle_at_every_rank() {
 }
 
 #[test]
-fn a_lookup_says_why_a_key_is_not_what_was_asked_for() {
+fn a_lookup_of_the_wrong_kind_fails_with_the_brokers_errno() {
     let f = open("embed://kvs-why");
     put(&*f, "a.b", "hello");
     for (key, flags, expected) in [
@@ -141,7 +149,7 @@ fn a_lookup_says_why_a_key_is_not_what_was_asked_for() {
 }
 
 #[test]
-fn keys_are_normalized() {
+fn extra_dots_in_keys_are_ignored() {
     let f = open("embed://kvs-keys");
     put(&*f, "..a...b.", "1");
     for key in ["a.b", ".a.b", "a.b.", "a..b", "...a..b.."] {
@@ -153,7 +161,7 @@ fn keys_are_normalized() {
 }
 
 #[test]
-fn a_listing_has_directories_and_large_values_by_reference() {
+fn a_directory_listing_refers_to_directories_and_large_values_by_hash() {
     let f = open("embed://kvs-listing");
     change(&*f, |t| {
         t.put(0, "d.small", b"x")?;
@@ -214,12 +222,12 @@ fn blobs_are_named_by_their_sha1() {
     assert_eq!(object["data"], json!(refs));
 }
 
-/// As every instance names an empty directory: the SHA-1 of
-/// `{"data":{},"type":"dir","ver":1}`.
+/// The reference to an empty directory, the same in every instance: the SHA-1
+/// of `{"data":{},"type":"dir","ver":1}`.
 const EMPTY_DIR: &str = "sha1-c0a9faf907dda6216fd73bf81d0b3b21a1a8cb91";
 
 #[test]
-fn equal_contents_have_equal_references() {
+fn directories_with_equal_contents_have_equal_references() {
     let f = open("embed://kvs-equal");
     let reference = |key: &str| get(&*f, TREEOBJ, key).unwrap();
     for i in 0..50 {
@@ -236,7 +244,7 @@ fn equal_contents_have_equal_references() {
 }
 
 #[test]
-fn a_transaction_lands_whole_or_not_at_all() {
+fn a_transaction_is_applied_completely_or_not_at_all() {
     let f = open("embed://kvs-whole");
     put(&*f, "keep", "1");
     let failed = change(&*f, |t| {
@@ -258,7 +266,7 @@ fn a_transaction_lands_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_transaction_refuses_an_empty_key_and_stays_as_it_was() {
+fn a_transaction_refuses_empty_keys_and_keeps_its_other_operations() {
     let f = open("embed://kvs-refuses");
     let mut t = f.transaction().unwrap();
     t.put(0, "k", b"1").unwrap();
@@ -287,7 +295,7 @@ fn values_and_directories_replace_each_other() {
 }
 
 #[test]
-fn unlinking_what_is_not_there_is_no_error() {
+fn unlinking_a_missing_key_succeeds() {
     let f = open("embed://kvs-unlink");
     put(&*f, "a.b", "1");
     for key in ["nosuch", "no.such", "a.c", "a.b.c"] {
@@ -300,7 +308,7 @@ fn unlinking_what_is_not_there_is_no_error() {
 }
 
 #[test]
-fn appending_grows_a_value_and_nothing_else() {
+fn appending_extends_values_but_not_directories_or_links() {
     let f = open("embed://kvs-append");
     append(&*f, "log", "a");
     append(&*f, "log", "b");
@@ -315,7 +323,7 @@ fn appending_grows_a_value_and_nothing_else() {
 }
 
 #[test]
-fn links_are_followed_where_a_broker_follows_them() {
+fn lookups_follow_links_as_a_broker_does() {
     let f = open("embed://kvs-links");
     put(&*f, "a.b", "hello");
     change(&*f, |t| {
@@ -344,12 +352,12 @@ fn links_are_followed_where_a_broker_follows_them() {
         (None, "a.b".to_owned())
     );
     assert_eq!(get(&*f, TREEOBJ, "to_value").unwrap(), link);
-    // A link that a link ends with stops a lookup that asks for links.
+    // `twice` links to another link, and a READLINK lookup does not follow that.
     assert_eq!(errnum(get(&*f, READLINK, "twice.b")), libc::ENOTRECOVERABLE);
 }
 
 #[test]
-fn changes_go_through_links_on_the_way_and_replace_the_last() {
+fn commits_follow_links_inside_a_key_and_replace_a_link_at_its_end() {
     let f = open("embed://kvs-through");
     put(&*f, "a.b", "1");
     change(&*f, |t| {
@@ -369,7 +377,7 @@ fn changes_go_through_links_on_the_way_and_replace_the_last() {
 }
 
 #[test]
-fn links_that_lead_nowhere_or_too_far_are_eloop() {
+fn links_in_a_circle_or_a_chain_of_more_than_ten_fail_with_eloop() {
     let f = open("embed://kvs-eloop");
     change(&*f, |t| {
         t.symlink("l1", None, "l2")?;
@@ -445,8 +453,8 @@ fn raw_commits_are_checked_as_a_broker_checks_them() {
 }
 
 #[test]
-fn a_directory_within_a_commit_may_be_as_deep_as_any_json() {
-    // On a thread with little stack: such a depth must not need more.
+fn a_commit_accepts_directories_nested_up_to_the_json_depth_limit() {
+    // The thread has a small stack: deep nesting must not use much of it.
     let thread = std::thread::Builder::new().stack_size(256 << 10);
     let committed = thread.spawn(commit_deep_directories).unwrap();
     committed.join().unwrap();
@@ -462,8 +470,8 @@ fn commit_deep_directories() {
         let future = f.rpc("kvs.commit", Some(payload.as_bytes()), NODEID_ANY, 0)?;
         answer(&*future)
     };
-    // The request, its list, and the operation are three levels, the value one;
-    // each directory is two.
+    // The request, its list and the operation are three levels, the value is
+    // one, and each directory is two.
     let deepest = (flux::MAX_JSON_DEPTH as usize - 4) / 2;
     assert_eq!(commit(deepest).unwrap()["rootseq"], 1);
     let key = format!("k{}", ".d".repeat(deepest));
@@ -473,7 +481,7 @@ fn commit_deep_directories() {
 }
 
 #[test]
-fn a_committed_value_is_base64_with_or_without_its_padding() {
+fn a_raw_commit_accepts_base64_with_or_without_padding() {
     let f = open("embed://kvs-base64");
     let commit = |data: &str| {
         let dirent = json!({ "ver": 1, "type": "val", "data": data });
@@ -484,7 +492,7 @@ fn a_committed_value_is_base64_with_or_without_its_padding() {
         ("eA==", "x"),
         ("eA=", "x"),
         ("eA", "x"),
-        // Bits beyond the last byte mean nothing.
+        // Bits after the last whole byte are ignored.
         ("eB", "x"),
         ("eHk=", "xy"),
         ("eHl6", "xyz"),
@@ -498,7 +506,7 @@ fn a_committed_value_is_base64_with_or_without_its_padding() {
 }
 
 #[test]
-fn the_root_tells_how_often_it_changed() {
+fn the_root_counts_commits_and_old_roots_can_be_read() {
     let f = open("embed://kvs-root");
     let root = || call(&*f, "kvs.getroot", json!({ "namespace": "primary" })).unwrap();
     assert_eq!(root()["rootseq"], 0);
@@ -540,7 +548,7 @@ fn the_root_tells_how_often_it_changed() {
 }
 
 #[test]
-fn namespaces_are_apart_and_links_lead_across() {
+fn namespaces_are_separate_and_links_can_point_into_another() {
     let f = open("embed://kvs-namespaces?size=2&rank=1");
     let create = |name: &str| {
         let root = call(&*f, "kvs.getroot", json!({ "namespace": "primary" })).unwrap();
@@ -583,7 +591,7 @@ fn namespaces_are_apart_and_links_lead_across() {
 }
 
 #[test]
-fn a_version_is_waited_for() {
+fn kvs_wait_version_answers_once_the_version_exists() {
     let f = open("embed://kvs-version");
     let wait = |rootseq: i32| {
         let payload = json!({ "rootseq": rootseq, "namespace": "primary" }).to_string();
@@ -604,7 +612,7 @@ fn a_version_is_waited_for() {
 }
 
 #[test]
-fn the_old_and_the_new_statistics_are_the_same() {
+fn kvs_stats_and_kvs_stats_get_return_the_same_statistics() {
     let f = open("embed://kvs-stats");
     put(&*f, "k", "1");
     change(&*f, |t| {
@@ -621,7 +629,7 @@ fn the_old_and_the_new_statistics_are_the_same() {
 }
 
 #[test]
-fn changes_are_published_as_events() {
+fn commits_and_their_failures_are_published_as_events() {
     let f = open("embed://kvs-events");
     f.subscribe("kvs.namespace-primary").unwrap();
     change(&*f, |t| t.put(0, "a..k", b"1").and_then(|()| t.unlink("z"))).unwrap();
@@ -641,7 +649,7 @@ fn changes_are_published_as_events() {
 }
 
 #[test]
-fn very_deep_keys_are_kept_and_dropped() {
+fn a_key_of_twenty_thousand_levels_can_be_stored_and_removed() {
     let f = open("embed://kvs-deep");
     let key = vec!["d"; 20_000].join(".");
     put(&*f, &key, "bottom");

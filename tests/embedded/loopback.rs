@@ -1,10 +1,10 @@
-//! `loop://`.
+//! Tests of `loop://`, a handle that receives what it sends.
 
 use super::*;
 use flux::backend::{MATCHTAG_NONE, NODEID_UPSTREAM, rpc_flags};
 
 #[test]
-fn a_request_comes_back_and_so_does_its_response() {
+fn a_handle_receives_its_own_request_and_response() {
     let f = open("loop://");
     let tag = f.send("svc.hello", Some(br#"{"a":1}"#), 7).unwrap();
     let request = f.recv(&Match::any(), None).unwrap();
@@ -27,7 +27,7 @@ fn a_request_comes_back_and_so_does_its_response() {
 }
 
 #[test]
-fn an_event_comes_back_without_a_subscription() {
+fn a_handle_receives_its_own_event_without_a_subscription() {
     let f = open("loop://");
     f.send_event("any.thing", Some(b"not JSON")).unwrap();
     let event = take_event(&*f).unwrap();
@@ -38,7 +38,7 @@ fn an_event_comes_back_without_a_subscription() {
 }
 
 #[test]
-fn messages_that_do_not_match_keep_their_order() {
+fn messages_that_a_receive_skips_keep_their_order() {
     let f = open("loop://");
     f.send("one", None, NODEID_ANY).unwrap();
     f.send_event("two", None).unwrap();
@@ -52,7 +52,7 @@ fn messages_that_do_not_match_keep_their_order() {
 }
 
 #[test]
-fn a_matchtag_picks_its_response_and_its_own_request() {
+fn a_receive_by_matchtag_returns_the_request_or_response_with_it() {
     let f = open("loop://");
     let first = f.send("a", None, NODEID_ANY).unwrap();
     let second = f.send("b", None, NODEID_ANY).unwrap();
@@ -72,7 +72,7 @@ fn a_matchtag_picks_its_response_and_its_own_request() {
 }
 
 #[test]
-fn an_rpc_is_answered_by_its_own_handle() {
+fn an_rpc_waits_until_its_own_handle_responds() {
     let f = open("loop://");
     let future = f.rpc("svc.x", None, NODEID_UPSTREAM, 0).unwrap();
     let (errnum, detail) = failure(future.wait(None));
@@ -110,7 +110,7 @@ fn a_stream_of_responses_ends_with_an_error() {
 }
 
 #[test]
-fn a_request_without_response_gets_none() {
+fn a_response_to_a_noresponse_request_is_discarded() {
     let f = open("loop://");
     let future = f
         .rpc("svc.x", None, NODEID_ANY, rpc_flags::NORESPONSE)
@@ -124,7 +124,7 @@ fn a_request_without_response_gets_none() {
 }
 
 #[test]
-fn a_timeout_passes_and_an_endless_wait_is_refused() {
+fn a_wait_with_a_timeout_ends_and_one_without_is_refused() {
     let f = open("loop://");
     let start = std::time::Instant::now();
     let soon = Some(Duration::from_millis(20));
@@ -138,7 +138,7 @@ fn a_timeout_passes_and_an_endless_wait_is_refused() {
 }
 
 #[test]
-fn what_only_a_broker_could_answer_fails_at_once() {
+fn calls_that_need_a_broker_fail_at_once() {
     let f = open("loop://");
     assert_eq!((f.rank().unwrap(), f.size().unwrap()), (0, 1));
     assert_eq!(f.attr_get("rank").unwrap(), "0");
@@ -158,7 +158,7 @@ fn what_only_a_broker_could_answer_fails_at_once() {
 }
 
 #[test]
-fn a_log_line_comes_back_as_the_request_it_is() {
+fn a_log_line_is_received_as_a_log_append_request() {
     let f = open("loop://");
     f.log(6, "hello").unwrap();
     let request = take_request(&*f).unwrap();
@@ -171,7 +171,7 @@ fn a_log_line_comes_back_as_the_request_it_is() {
 }
 
 #[test]
-fn a_reopened_loopback_is_a_fresh_one() {
+fn a_reopened_loopback_has_its_own_queue() {
     let f = open("loop://");
     let g = f.reopen().unwrap();
     f.send("x", None, NODEID_ANY).unwrap();
@@ -180,7 +180,7 @@ fn a_reopened_loopback_is_a_fresh_one() {
 }
 
 #[test]
-fn only_a_request_can_be_responded_to_and_an_error_needs_an_errno() {
+fn only_requests_can_be_answered_and_an_error_response_needs_an_errno() {
     let f = open("loop://");
     f.send_event("e", None).unwrap();
     let event = take_event(&*f).unwrap();
@@ -191,14 +191,14 @@ fn only_a_request_can_be_responded_to_and_an_error_needs_an_errno() {
 }
 
 #[test]
-fn the_response_to_a_request_given_up_is_discarded() {
+fn the_response_to_an_abandoned_request_is_discarded() {
     let f = open("loop://");
     let tag = f.send("r", None, NODEID_ANY).unwrap();
     let request = take_request(&*f).unwrap();
     f.give_up(tag);
     f.respond(&*request, None).unwrap();
     assert!(take(&*f, msgtype::ANY).is_none());
-    // And where it has come already.
+    // A response that has already arrived is discarded too.
     let tag = f.send("r", None, NODEID_ANY).unwrap();
     let request = take_request(&*f).unwrap();
     f.respond(&*request, None).unwrap();

@@ -1,4 +1,5 @@
-//! JSON objects that others wrote: what is read, and what is refused.
+//! Tests of reading JSON objects from other programs: which are accepted and
+//! which are refused.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ const TEXTS: &[&str] = &[
 ];
 
 #[test]
-fn members_are_those_that_serde_json_reads() {
+fn members_accepts_the_same_texts_as_serde_json() {
     for text in TEXTS {
         let expected: Option<BTreeMap<String, Value>> = serde_json::from_str(text).ok();
         let read = object::members(text.as_bytes());
@@ -58,7 +59,7 @@ struct Record {
 }
 
 #[test]
-fn an_object_is_read_as_a_type_or_refused() {
+fn an_object_is_read_only_if_it_fits_the_type() {
     let read = |text: &str| object::read::<Record>(text.as_bytes());
     let record = |n, text: Option<&str>| {
         let text = text.map(str::to_owned);
@@ -86,7 +87,7 @@ fn an_object_is_read_as_a_type_or_refused() {
 }
 
 #[test]
-fn the_last_value_of_a_name_counts() {
+fn the_last_of_several_members_with_one_name_is_used() {
     let text = r#"{"n":"first","text":"a","n":2,"text":"b"}"#;
     let members = object::members(text.as_bytes()).unwrap();
     assert_eq!((members["n"].get(), members["text"].get()), ("2", "\"b\""));
@@ -96,7 +97,7 @@ fn the_last_value_of_a_name_counts() {
 }
 
 #[test]
-fn an_object_is_read_to_the_depth_that_is_allowed_and_no_deeper() {
+fn an_object_nested_deeper_than_the_limit_is_refused() {
     #[derive(Deserialize)]
     struct Deep<'t> {
         #[serde(borrow)]
@@ -106,7 +107,7 @@ fn an_object_is_read_to_the_depth_that_is_allowed_and_no_deeper() {
         let deepest = flux::MAX_JSON_DEPTH as usize - 1;
         for depth in [1, 128, deepest, deepest + 1, 1_000_000] {
             let inner = ["[".repeat(depth), "]".repeat(depth)].concat();
-            // Brackets in a string are not nesting.
+            // Brackets in strings do not count as nesting.
             let text = format!(r#"{{"{0}\"":"\"{0}","a":{inner}}}"#, "[".repeat(2000));
             let wanted = (depth <= deepest).then_some(inner);
             let members = object::members(text.as_bytes());
@@ -116,13 +117,13 @@ fn an_object_is_read_to_the_depth_that_is_allowed_and_no_deeper() {
             assert_eq!(object.map(|o| o.a.get().to_owned()), wanted, "{depth}");
         }
     };
-    // On a thread with little stack: no depth must need more.
+    // The thread has a small stack: deep nesting must not use much of it.
     let thread = std::thread::Builder::new().stack_size(64 << 10);
     thread.spawn(read).unwrap().join().unwrap();
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn a_written_object_reads_back_as_the_same_value() {
     let hard = "\"\\/\u{0}\u{1f}\n\r\t\u{7f}é😀";
     let value = json!({ hard: hard, "n": i64::MIN, "b": false, "j": [1, null] });
     let text = object::write(&value);

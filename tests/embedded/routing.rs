@@ -1,11 +1,11 @@
-//! Where requests go, the services that handles register, and what a handle's
-//! end does to both.
+//! Tests of routing: where requests go, how handles register services, and what
+//! happens to both when a handle is closed.
 
 use super::*;
 use flux::backend::{NODEID_UPSTREAM, rpc_flags};
 
 #[test]
-fn a_request_goes_to_the_rank_that_it_names() {
+fn a_request_is_answered_by_the_rank_in_its_nodeid() {
     let f = open("embed://names-rank?size=4&rank=1");
     for rank in 0..4 {
         let pong = call_at(&*f, rank, "broker.ping", json!({ "seq": 9 })).unwrap();
@@ -17,7 +17,7 @@ fn a_request_goes_to_the_rank_that_it_names() {
 }
 
 #[test]
-fn a_rank_outside_the_instance_is_unreachable() {
+fn a_request_to_a_rank_outside_the_instance_fails_with_ehostunreach() {
     let f = open("embed://unreachable?size=4&rank=3");
     for nodeid in [4, 99, 0xFFFF_FFFD] {
         let error = failure(call_at(&*f, nodeid, "broker.ping", json!({})));
@@ -26,7 +26,7 @@ fn a_rank_outside_the_instance_is_unreachable() {
 }
 
 #[test]
-fn upstream_skips_the_local_rank() {
+fn an_upstream_request_starts_at_the_parent_rank() {
     let f = open("embed://upstream?size=7&rank=6");
     let parent = call_at(&*f, NODEID_UPSTREAM, "broker.ping", json!({})).unwrap();
     assert_eq!(parent["rank"], 2);
@@ -39,7 +39,7 @@ fn upstream_skips_the_local_rank() {
 }
 
 #[test]
-fn a_request_to_any_rank_climbs_until_the_service_is_found() {
+fn a_request_to_any_rank_goes_up_the_tree_to_the_nearest_service() {
     let leaf = open("embed://climbs?size=7&rank=6");
     let root = open("embed://climbs");
     let middle = open("embed://climbs?rank=2");
@@ -61,7 +61,7 @@ fn a_request_to_any_rank_climbs_until_the_service_is_found() {
 }
 
 #[test]
-fn unknown_services_and_methods_say_so_as_a_broker_does() {
+fn requests_to_unknown_services_and_methods_fail_with_the_brokers_texts() {
     let f = open("embed://unknown?size=2");
     let why = |topic: &str| {
         let (errnum, detail) = failure(call(&*f, topic, json!({})));
@@ -112,7 +112,7 @@ fn a_registered_service_receives_requests_and_its_responses_go_back() {
 }
 
 #[test]
-fn registering_a_service_fails_as_on_a_broker() {
+fn service_add_and_remove_fail_with_the_brokers_errnos() {
     let a = open("embed://registering");
     let b = open("embed://registering");
     let remove = |f: &dyn Handle, name: &str| call(f, "service.remove", json!({ "service": name }));
@@ -130,7 +130,7 @@ fn registering_a_service_fails_as_on_a_broker() {
 }
 
 #[test]
-fn a_service_registers_at_the_own_rank_whatever_the_nodeid() {
+fn a_service_is_registered_at_the_handles_own_rank() {
     let f = open("embed://own-rank?size=2&rank=1");
     call_at(&*f, 0, "service.add", json!({ "service": "here" })).unwrap();
     f.send("here.x", None, 1).unwrap();
@@ -139,7 +139,7 @@ fn a_service_registers_at_the_own_rank_whatever_the_nodeid() {
 }
 
 #[test]
-fn a_handle_that_ends_takes_its_services_along() {
+fn closing_a_handle_removes_its_services() {
     let a = open("embed://takes-along");
     let b = open("embed://takes-along");
     add_service(&*a, "gone").unwrap();
@@ -151,7 +151,7 @@ fn a_handle_that_ends_takes_its_services_along() {
 }
 
 #[test]
-fn a_response_to_a_handle_that_is_gone_is_dropped() {
+fn a_response_to_a_closed_handle_is_discarded() {
     let server = open("embed://dropped");
     add_service(&*server, "svc").unwrap();
     let client = open("embed://dropped");
@@ -163,7 +163,7 @@ fn a_response_to_a_handle_that_is_gone_is_dropped() {
 }
 
 #[test]
-fn a_service_is_told_once_when_a_client_is_gone() {
+fn a_service_gets_a_disconnect_request_when_a_client_closes() {
     let server = open("embed://told?size=2");
     add_service(&*server, "svc").unwrap();
     let client = open("embed://told?rank=1");
@@ -186,7 +186,7 @@ fn a_service_is_told_once_when_a_client_is_gone() {
     let mut told: Vec<_> = std::iter::from_fn(|| take_request(&*server)).collect();
     told.sort_by_key(|message| topic(&**message).to_owned());
     let topics: Vec<&str> = told.iter().map(|message| topic(&**message)).collect();
-    // One for each way in which the service was addressed.
+    // One for each service name ("svc", "svc.deep") and nodeid that was used.
     assert_eq!(
         topics,
         ["svc.deep.disconnect", "svc.disconnect", "svc.disconnect"]
@@ -198,7 +198,7 @@ fn a_service_is_told_once_when_a_client_is_gone() {
 }
 
 #[test]
-fn a_late_response_to_a_future_given_up_is_discarded() {
+fn responses_to_a_dropped_future_are_discarded() {
     let server = open("embed://late");
     let client = open("embed://late");
     add_service(&*server, "svc").unwrap();
@@ -238,7 +238,7 @@ fn a_future_that_timed_out_can_be_waited_for_again() {
 }
 
 #[test]
-fn responses_wait_for_whoever_asks_for_their_matchtag() {
+fn responses_stay_queued_until_their_matchtag_is_asked_for() {
     let f = open("embed://matchtags");
     f.subscribe("e").unwrap();
     let tags: Vec<u32> = (0..3)
@@ -262,7 +262,7 @@ fn responses_wait_for_whoever_asks_for_their_matchtag() {
 }
 
 #[test]
-fn unknown_rpc_flags_are_einval() {
+fn unknown_rpc_flags_are_refused() {
     let f = open("embed://rpc-flags");
     assert_eq!(
         errnum(f.rpc("broker.ping", None, NODEID_ANY, 4)),

@@ -1,10 +1,10 @@
-//! The built-in services other than the KVS.
+//! Tests of the built-in services other than the KVS.
 
 use super::*;
 use flux::backend::rpc_flags;
 
 #[test]
-fn a_ping_echoes_and_adds_what_the_service_knows() {
+fn a_ping_returns_its_payload_with_rank_role_user_and_route() {
     let f = open("embed://ping?size=3&rank=1");
     for service in ["broker", "kvs", "kvs-watch"] {
         let topic = format!("{service}.ping");
@@ -29,7 +29,7 @@ fn a_ping_echoes_and_adds_what_the_service_knows() {
 }
 
 #[test]
-fn a_ping_echoes_whatever_depth_a_message_may_have() {
+fn a_ping_accepts_payloads_nested_up_to_the_json_depth_limit() {
     let f = open("embed://ping-deep");
     let ping = |depth: usize| {
         let text = [r#"{"a":"#, &"[".repeat(depth), &"]".repeat(depth), "}"].concat();
@@ -47,7 +47,7 @@ fn a_ping_echoes_whatever_depth_a_message_may_have() {
 }
 
 #[test]
-fn attributes_are_got_and_set_as_on_a_broker() {
+fn attributes_can_be_read_set_and_removed_as_on_a_broker() {
     let f = open("embed://attributes?size=4&rank=3");
     let get = |name: &str| call(&*f, "attr.get", json!({ "name": name }));
     let set = |name: &str, value: &str, force: bool| {
@@ -98,7 +98,7 @@ fn attributes_are_got_and_set_as_on_a_broker() {
 }
 
 #[test]
-fn the_attributes_describe_the_tree_of_ranks() {
+fn tbon_attributes_describe_the_tree_of_ranks() {
     let f = open("embed://tree?size=7");
     let at = |rank: u32, name: &str| {
         let value = call_at(&*f, rank, "attr.get", json!({ "name": name })).unwrap();
@@ -130,7 +130,7 @@ fn the_attributes_describe_the_tree_of_ranks() {
 }
 
 #[test]
-fn an_event_reaches_those_who_subscribed_to_a_prefix() {
+fn an_event_reaches_the_handles_subscribed_to_a_prefix_of_its_topic() {
     let a = open("embed://prefix?size=2");
     let b = open("embed://prefix?rank=1");
     b.subscribe("test.").unwrap();
@@ -153,7 +153,7 @@ fn an_event_reaches_those_who_subscribed_to_a_prefix() {
 }
 
 #[test]
-fn a_subscription_counts_and_delivers_once() {
+fn repeated_subscriptions_are_counted_and_deliver_an_event_once() {
     let f = open("embed://counts");
     f.subscribe("a").unwrap();
     f.subscribe("a").unwrap();
@@ -217,7 +217,7 @@ fn event_publish_answers_as_a_broker_does() {
     assert!(take_event(&*f).is_none());
 }
 
-/// The log's lines, without their time.
+/// The lines that the log keeps.
 fn dmesg(f: &dyn Handle) -> Vec<String> {
     let payload = Some(&br#"{"follow":false}"#[..]);
     let mut lines = f
@@ -257,7 +257,8 @@ fn the_log_keeps_lines_in_the_brokers_format() {
         stats,
         json!({ "ring-used": 3, "count": 3, "local": 4, "remote": 0 })
     );
-    // Errors are passed on towards rank 0, which keeps its own only.
+    // Lines at level "error" are forwarded to rank 0, which counts them but
+    // keeps only its own.
     let stats = call_at(&*f, 0, "log.stats-get", json!({})).unwrap();
     assert_eq!(
         stats,
@@ -272,7 +273,7 @@ fn the_log_keeps_lines_in_the_brokers_format() {
 }
 
 #[test]
-fn a_follower_gets_each_line_until_it_gives_up() {
+fn log_dmesg_with_follow_sends_each_line_until_it_is_cancelled() {
     let f = open("embed://follow");
     let payload = Some(&br#"{"follow":true,"nobacklog":true}"#[..]);
     f.log(6, "before").unwrap();
@@ -288,7 +289,7 @@ fn a_follower_gets_each_line_until_it_gives_up() {
 }
 
 #[test]
-fn a_log_is_bounded() {
+fn the_log_keeps_only_the_last_1024_lines() {
     let f = open("embed://bounded");
     for i in 0..3000 {
         f.log(6, &format!("line {i}")).unwrap();

@@ -1,4 +1,4 @@
-//! KVS watches.
+//! Tests of KVS watches.
 
 use super::kvs::{append, change, put};
 use super::*;
@@ -6,7 +6,7 @@ use flux::backend::kvs_flags::{
     APPEND, READDIR, WAITCREATE, WATCH, WATCH_APPEND, WATCH_FULL, WATCH_UNIQ,
 };
 
-/// What a watch has sent since: values, and the error that ended it.
+/// Takes what a watch has sent so far: values, and the errno that ended it.
 fn sent(watch: &mut dyn Future) -> Vec<std::result::Result<String, i32>> {
     let mut sent = Vec::new();
     while watch.wait(NOW).is_ok() {
@@ -26,12 +26,13 @@ fn value(text: &str) -> std::result::Result<String, i32> {
     Ok(text.to_owned())
 }
 
+/// How many watches the service has.
 fn watchers(f: &dyn Handle) -> Value {
     call(f, "kvs-watch.stats-get", json!({})).unwrap()["watchers"].clone()
 }
 
 #[test]
-fn a_watch_gives_the_current_value_and_then_each_change_in_order() {
+fn a_watch_sends_the_current_value_and_then_each_change_in_order() {
     let f = open("embed://watch-order");
     let g = open("embed://watch-order");
     put(&*f, "k", "0");
@@ -56,7 +57,7 @@ fn a_watch_gives_the_current_value_and_then_each_change_in_order() {
 }
 
 #[test]
-fn a_key_that_is_not_there_is_enoent_unless_it_is_waited_for() {
+fn a_watch_of_a_missing_key_fails_unless_waitcreate_is_set() {
     let f = open("embed://watch-create");
     let mut watch = f.lookup(None, WATCH, "k").unwrap();
     assert_eq!(sent(&mut *watch), [Err(libc::ENOENT)]);
@@ -74,7 +75,7 @@ fn a_key_that_is_not_there_is_enoent_unless_it_is_waited_for() {
 }
 
 #[test]
-fn a_unique_watch_leaves_out_what_does_not_differ() {
+fn a_unique_watch_skips_commits_that_do_not_change_the_value() {
     let f = open("embed://watch-unique");
     put(&*f, "k", "1");
     let mut watch = f.lookup(None, WATCH | WATCH_UNIQ, "k").unwrap();
@@ -82,7 +83,7 @@ fn a_unique_watch_leaves_out_what_does_not_differ() {
         put(&*f, "k", text);
     }
     assert_eq!(sent(&mut *watch), [value("1"), value("2"), value("1")]);
-    // The same bytes, in two blobs.
+    // The same bytes, but stored in two blobs.
     change(&*f, |t| {
         t.put(0, "k", b"").and_then(|()| t.put(APPEND, "k", b"1"))
     })
@@ -91,7 +92,7 @@ fn a_unique_watch_leaves_out_what_does_not_differ() {
 }
 
 #[test]
-fn a_plain_watch_sees_its_own_key_alone() {
+fn a_plain_watch_reacts_only_to_commits_that_name_its_key() {
     let f = open("embed://watch-plain");
     put(&*f, "d.k", "1");
     change(&*f, |t| t.symlink("l", None, "d.k")).unwrap();
@@ -106,12 +107,12 @@ fn a_plain_watch_sees_its_own_key_alone() {
     change(&*f, |t| t.unlink("d")).unwrap();
     assert_eq!(sent(&mut *key), [value("2")]);
     assert!(sent(&mut *link).is_empty());
-    // Its own key, but no directory any more.
+    // The commit named the directory's key, but the directory is gone.
     assert_eq!(sent(&mut *dir), [Err(libc::ENOENT)]);
 }
 
 #[test]
-fn a_full_watch_sees_changes_from_above_below_and_over_links() {
+fn a_full_watch_sees_changes_through_parents_children_and_links() {
     let f = open("embed://watch-full");
     put(&*f, "d.k", "1");
     change(&*f, |t| t.symlink("l", None, "d.k")).unwrap();
@@ -145,7 +146,7 @@ fn a_full_watch_sees_changes_from_above_below_and_over_links() {
 }
 
 #[test]
-fn an_append_watch_sends_what_was_appended() {
+fn an_append_watch_sends_only_the_appended_part() {
     let f = open("embed://watch-append");
     let watch = |key: &str| {
         f.lookup(None, WATCH | WATCH_APPEND | WAITCREATE, key)
@@ -219,7 +220,7 @@ fn cancelling_ends_a_watch_with_enodata() {
 }
 
 #[test]
-fn a_dropped_watch_is_cancelled_and_leaves_nothing() {
+fn dropping_a_watch_cancels_it_and_discards_its_responses() {
     let f = open("embed://watch-drop");
     put(&*f, "k", "1");
     for flags in [WATCH, WATCH | WATCH_FULL, WATCH | WATCH_APPEND] {
@@ -235,7 +236,7 @@ fn a_dropped_watch_is_cancelled_and_leaves_nothing() {
 }
 
 #[test]
-fn a_handle_that_ends_takes_its_watches_along() {
+fn closing_a_handle_ends_its_watches() {
     let f = open("embed://watch-ends");
     let g = open("embed://watch-ends");
     put(&*f, "k", "1");
@@ -248,7 +249,7 @@ fn a_handle_that_ends_takes_its_watches_along() {
 }
 
 #[test]
-fn a_watch_waits_for_its_namespace_and_ends_with_it() {
+fn a_watch_can_wait_for_its_namespace_and_ends_with_it() {
     let f = open("embed://watch-namespace");
     let watch = |flags: i32| f.lookup(Some("ns"), flags, "k").unwrap();
     assert_eq!(errnum(watch(WATCH).payload()), libc::ENOTSUP);
@@ -264,7 +265,7 @@ fn a_watch_waits_for_its_namespace_and_ends_with_it() {
 }
 
 #[test]
-fn watch_requests_are_checked_as_a_broker_checks_them() {
+fn wrong_watch_requests_fail_with_the_brokers_texts() {
     let f = open("embed://watch-checked");
     let why = |flags: i32, rpc_flags: i32| {
         let request = json!({ "key": "k", "flags": flags, "namespace": "primary" }).to_string();
@@ -293,7 +294,7 @@ fn watch_requests_are_checked_as_a_broker_checks_them() {
 }
 
 #[test]
-fn no_change_is_lost_between_threads() {
+fn an_append_watch_sees_every_append_of_several_threads() {
     let f = open("embed://watch-threads");
     let mut watch = f
         .lookup(None, WATCH | WATCH_APPEND | WAITCREATE, "log")

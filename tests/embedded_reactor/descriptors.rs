@@ -1,4 +1,4 @@
-//! File descriptors.
+//! Tests of file descriptor watchers.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use super::*;
 use flux::backend::reactor::poll;
 
-/// Note the events of a descriptor under a name.
+/// Makes a watcher that adds its name and the events to the list.
 fn watch_fd(f: &dyn Handle, fd: RawFd, events: i32, seen: &Seen, name: &str) -> Box<dyn Watcher> {
     let (seen, name) = (seen.clone(), name.to_owned());
     watch(f, Source::Fd { fd, events }, move |event| match event {
@@ -16,19 +16,19 @@ fn watch_fd(f: &dyn Handle, fd: RawFd, events: i32, seen: &Seen, name: &str) -> 
     })
 }
 
-/// A pipe: its end to read from, and its end to write to.
-fn ends() -> (File, File) {
+/// Makes a pipe. Returns the end to read from and the end to write to.
+fn pipe() -> (File, File) {
     let mut fds = [0; 2];
-    // SAFETY: the array is ours, of the length that the call fills.
+    // SAFETY: the array has room for the two descriptors that the call stores.
     assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
-    // SAFETY: both were just made, and nobody else has them.
+    // SAFETY: both descriptors are new, and nothing else owns them.
     unsafe { (File::from_raw_fd(fds[0]), File::from_raw_fd(fds[1])) }
 }
 
 #[test]
-fn a_pipe_is_readable_as_long_as_it_holds_something() {
+fn a_pipe_is_readable_as_long_as_it_holds_data() {
     let f = open("loop://");
-    let (mut reader, mut writer) = ends();
+    let (mut reader, mut writer) = pipe();
     let seen = Seen::default();
     let _watcher = watch_fd(&*f, reader.as_raw_fd(), poll::IN, &seen, "r");
     assert_eq!(f.reactor_run(RunMode::NoWait).unwrap(), 1);
@@ -42,9 +42,9 @@ fn a_pipe_is_readable_as_long_as_it_holds_something() {
 }
 
 #[test]
-fn a_pipe_wakes_a_reactor_that_sleeps() {
+fn data_in_a_pipe_wakes_a_waiting_reactor() {
     let f = open("loop://");
-    let (reader, mut writer) = ends();
+    let (reader, mut writer) = pipe();
     let seen = Seen::default();
     let _watcher = watch_fd(&*f, reader.as_raw_fd(), poll::IN, &seen, "r");
     let thread = std::thread::spawn(move || {
@@ -58,16 +58,16 @@ fn a_pipe_wakes_a_reactor_that_sleeps() {
 }
 
 #[test]
-fn an_end_that_hung_up_is_ready_for_what_was_asked() {
+fn a_pipe_whose_other_end_is_closed_reports_the_requested_event() {
     let f = open("loop://");
     let seen = Seen::default();
-    let (reader, writer) = ends();
+    let (reader, writer) = pipe();
     let _read = watch_fd(&*f, reader.as_raw_fd(), poll::IN, &seen, "r");
     drop(writer);
     turns(&*f, 2);
     assert_eq!(seen.take(), ["r1", "r1"]);
 
-    let (reader, writer) = ends();
+    let (reader, writer) = pipe();
     let _write = watch_fd(&*f, writer.as_raw_fd(), poll::OUT, &seen, "w");
     drop(reader);
     turns(&*f, 1);
@@ -75,7 +75,7 @@ fn an_end_that_hung_up_is_ready_for_what_was_asked() {
 }
 
 #[test]
-fn watchers_of_one_descriptor_are_each_told_what_they_asked_for() {
+fn each_watcher_of_a_descriptor_gets_only_the_events_it_asked_for() {
     let f = open("loop://");
     let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
     (&other).write_all(b"x").unwrap();
@@ -100,7 +100,7 @@ fn a_regular_file_is_always_ready() {
 }
 
 #[test]
-fn what_is_no_descriptor_is_refused() {
+fn numbers_that_are_not_open_descriptors_are_refused() {
     let f = open("loop://");
     for fd in [-1, RawFd::MIN, RawFd::MAX, 1_000_000] {
         let source = Source::Fd {
@@ -112,10 +112,10 @@ fn what_is_no_descriptor_is_refused() {
 }
 
 #[test]
-fn a_descriptor_closed_by_its_owner_is_reported_once_and_then_inactive() {
+fn a_descriptor_closed_while_watched_reports_one_error_and_becomes_inactive() {
     let f = open("loop://");
-    let (reader, _writer) = ends();
-    // A number that no other test is given meanwhile.
+    let (reader, _writer) = pipe();
+    // A high number, so that no other test opens a file with the same number.
     // SAFETY: the call takes no pointer.
     let high = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_DUPFD, 900) };
     assert!(high >= 900);
@@ -134,9 +134,9 @@ fn a_descriptor_closed_by_its_owner_is_reported_once_and_then_inactive() {
 }
 
 #[test]
-fn a_hangup_that_nobody_asked_about_does_not_spin() {
+fn a_hangup_that_no_watcher_asked_for_does_not_use_the_processor() {
     let f = open("loop://");
-    let (reader, writer) = ends();
+    let (reader, writer) = pipe();
     drop(writer);
     let seen = Seen::default();
     let _watcher = watch_fd(&*f, reader.as_raw_fd(), 0, &seen, "n");

@@ -1,8 +1,10 @@
-//! Futures with a continuation.
+//! Tests of futures with a continuation: a callback that runs in the reactor
+//! when the answer arrives.
 
 use super::*;
 use flux::backend::{Future, kvs_flags, rpc_flags};
 
+/// Commits a value.
 fn put(f: &dyn Handle, key: &str, value: &str) {
     let mut transaction = f.transaction().unwrap();
     transaction.put(0, key, value.as_bytes()).unwrap();
@@ -10,7 +12,7 @@ fn put(f: &dyn Handle, key: &str, value: &str) {
     future.wait(None).unwrap();
 }
 
-/// A value as text, an error as its number.
+/// The payload of a future as text, or the errno of its error.
 fn outcome(future: &dyn Future) -> String {
     match future.payload() {
         Ok(payload) => String::from_utf8(payload.unwrap_or_default().to_vec()).unwrap(),
@@ -18,6 +20,7 @@ fn outcome(future: &dyn Future) -> String {
     }
 }
 
+/// Gives a future a continuation that adds its outcome to the list.
 fn then(future: Box<dyn Future>, seen: &Seen) -> Box<dyn Watcher> {
     let seen = seen.clone();
     future
@@ -26,7 +29,7 @@ fn then(future: Box<dyn Future>, seen: &Seen) -> Box<dyn Watcher> {
 }
 
 #[test]
-fn a_call_is_continued_once_and_then_inactive() {
+fn a_continuation_runs_once_and_its_watcher_becomes_inactive() {
     let f = open("embed://futures-call");
     put(&*f, "a", "1");
     let seen = Seen::default();
@@ -46,7 +49,7 @@ fn a_call_is_continued_once_and_then_inactive() {
 }
 
 #[test]
-fn continuations_come_in_the_order_of_the_answers() {
+fn continuations_run_in_the_order_of_the_answers() {
     let f = open("embed://futures-order");
     let seen = Seen::default();
     let _watchers: Vec<_> = (0..5)
@@ -60,7 +63,7 @@ fn continuations_come_in_the_order_of_the_answers() {
 }
 
 #[test]
-fn a_future_that_was_waited_for_is_continued_too() {
+fn a_continuation_runs_even_if_the_answer_arrived_before() {
     let f = open("embed://futures-waited");
     let seen = Seen::default();
     let future = f.rpc("no.such", None, NODEID_ANY, 0).unwrap();
@@ -71,7 +74,7 @@ fn a_future_that_was_waited_for_is_continued_too() {
 }
 
 #[test]
-fn a_kvs_watch_is_continued_with_every_value_in_order() {
+fn the_continuation_of_a_kvs_watch_gets_every_value_in_order() {
     let f = open("embed://futures-watch");
     let writer = open("embed://futures-watch");
     put(&*f, "k", "0");
@@ -93,7 +96,7 @@ fn a_kvs_watch_is_continued_with_every_value_in_order() {
 }
 
 #[test]
-fn a_stream_ends_with_its_error() {
+fn the_continuation_of_a_stream_gets_each_response_and_the_final_error() {
     let f = open("embed://futures-end");
     let seen = Seen::default();
     let request = br#"{"follow":false}"#;
@@ -109,7 +112,7 @@ fn a_stream_ends_with_its_error() {
 }
 
 #[test]
-fn a_watcher_dropped_in_its_continuation_ends_the_stream() {
+fn a_continuation_that_drops_its_watcher_ends_the_stream() {
     let f = open("embed://futures-self");
     put(&*f, "k", "0");
     let seen = Seen::default();
@@ -119,7 +122,7 @@ fn a_watcher_dropped_in_its_continuation_ends_the_stream() {
         let (seen, kept) = (seen.clone(), kept.clone());
         move |future: &dyn Future| {
             kept.drop_all();
-            // It is still there while the continuation runs.
+            // The future stays valid while the continuation runs.
             seen.push(outcome(future));
         }
     };
@@ -132,7 +135,7 @@ fn a_watcher_dropped_in_its_continuation_ends_the_stream() {
 }
 
 #[test]
-fn values_that_come_while_a_continuation_runs_the_reactor_wait_for_it() {
+fn a_continuation_is_not_entered_again_by_a_reactor_run_inside_it() {
     let f = open("embed://futures-nested");
     put(&*f, "k", "0");
     let seen = Seen::default();
@@ -155,7 +158,7 @@ fn values_that_come_while_a_continuation_runs_the_reactor_wait_for_it() {
 }
 
 #[test]
-fn the_last_continuation_may_run_the_reactor() {
+fn the_last_continuation_can_run_the_reactor() {
     let f = open("embed://futures-last");
     let seen = Seen::default();
     let future = f.rpc("no.such", None, NODEID_ANY, 0).unwrap();
@@ -172,7 +175,7 @@ fn the_last_continuation_may_run_the_reactor() {
 }
 
 #[test]
-fn a_continuation_may_make_further_calls() {
+fn a_continuation_can_send_the_next_request() {
     fn next(f: &Rc<dyn Handle>, kept: &Kept, count: &Rc<Cell<u32>>) {
         count.set(count.get() + 1);
         if count.get() == 1000 {

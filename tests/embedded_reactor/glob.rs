@@ -1,4 +1,5 @@
-//! Topic patterns, against the C library's fnmatch.
+//! Tests of topic patterns. The C library's fnmatch(), which libflux uses, says
+//! what is right.
 
 #[path = "../../src/backend/embedded/reactor/glob.rs"]
 mod matcher;
@@ -12,7 +13,7 @@ fn fnmatch(pattern: &[u8], text: &[u8]) -> bool {
     unsafe { libc::fnmatch(pattern.as_ptr(), text.as_ptr(), 0) == 0 }
 }
 
-/// A small generator of numbers, the same on each run.
+/// A small generator of pseudo-random numbers: the same ones on each run.
 struct Random(u64);
 
 impl Random {
@@ -31,6 +32,7 @@ impl Random {
     }
 }
 
+/// Checks a match against fnmatch().
 fn compare(pattern: &[u8], text: &[u8]) {
     assert_eq!(
         matcher::matches(pattern, text),
@@ -39,7 +41,7 @@ fn compare(pattern: &[u8], text: &[u8]) {
         String::from_utf8_lossy(pattern),
         String::from_utf8_lossy(text)
     );
-    // Patterns are looked up by that.
+    // Handlers are looked up by the literal text that their pattern starts with.
     if fnmatch(pattern, text) {
         assert!(text.starts_with(matcher::start(pattern)));
     }
@@ -74,7 +76,7 @@ fn patterns_match_as_they_do_in_the_c_library() {
 }
 
 #[test]
-fn a_topic_is_a_pattern_only_with_a_mark_of_one() {
+fn a_topic_is_a_pattern_only_with_a_star_question_mark_or_bracket() {
     for (topic, is_glob) in [
         ("a.b", false),
         ("a\\b]!^-", false),
@@ -95,8 +97,8 @@ fn half_a_million_random_patterns_match_as_they_do_in_the_c_library() {
     for _ in 0..500_000 {
         let pattern = random.text(&parts, 7);
         let text = random.text(&["a", "b", "c", ".", "[", "]", "-", "*", "!"], 5);
-        // POSIX leaves open what an unfinished expression is; here glibc has a
-        // mind of its own.
+        // POSIX does not define an unfinished bracket expression, and glibc is
+        // not consistent about this one.
         if !pattern.ends_with(b"[-") {
             compare(&pattern, &text);
         }
@@ -104,7 +106,7 @@ fn half_a_million_random_patterns_match_as_they_do_in_the_c_library() {
 }
 
 #[test]
-fn every_class_holds_the_bytes_that_it_holds_in_the_c_library() {
+fn character_classes_hold_the_same_bytes_as_in_the_c_library() {
     let classes = [
         "alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
         "upper", "xdigit",
@@ -118,7 +120,7 @@ fn every_class_holds_the_bytes_that_it_holds_in_the_c_library() {
 }
 
 #[test]
-fn a_pattern_of_many_stars_takes_no_longer_than_it_must() {
+fn a_pattern_of_many_stars_does_not_take_exponential_time() {
     let pattern = "*a".repeat(50) + "b";
     let text = "a".repeat(5000);
     assert!(!matcher::matches(pattern.as_bytes(), text.as_bytes()));

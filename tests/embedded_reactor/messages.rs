@@ -1,4 +1,4 @@
-//! Message handlers.
+//! Tests of message handlers.
 
 use super::*;
 use flux::backend::{MATCHTAG_NONE, NODEID_UPSTREAM, rpc_flags};
@@ -6,13 +6,13 @@ use flux::backend::{MATCHTAG_NONE, NODEID_UPSTREAM, rpc_flags};
 const REQUEST: i32 = msgtype::REQUEST;
 const EVENT: i32 = msgtype::EVENT;
 
-/// Send to oneself on a loopback.
+/// Sends a request to the handle itself, a loopback.
 fn send(f: &dyn Handle, topic: &str) -> u32 {
     f.send(topic, None, NODEID_ANY).unwrap()
 }
 
 #[test]
-fn one_message_is_handled_an_iteration() {
+fn each_iteration_handles_one_message() {
     let f = open("loop://");
     let seen = Seen::default();
     let _handler = noting(&*f, EVENT, "*", &seen, "event");
@@ -26,7 +26,7 @@ fn one_message_is_handled_an_iteration() {
 }
 
 #[test]
-fn the_newest_handler_of_a_request_takes_it() {
+fn a_request_goes_to_the_newest_matching_handler_only() {
     let f = open("loop://");
     let seen = Seen::default();
     let next = || {
@@ -47,7 +47,7 @@ fn the_newest_handler_of_a_request_takes_it() {
 }
 
 #[test]
-fn a_handler_of_one_requests_topic_comes_before_newer_patterns() {
+fn a_handler_with_an_exact_topic_comes_before_newer_patterns() {
     let f = open("loop://");
     let seen = Seen::default();
     let method = noting(&*f, REQUEST, "svc.x", &seen, "method");
@@ -66,7 +66,7 @@ fn a_handler_of_one_requests_topic_comes_before_newer_patterns() {
 }
 
 #[test]
-fn the_newest_pattern_takes_a_request_whatever_text_it_begins_with() {
+fn a_request_goes_to_the_newest_matching_pattern_of_any_form() {
     let f = open("loop://");
     let seen = Seen::default();
     let patterns = ["*", "svc.x*", "s*", "[s]vc.x", "svc\\.?", "svc.*", "svc.x?"];
@@ -79,7 +79,7 @@ fn the_newest_pattern_takes_a_request_whatever_text_it_begins_with() {
         turns(&*f, 1);
         seen.take()
     };
-    // The newest of them is for longer topics only.
+    // The newest pattern, "svc.x?", does not match.
     handlers.pop();
     for pattern in patterns[..patterns.len() - 1].iter().rev() {
         assert_eq!(next(), [*pattern]);
@@ -89,7 +89,7 @@ fn the_newest_pattern_takes_a_request_whatever_text_it_begins_with() {
 }
 
 #[test]
-fn of_two_patterns_that_begin_alike_one_outlives_the_other() {
+fn dropping_a_pattern_keeps_another_with_the_same_start() {
     let f = open("loop://");
     let seen = Seen::default();
     let older = noting(&*f, EVENT, "a.b*", &seen, "older");
@@ -101,7 +101,7 @@ fn of_two_patterns_that_begin_alike_one_outlives_the_other() {
 }
 
 #[test]
-fn an_event_goes_to_all_that_match_newest_first() {
+fn an_event_goes_to_all_matching_handlers_newest_first() {
     let f = open("loop://");
     let seen = Seen::default();
     let _a = noting(&*f, EVENT, "a.*", &seen, "a");
@@ -116,7 +116,7 @@ fn an_event_goes_to_all_that_match_newest_first() {
 }
 
 #[test]
-fn a_handler_without_a_topic_takes_any() {
+fn a_handler_without_a_topic_gets_messages_of_every_topic() {
     let f = open("loop://");
     let seen = Seen::default();
     let noting = seen.clone();
@@ -142,7 +142,7 @@ fn a_handler_without_a_topic_takes_any() {
 }
 
 #[test]
-fn a_request_that_nobody_handles_is_answered_unless_it_wants_no_answer() {
+fn an_unhandled_request_gets_an_enosys_response_unless_it_wants_none() {
     let f = open("loop://");
     let handler = noting(&*f, EVENT, "other", &Seen::default(), "event");
     let tag = send(&*f, "svc.nothing");
@@ -163,7 +163,7 @@ fn a_request_that_nobody_handles_is_answered_unless_it_wants_no_answer() {
 }
 
 #[test]
-fn what_no_handler_takes_is_gone_and_without_handlers_the_queue_is_left_alone() {
+fn handlers_consume_messages_that_none_matches_and_without_handlers_they_stay() {
     let f = open("loop://");
     f.send_event("kept", None).unwrap();
     let _timer = timer(&*f, 0.0, || ());
@@ -181,7 +181,7 @@ fn what_no_handler_takes_is_gone_and_without_handlers_the_queue_is_left_alone() 
 }
 
 #[test]
-fn the_owner_is_never_refused() {
+fn a_rolemask_never_excludes_the_owner() {
     let f = open("embed://messages-owner");
     let seen = Seen::default();
     let service = f.rpc("service.add", Some(br#"{"service":"svc"}"#), NODEID_ANY, 0);
@@ -201,7 +201,7 @@ fn the_owner_is_never_refused() {
 }
 
 #[test]
-fn handlers_dropped_by_an_earlier_one_are_not_called() {
+fn a_handler_dropped_by_another_is_not_called_for_the_same_message() {
     let f = open("loop://");
     let seen = Seen::default();
     let kept = Kept::default();
@@ -219,7 +219,7 @@ fn handlers_dropped_by_an_earlier_one_are_not_called() {
 }
 
 #[test]
-fn a_handler_may_drop_itself_and_make_others() {
+fn a_handler_can_drop_itself_and_make_another() {
     let f = open("loop://");
     let seen = Seen::default();
     let kept = Kept::default();
@@ -242,18 +242,18 @@ fn a_handler_may_drop_itself_and_make_others() {
 }
 
 #[test]
-fn messages_alone_cannot_be_waited_for_on_a_loopback() {
+fn a_loopback_with_only_message_handlers_refuses_to_wait() {
     let f = open("loop://");
     let seen = Seen::default();
     let handler = noting(&*f, EVENT, "*", &seen, "event");
     assert_eq!(errnum(f.reactor_run(RunMode::Forever)), libc::EDEADLK);
     assert_eq!(errnum(f.reactor_run(RunMode::Once)), libc::EDEADLK);
     assert_eq!(f.reactor_run(RunMode::NoWait).unwrap(), 1);
-    // What is there is handled first.
+    // Queued messages are handled before the refusal.
     f.send_event("x", None).unwrap();
     assert_eq!(errnum(f.reactor_run(RunMode::Forever)), libc::EDEADLK);
     assert_eq!(seen.take(), ["event"]);
-    // A timer could send.
+    // With a timer it waits, since the timer's callback could send.
     let _timer = timer(&*f, 0.01, {
         let f = Rc::clone(&f);
         move || f.reactor_stop()
@@ -263,7 +263,7 @@ fn messages_alone_cannot_be_waited_for_on_a_loopback() {
 }
 
 #[test]
-fn a_request_is_answered_from_its_handler() {
+fn a_handler_can_answer_its_request() {
     let f = open("embed://messages-service?size=3");
     let answer = f.rpc("service.add", Some(br#"{"service":"svc"}"#), NODEID_ANY, 0);
     answer.unwrap().wait(None).unwrap();

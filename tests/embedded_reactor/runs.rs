@@ -1,4 +1,5 @@
-//! Runs: how long they last, in one another, and what callbacks may do.
+//! Tests of running the reactor: when a run ends, runs inside callbacks, and
+//! what callbacks are allowed to do.
 
 use super::*;
 
@@ -13,7 +14,7 @@ fn a_reactor_with_nothing_to_wait_for_returns_at_once() {
 }
 
 #[test]
-fn once_returns_after_the_first_event_and_nowait_without_one() {
+fn once_waits_for_the_first_event_and_nowait_does_not_wait() {
     let f = open("loop://");
     let seen = Seen::default();
     let note = |name: &'static str| {
@@ -33,7 +34,7 @@ fn once_returns_after_the_first_event_and_nowait_without_one() {
 }
 
 #[test]
-fn one_iteration_calls_signals_messages_timers_descriptors() {
+fn one_iteration_calls_signals_futures_messages_timers_descriptors_in_this_order() {
     use std::os::fd::AsRawFd;
     let f = open("embed://runs-order");
     let seen = Seen::default();
@@ -67,7 +68,7 @@ fn one_iteration_calls_signals_messages_timers_descriptors() {
 }
 
 #[test]
-fn stop_ends_all_nested_runs_after_what_is_pending() {
+fn stop_ends_all_nested_runs_after_their_pending_events() {
     let f = open("loop://");
     let seen = Seen::default();
     let _outer = timer(&*f, 0.0, {
@@ -109,12 +110,12 @@ fn stop_error_fails_all_nested_runs() {
     let _endless = timer(&*f, 1e6, || ());
     assert_eq!(errnum(f.reactor_run(RunMode::Forever)), libc::ECANCELED);
     assert_eq!(seen.take(), [libc::ECANCELED.to_string()]);
-    // The next run knows nothing of it.
+    // The next run is not affected.
     assert_eq!(f.reactor_run(RunMode::NoWait).unwrap(), 1);
 }
 
 #[test]
-fn a_stop_before_a_run_is_forgotten_and_a_later_stop_takes_the_error_back() {
+fn a_stop_before_a_run_has_no_effect_and_stop_replaces_stop_error() {
     let f = open("loop://");
     let seen = Seen::default();
     f.reactor_stop_error();
@@ -171,20 +172,20 @@ fn a_watcher_dropped_while_its_event_is_pending_is_not_called() {
 }
 
 #[test]
-fn a_callback_may_drop_its_own_watcher_and_what_it_owns() {
-    struct Noting(Seen, #[expect(dead_code)] Option<Box<dyn Watcher>>);
-    impl Drop for Noting {
+fn a_callback_that_drops_its_own_watcher_keeps_what_it_owns_until_it_returns() {
+    struct NotesDrop(Seen, #[expect(dead_code)] Option<Box<dyn Watcher>>);
+    impl Drop for NotesDrop {
         fn drop(&mut self) {
-            self.0.push("gone");
+            self.0.push("dropped");
         }
     }
     let f = open("loop://");
     let seen = Seen::default();
     let kept = Kept::default();
-    // The callback owns another watcher, whose callback owns another still.
-    let inner = Noting(seen.clone(), None);
+    // The callback owns a second watcher, whose callback owns a value.
+    let inner = NotesDrop(seen.clone(), None);
     let inner = timer(&*f, 10.0, move || inner.0.push("never"));
-    let owned = Noting(seen.clone(), Some(inner));
+    let owned = NotesDrop(seen.clone(), Some(inner));
     kept.keep(repeating(&*f, 0.0, 1.0, {
         let (seen, kept) = (seen.clone(), kept.clone());
         move || {
@@ -194,11 +195,12 @@ fn a_callback_may_drop_its_own_watcher_and_what_it_owns() {
         }
     }));
     assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 0);
-    assert_eq!(seen.take(), ["called", "still there", "gone", "gone"]);
+    let expected = ["called", "still there", "dropped", "dropped"];
+    assert_eq!(seen.take(), expected);
 }
 
 #[test]
-fn a_source_that_is_refused_drops_a_callback_that_owns_watchers() {
+fn a_refused_watcher_drops_its_callback_and_the_watchers_that_it_owns() {
     let f = open("loop://");
     let owned = timer(&*f, 10.0, || ());
     let refused = Source::Signal(0);
@@ -210,7 +212,7 @@ fn a_source_that_is_refused_drops_a_callback_that_owns_watchers() {
 }
 
 #[test]
-fn watchers_may_outlive_their_handle() {
+fn watchers_can_outlive_their_handle() {
     let f = open("embed://runs-outlive");
     let seen = Seen::default();
     let _timer = timer(&*f, 0.0, {
@@ -228,7 +230,7 @@ fn watchers_may_outlive_their_handle() {
 }
 
 #[test]
-fn a_callback_that_panics_is_logged_and_the_loop_goes_on() {
+fn a_panic_in_a_callback_is_logged_and_the_reactor_goes_on() {
     let f = open("embed://runs-panic");
     let seen = Seen::default();
     let _bad = timer(&*f, 0.0, || panic!("as this test wants"));

@@ -1,19 +1,21 @@
-//! Signals. Each test has signals of its own: they are the process's.
+//! Tests of signal watchers. Signals belong to the process, so each test uses
+//! signals that no other test uses.
 
 use std::sync::Barrier;
 use std::thread;
 
 use super::*;
 
-/// Send this thread a signal: its handler has run when this returns.
+/// Sends this thread a signal. Its handler has run when this returns.
 pub fn raise(signum: i32) {
-    // SAFETY: the call takes no pointer; the signal is one that is handled.
+    // SAFETY: the call takes no pointer.
     assert_eq!(unsafe { libc::raise(signum) }, 0);
 }
 
+/// The address of the process's handler of a signal.
 fn handler_of(signum: i32) -> usize {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: the structure is ours, and filled in where the call succeeds.
+    // SAFETY: the call fills the structure, and succeeds.
     unsafe {
         assert_eq!(
             libc::sigaction(signum, std::ptr::null(), action.as_mut_ptr()),
@@ -23,6 +25,7 @@ fn handler_of(signum: i32) -> usize {
     }
 }
 
+/// Makes a watcher that adds its name to the list and stops the reactor.
 fn noting_signal(f: &Rc<dyn Handle>, signum: i32, seen: &Seen, name: &str) -> Box<dyn Watcher> {
     let (f, seen, name) = (Rc::clone(f), seen.clone(), name.to_owned());
     watch(&*Rc::clone(&f), Source::Signal(signum), move |_| {
@@ -32,7 +35,7 @@ fn noting_signal(f: &Rc<dyn Handle>, signum: i32, seen: &Seen, name: &str) -> Bo
 }
 
 #[test]
-fn a_signal_calls_all_its_watchers_oldest_first_and_no_others() {
+fn a_signal_calls_only_its_own_watchers_oldest_first() {
     let f = open("loop://");
     let seen = Seen::default();
     let _other = noting_signal(&f, libc::SIGUSR2, &seen, "other");
@@ -46,13 +49,13 @@ fn a_signal_calls_all_its_watchers_oldest_first_and_no_others() {
     raise(libc::SIGUSR2);
     f.reactor_run(RunMode::Forever).unwrap();
     assert_eq!(seen.take(), ["a", "other"]);
-    // Nothing is left over.
+    // Each signal was reported once.
     turns(&*f, 2);
     assert_eq!(seen.len(), 0);
 }
 
 #[test]
-fn a_signal_wakes_a_reactor_that_sleeps() {
+fn a_signal_wakes_a_waiting_reactor() {
     let f = open("loop://");
     let seen = Seen::default();
     let _watcher = noting_signal(&f, libc::SIGALRM, &seen, "woken");
@@ -68,7 +71,7 @@ fn a_signal_wakes_a_reactor_that_sleeps() {
 
 #[test]
 fn a_signal_reaches_every_handle_on_every_thread() {
-    // Whoever started the tests may ignore it.
+    // The program that started the tests may have ignored the signal.
     let before = handler_of(libc::SIGHUP);
     let ready = Barrier::new(5);
     let receive = || {
@@ -99,9 +102,9 @@ fn a_signal_reaches_every_handle_on_every_thread() {
 }
 
 #[test]
-fn what_was_done_before_comes_back_with_the_last_watcher() {
+fn dropping_the_last_watcher_restores_the_previous_handler() {
     let signum = libc::SIGPROF;
-    // SAFETY: to ignore a signal that nothing else here uses.
+    // SAFETY: the call takes no pointer.
     unsafe { libc::signal(signum, libc::SIG_IGN) };
     let (f, g) = (open("loop://"), open("loop://"));
     let a = watch(&*f, Source::Signal(signum), |_| ());
@@ -113,13 +116,13 @@ fn what_was_done_before_comes_back_with_the_last_watcher() {
     assert_ne!(handler_of(signum), libc::SIG_IGN);
     drop(c);
     assert_eq!(handler_of(signum), libc::SIG_IGN);
-    // Also where the handle goes first.
+    // The handler is restored too when the handle is dropped before its watcher.
     let d = watch(&*g, Source::Signal(signum), |_| ());
     assert_ne!(handler_of(signum), libc::SIG_IGN);
     drop(g);
     assert_eq!(handler_of(signum), libc::SIG_IGN);
     drop(d);
-    // What someone else put there since stays.
+    // A handler that other code has installed meanwhile stays.
     let e = watch(&*f, Source::Signal(signum), |_| ());
     // SAFETY: as above.
     unsafe { libc::signal(signum, libc::SIG_DFL) };
@@ -128,7 +131,7 @@ fn what_was_done_before_comes_back_with_the_last_watcher() {
 }
 
 #[test]
-fn signals_that_nobody_can_handle_are_refused() {
+fn signals_that_cannot_be_handled_are_refused() {
     let f = open("loop://");
     let bad = [
         libc::SIGKILL,
@@ -150,7 +153,7 @@ fn signals_that_nobody_can_handle_are_refused() {
 }
 
 #[test]
-fn watchers_come_and_go_on_many_threads_while_signals_arrive() {
+fn threads_can_make_and_drop_watchers_while_signals_arrive() {
     let done = std::sync::atomic::AtomicBool::new(false);
     let outer = open("loop://");
     let _always = watch(&*outer, Source::Signal(libc::SIGVTALRM), |_| ());

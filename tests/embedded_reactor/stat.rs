@@ -1,11 +1,11 @@
-//! A path's status.
+//! Tests of watchers of a path's status.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::*;
 
-/// A path of this test's own, removed when dropped.
+/// The path of a file that is removed at the end of the test.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -25,7 +25,8 @@ impl Drop for Scratch {
     }
 }
 
-/// What one watcher sees of a path: links and size, now and before.
+/// Makes a watcher that adds "LINKS/SIZE from LINKS/SIZE" (now and before) to
+/// the list.
 fn watch_path(f: &Rc<dyn Handle>, path: &str, seen: &Seen) -> Box<dyn Watcher> {
     let (stopping, seen) = (Rc::clone(f), seen.clone());
     let interval = 0.01;
@@ -40,7 +41,7 @@ fn watch_path(f: &Rc<dyn Handle>, path: &str, seen: &Seen) -> Box<dyn Watcher> {
 }
 
 #[test]
-fn a_path_is_seen_to_come_change_and_go() {
+fn a_watcher_reports_when_a_file_is_made_changed_and_removed() {
     let f = open("loop://");
     let file = Scratch::new("comes");
     let seen = Seen::default();
@@ -54,7 +55,7 @@ fn a_path_is_seen_to_come_change_and_go() {
     f.reactor_run(RunMode::Once).unwrap();
     assert_eq!(seen.take(), ["1/7 from 1/5"]);
 
-    // As libev has it: but for the links, all stays as it last was.
+    // As in libev, a missing file has no links and otherwise its last status.
     fs::remove_file(&file.0).unwrap();
     f.reactor_run(RunMode::Forever).unwrap();
     assert_eq!(seen.take(), ["0/7 from 1/7"]);
@@ -65,7 +66,7 @@ fn a_path_is_seen_to_come_change_and_go() {
 }
 
 #[test]
-fn what_does_not_change_is_no_event() {
+fn a_path_that_does_not_change_causes_no_event() {
     let f = open("loop://");
     let seen = Seen::default();
     let _watcher = watch_path(&f, "/proc/self/exe", &seen);
@@ -79,7 +80,7 @@ fn what_does_not_change_is_no_event() {
 }
 
 #[test]
-fn a_symbolic_link_is_watched_itself() {
+fn a_watcher_of_a_symbolic_link_does_not_follow_it() {
     let f = open("loop://");
     let (file, link) = (Scratch::new("target"), Scratch::new("link"));
     fs::write(&file.0, "x").unwrap();
@@ -97,7 +98,7 @@ fn a_symbolic_link_is_watched_itself() {
 }
 
 #[test]
-fn an_interval_of_zero_is_the_reactors_own_choice() {
+fn an_interval_of_zero_stands_for_a_default_interval() {
     let f = open("loop://");
     let file = Scratch::new("choice");
     let stopping = Rc::clone(&f);

@@ -1,9 +1,9 @@
-//! Timers.
+//! Tests of timers.
 
 use super::*;
 
 #[test]
-fn a_timer_of_no_time_fires_at_the_next_iteration() {
+fn a_timer_of_zero_seconds_fires_in_the_next_iteration() {
     let f = open("loop://");
     let seen = Seen::default();
     let _first = timer(&*f, 0.0, {
@@ -22,7 +22,7 @@ fn a_timer_of_no_time_fires_at_the_next_iteration() {
 }
 
 #[test]
-fn a_timer_made_by_a_timer_waits_for_the_next_iteration() {
+fn a_timer_made_in_a_callback_fires_in_a_later_iteration() {
     let f = open("loop://");
     let seen = Seen::default();
     let kept = Kept::default();
@@ -146,7 +146,7 @@ fn a_callback_that_takes_time_does_not_move_the_next_ones() {
 }
 
 #[test]
-fn what_a_repeating_timer_missed_does_not_pile_up() {
+fn a_repeating_timer_that_is_late_fires_once_and_not_for_each_missed_time() {
     let f = open("loop://");
     let count = Rc::new(Cell::new(0));
     let _timer = repeating(&*f, 0.001, 0.001, {
@@ -161,7 +161,7 @@ fn what_a_repeating_timer_missed_does_not_pile_up() {
 }
 
 #[test]
-fn a_repeat_too_short_for_any_clock_still_repeats() {
+fn a_repeat_interval_shorter_than_a_nanosecond_still_repeats() {
     let f = open("loop://");
     let count = Rc::new(Cell::new(0));
     let _timer = repeating(&*f, 0.0, 1e-12, {
@@ -173,7 +173,7 @@ fn a_repeat_too_short_for_any_clock_still_repeats() {
 }
 
 #[test]
-fn times_that_are_none_are_refused_and_endless_ones_kept() {
+fn negative_and_infinite_times_are_refused_and_very_long_ones_accepted() {
     let f = open("loop://");
     let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -1e-300];
     for time in bad {

@@ -1,5 +1,5 @@
-//! A KVS service that answers lookups with what no KVS holds. The key of a
-//! lookup names the answer: `NAME.N`. A watch gets a value.
+//! A fake KVS service that answers lookups with wrong data. The key of a lookup,
+//! `NAME.N`, selects the answer. A watch gets a correct value.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub fn serve(peer: &Raw) {
         let asked: Value = serde_json::from_slice(&payload).unwrap_or_default();
         let key = asked["key"].as_str().unwrap_or_default();
         let (name, n) = key.split_once('.').unwrap_or((key, "0"));
-        // libflux takes for JSON only what ends with a NUL.
+        // libflux accepts JSON only if it ends with a NUL.
         let answer = match is_watch {
             true => answer("good", 0),
             false => answer(name, n.parse().unwrap_or(0)),
@@ -32,6 +32,7 @@ pub fn serve(peer: &Raw) {
     }
 }
 
+/// The answer that the key `NAME.N` selects.
 fn answer(name: &str, n: usize) -> String {
     let object =
         |kind: &str, data: &str| format!(r#"{{"val":{{"ver":1,"type":"{kind}","data":{data}}}}}"#);
@@ -76,7 +77,7 @@ fn answer(name: &str, n: usize) -> String {
             let name = |i: usize| format!(r#""name{i}":{entry}"#);
             object("dir", &format!("{{{}}}", many(&name)))
         }
-        // Each is 7 bytes here, and a tree of its own to who makes one of it.
+        // Objects of 7 bytes each. A parser that builds trees needs much more.
         "small" => {
             let small = |_: usize| r#"{"":0}"#.to_owned();
             object(

@@ -1,8 +1,8 @@
-//! Payloads that no well-behaved peer sends, by name. What comes of each is
-//! said in victim/cases.lua.
+//! Payloads that no well-behaved peer sends, by name. victim/cases.lua says what
+//! each must lead to.
 
-/// The bytes of the payload that is called `name`; `n` is its size, in its own
-/// unit. None for no payload at all.
+/// The bytes of a payload. `n` is its size, in a unit that depends on `name`.
+/// None for a message without a payload.
 pub fn make(name: &str, n: usize) -> Option<Vec<u8>> {
     Some(match name {
         "none" => return None,
@@ -43,8 +43,8 @@ pub fn make(name: &str, n: usize) -> Option<Vec<u8>> {
             .into_bytes(),
         "keys" => keys(n, |i| format!("key{i}")),
         "long-keys" => keys(n, |i| format!("{}{i:08}{0}", "x".repeat(60))),
-        // Of 256 characters those from the fourth to the eighth are skipped by
-        // the hashes of Lua 5.1 to 5.3, and by the first of LuaJIT's two.
+        // Strings of 256 bytes that differ only in bytes 4 to 7. The hashes of
+        // Lua 5.1 to 5.3, and the first of LuaJIT's two, skip these bytes.
         "equal-hash" => keys(n, |i| format!("xxxx{i:04x}{}", "x".repeat(248))),
         _ => format!(r#"{{"error":"there is no payload {name}"}}"#).into_bytes(),
     })
@@ -79,7 +79,7 @@ fn keys(n: usize, name: impl Fn(usize) -> String) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The text of the error response that is called `name`.
+/// The text of an error response, by name.
 pub fn error_text(name: &str) -> Option<Vec<u8>> {
     Some(match name {
         "none" => return None,

@@ -1,6 +1,6 @@
-//! The hostile peer: a service that answers with what the topic of a request
-//! asks for. How it sends is the back end's: `embedded` through its own trait,
-//! `raw` past everything that libflux would check.
+//! The hostile peer: a service that sends what the topic of a request asks for.
+//! A back end says how: `Embedded` sends through the embedded broker, `Raw`
+//! through libflux functions that do not check what they send.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use flux::backend::{Handle, Match, Message, NODEID_ANY, embedded, msgtype};
 
 use super::payloads;
 
-/// What a peer sends of its own accord carries these.
+/// The credentials in a message that a peer sends.
 #[derive(Clone, Copy)]
 pub struct Credentials {
     pub userid: u32,
@@ -25,12 +25,13 @@ pub const GUEST: Credentials = Credentials {
 #[derive(Clone, Copy, Default)]
 pub struct Header {
     pub errnum: i32,
-    /// Under another matchtag than the request's: so much more.
+    /// Added to the request's matchtag.
     pub tag_offset: u32,
     pub streaming: bool,
 }
 
-/// How a back end lets a peer send. `false` where it has no way to.
+/// How a peer receives and sends. The functions that send return false if the
+/// back end cannot send such a message.
 pub trait Peer {
     type Request;
     fn next(&self) -> Option<(Self::Request, String)>;
@@ -38,13 +39,14 @@ pub trait Peer {
     fn event(&self, topic: &[u8], payload: Option<&[u8]>, from: Option<Credentials>) -> bool;
     fn request(&self, topic: &[u8], payload: Option<&[u8]>, from: Option<Credentials>) -> bool;
     fn control(&self) -> bool;
-    /// Enter the barrier as a guest, and then as the owner.
+    /// Enters a barrier as a guest, then as the owner.
     fn enter(&self, _name: &str) -> bool {
         false
     }
 }
 
-/// Serve until there is nobody left to. Topics are SERVICE.ROUTE.NAME.NUMBER.
+/// Answers requests until none comes any more. Their topics are
+/// SERVICE.ROUTE.NAME.NUMBER.VICTIM.
 pub fn serve<P: Peer>(peer: &P) {
     while let Some((request, topic)) = peer.next() {
         let mut parts = topic.split('.').skip(1);
@@ -67,6 +69,8 @@ pub fn serve<P: Peer>(peer: &P) {
     }
 }
 
+/// Sends what a request asks for: `route` says what kind of message, `name` and
+/// `number` its contents, and `victim` the start of its topic.
 fn answer<P: Peer>(
     peer: &P,
     request: &P::Request,
@@ -77,7 +81,7 @@ fn answer<P: Peer>(
 ) -> bool {
     let plain = Header::default();
     let payload = || payloads::make(name, number as usize);
-    // What is sent besides comes before the answer, which says that it was.
+    // Answers the request after another message was sent.
     let and_answer = |is_sent: bool| is_sent && peer.respond(request, plain, None);
     match route {
         "respond" => peer.respond(request, plain, payload().as_deref()),
@@ -138,7 +142,7 @@ fn event_topic(victim: &str) -> String {
     format!("{victim}.event")
 }
 
-/// A topic, from the victim's name on, that is called so.
+/// A topic that begins with the victim's name. `name` selects the rest.
 fn topic(name: &str, victim: &str, n: usize) -> Vec<u8> {
     let tail = match name {
         "long" => "x".repeat(n),
@@ -159,7 +163,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// `guest` is opened while the environment names other credentials.
+    /// `guest` is a handle with the credentials of another user.
     pub fn open(uri: &str, service: &str, guest: Box<dyn Handle>) -> Embedded {
         let owner = embedded::open(uri).expect("an embedded instance opens");
         let name = format!(r#"{{"service":"{service}"}}"#);
@@ -219,14 +223,14 @@ impl Peer for Embedded {
 
     fn enter(&self, name: &str) -> bool {
         let key = format!("flux-lua.barrier.={name}");
-        // Until there is somebody who counts.
-        let place = (0..30_000).find_map(|_| {
+        // Wait until a process has offered to count the barrier's entries.
+        let service = (0..30_000).find_map(|_| {
             std::thread::sleep(Duration::from_millis(10));
             let found = self.owner.lookup(Some("primary"), 0, &key).ok()?;
-            let place: serde_json::Value = serde_json::from_slice(found.payload().ok()??).ok()?;
-            Some(place["service"].as_str()?.to_owned())
+            let value: serde_json::Value = serde_json::from_slice(found.payload().ok()??).ok()?;
+            Some(value["service"].as_str()?.to_owned())
         });
-        let Some(service) = place else {
+        let Some(service) = service else {
             return false;
         };
         let topic = format!("{service}.enter");

@@ -1,5 +1,6 @@
-//! The hostile peer on a real instance: libflux-core's functions that build a
-//! message part by part, called without the checks of those that do it whole.
+//! The hostile peer on a real instance. It builds messages part by part with
+//! libflux-core's lowest functions, which check less than those that encode a
+//! whole message.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
@@ -20,7 +21,7 @@ const CONTROL: c_int = 8;
 const STREAMING: c_int = 0x40;
 const NORESPONSE: c_int = 0x04;
 
-/// Opaque.
+/// Opaque pointers.
 type Handle = *mut c_void;
 type Msg = *mut c_void;
 
@@ -30,11 +31,12 @@ macro_rules! functions {
 
         impl Api {
             /// # Safety
-            /// `library` is libflux-core's handle.
+            /// `library` is dlopen's handle of libflux-core.
             unsafe fn load(library: *mut c_void) -> Api {
                 let symbol = |name: &str| {
                     let name = CString::new(name).expect("a name");
-                    // SAFETY: a handle that is never closed, and a terminated name.
+                    // SAFETY: the library is never closed, and the name ends with
+                    // a NUL.
                     let address = unsafe { libc::dlsym(library, name.as_ptr()) };
                     assert!(!address.is_null(), "libflux-core has no {name:?}");
                     address
@@ -75,16 +77,16 @@ functions! {
     fn flux_msg_set_control(msg: Msg, kind: c_int, status: c_int) -> c_int;
 }
 
-/// A connection of its own to the broker that `FLUX_URI` names.
+/// A connection to the broker that `FLUX_URI` names.
 pub struct Raw {
     api: Api,
     h: Handle,
 }
 
-// SAFETY: it is given to the thread that serves, and used there only.
+// SAFETY: the connection moves to one other thread, which alone uses it.
 unsafe impl Send for Raw {}
 
-/// Owns a message.
+/// A message that is freed when dropped.
 pub struct Message<'a> {
     api: &'a Api,
     msg: Msg,
@@ -92,7 +94,7 @@ pub struct Message<'a> {
 
 impl Drop for Message<'_> {
     fn drop(&mut self) {
-        // SAFETY: ours, given up once.
+        // SAFETY: this value owns a reference to the message.
         unsafe { (self.api.flux_msg_decref)(self.msg) }
     }
 }
@@ -100,7 +102,7 @@ impl Drop for Message<'_> {
 impl Message<'_> {
     fn topic(&self) -> String {
         let mut topic = ptr::null();
-        // SAFETY: a valid message; the topic is terminated, and copied.
+        // SAFETY: the message is valid; its topic ends with a NUL and is copied.
         unsafe {
             match (self.api.flux_msg_get_topic)(self.msg, &mut topic) {
                 0 => CStr::from_ptr(topic).to_string_lossy().into_owned(),
@@ -113,13 +115,13 @@ impl Message<'_> {
         let Ok(topic) = CString::new(topic) else {
             return false;
         };
-        // SAFETY: a message of ours, and a terminated topic, which is copied.
+        // SAFETY: the message is ours. The topic ends with a NUL and is copied.
         unsafe { (self.api.flux_msg_set_topic)(self.msg, topic.as_ptr()) == 0 }
     }
 
     fn set_sender(&self, from: Option<Credentials>) {
         let Some(from) = from else { return };
-        // SAFETY: a message of ours.
+        // SAFETY: the message is ours.
         unsafe {
             (self.api.flux_msg_set_userid)(self.msg, from.userid);
             (self.api.flux_msg_set_rolemask)(self.msg, from.rolemask);
@@ -131,40 +133,41 @@ impl Message<'_> {
             return true;
         };
         let data = payload.as_ptr().cast();
-        // SAFETY: a message of ours, and so many bytes, which are copied.
+        // SAFETY: the message is ours. The payload has that length and is copied.
         unsafe { (self.api.flux_msg_set_payload)(self.msg, data, payload.len()) == 0 }
     }
 }
 
 impl Raw {
-    /// Connect, and register the services.
+    /// Connects and registers the services.
     pub fn open(services: &[&str]) -> Raw {
-        // It is in the process by its name: the back end has opened it.
-        assert!(flux::backend::libflux::version().is_some(), "libflux-core");
+        // This makes the back end load the library, which is then found by name.
+        let version = flux::backend::libflux::version();
+        assert!(version.is_some(), "libflux-core cannot be loaded");
         let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD;
-        // SAFETY: a terminated name.
+        // SAFETY: the name ends with a NUL.
         let library = unsafe { libc::dlopen(c"libflux-core.so.2".as_ptr(), flags) };
-        // SAFETY: the library has libflux-core's name.
+        // SAFETY: the library is libflux-core.
         let api = unsafe { Api::load(library) };
-        // SAFETY: null stands for FLUX_URI's.
+        // SAFETY: a null URI stands for FLUX_URI.
         let h = unsafe { (api.flux_open)(ptr::null(), 0) };
         assert!(!h.is_null(), "the peer cannot connect");
         for service in services {
             let name = CString::new(*service).expect("a name");
-            // SAFETY: a valid handle, and a terminated name.
+            // SAFETY: the handle is valid, and the name ends with a NUL.
             let added = unsafe {
                 let future = (api.flux_service_register)(h, name.as_ptr());
                 (api.flux_future_get)(future, ptr::null_mut())
             };
-            assert_eq!(added, 0, "the service's name is free");
+            assert_eq!(added, 0, "the service cannot be registered");
         }
         Raw { api, h }
     }
 
-    /// A request's payload without its NUL.
+    /// A request's payload, without a NUL at its end.
     pub fn payload(&self, request: &Request) -> Vec<u8> {
         let (mut data, mut size) = (ptr::null(), 0);
-        // SAFETY: a valid message; so many bytes are there, and copied.
+        // SAFETY: the message is valid; its payload has that length and is copied.
         unsafe {
             if (self.api.flux_msg_get_payload)(request.0, &mut data, &mut size) < 0 {
                 return Vec::new();
@@ -175,9 +178,9 @@ impl Raw {
     }
 
     fn new_message(&self, kind: c_int) -> Message<'_> {
-        // SAFETY: a message of ours, or null, which is no memory.
+        // SAFETY: the call has no preconditions.
         let msg = unsafe { (self.api.flux_msg_create)(kind) };
-        assert!(!msg.is_null(), "a message is made");
+        assert!(!msg.is_null(), "a message cannot be made");
         Message {
             api: &self.api,
             msg,
@@ -185,12 +188,12 @@ impl Raw {
     }
 
     fn send(&self, message: &Message<'_>) -> bool {
-        // SAFETY: a valid handle and message.
+        // SAFETY: the handle and the message are valid.
         unsafe { (self.api.flux_send)(self.h, message.msg, 0) == 0 }
     }
 }
 
-/// A request, as it came.
+/// A request that was received. It is never freed.
 pub struct Request(Msg);
 
 impl Peer for Raw {
@@ -202,11 +205,12 @@ impl Peer for Raw {
             matchtag: 0,
             topic_glob: ptr::null(),
         };
-        // SAFETY: a valid handle; the message is kept for good.
+        // SAFETY: the handle is valid.
         let msg = unsafe { (self.api.flux_recv)(self.h, wanted, 0) };
         if msg.is_null() {
             return None;
         }
+        // Not dropped, as the Request keeps the message.
         let message = std::mem::ManuallyDrop::new(Message {
             api: &self.api,
             msg,
@@ -215,13 +219,13 @@ impl Peer for Raw {
     }
 
     fn respond(&self, request: &Request, header: Header, payload: Option<&[u8]>) -> bool {
-        // SAFETY: a valid request; the response is ours.
+        // SAFETY: the request is valid, and the response is ours.
         let response = Message {
             api: &self.api,
             msg: unsafe { (self.api.flux_response_derive)(request.0, 0) },
         };
         let mut matchtag = 0;
-        // SAFETY: two valid messages, the second of them ours.
+        // SAFETY: both messages are valid, and the response is ours.
         unsafe {
             (self.api.flux_msg_set_errnum)(response.msg, header.errnum);
             (self.api.flux_msg_get_matchtag)(request.0, &mut matchtag);
@@ -236,7 +240,7 @@ impl Peer for Raw {
 
     fn event(&self, topic: &[u8], payload: Option<&[u8]>, from: Option<Credentials>) -> bool {
         let event = self.new_message(EVENT);
-        // SAFETY: a message of ours.
+        // SAFETY: the message is ours.
         unsafe { (self.api.flux_msg_route_enable)(event.msg) };
         event.set_sender(from);
         event.set_topic(topic) && event.set_payload(payload) && self.send(&event)
@@ -244,7 +248,7 @@ impl Peer for Raw {
 
     fn request(&self, topic: &[u8], payload: Option<&[u8]>, from: Option<Credentials>) -> bool {
         let request = self.new_message(REQUEST);
-        // SAFETY: a message of ours.
+        // SAFETY: the message is ours.
         unsafe {
             (self.api.flux_msg_route_enable)(request.msg);
             (self.api.flux_msg_set_flag)(request.msg, NORESPONSE);
@@ -255,7 +259,7 @@ impl Peer for Raw {
 
     fn control(&self) -> bool {
         let control = self.new_message(CONTROL);
-        // SAFETY: a message of ours.
+        // SAFETY: the message is ours.
         unsafe { (self.api.flux_msg_set_control)(control.msg, 77, -1) };
         self.send(&control)
     }

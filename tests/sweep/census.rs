@@ -1,5 +1,5 @@
-//! What the process holds outside Lua: Rust's blocks, counted by the allocator
-//! of this program, descriptors and threads.
+//! Counts the resources that the process holds outside Lua: Rust's memory, by a
+//! counting allocator; descriptors; and threads.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -7,40 +7,40 @@ use std::io;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 
 #[global_allocator]
-static COUNTED: Counted = Counted;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 static BLOCKS: AtomicIsize = AtomicIsize::new(0);
 static BYTES: AtomicIsize = AtomicIsize::new(0);
 
-struct Counted;
+struct CountingAllocator;
 
 fn count(blocks: isize, bytes: isize) {
     BLOCKS.fetch_add(blocks, Relaxed);
     BYTES.fetch_add(bytes, Relaxed);
 }
 
-// SAFETY: the system's allocator does it all.
-unsafe impl GlobalAlloc for Counted {
+// SAFETY: each function passes its arguments on to the system's allocator.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as isize);
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of this function.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         count(-1, -(layout.size() as isize));
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of this function.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(0, size as isize - layout.size() as isize);
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of this function.
         unsafe { System.realloc(block, layout, size) }
     }
 }
 
-/// What is held at one time.
+/// The resources that are held at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
     pub blocks: isize,

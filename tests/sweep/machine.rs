@@ -1,5 +1,5 @@
-//! A Lua state on an allocator of ours, with the modules to be required, and
-//! what scripts need of the world outside.
+//! A Lua state that uses the allocator of `purse`. Scripts can require the
+//! modules, and use files and signals through functions in the table `host`.
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -42,8 +42,8 @@ unsafe extern "C-unwind" {
     ) -> c_int;
 }
 
-/// A Lua state, and its memory. Not made by the crate's own `Interpreter`: that makes
-/// some of what is made in the swept part here.
+/// A Lua state and its memory. The crate's own `Interpreter` does not serve
+/// here: it makes objects whose allocation this test must see fail.
 pub struct Machine {
     raw: NonNull<lua_State>,
     purse: NonNull<Purse>,
@@ -63,7 +63,7 @@ impl Machine {
     pub fn new() -> Machine {
         lua::bind_to_program().unwrap_or_else(|refusal| panic!("{refusal}"));
         let purse = NonNull::from(Box::leak(Box::<Purse>::default()));
-        // SAFETY: the purse outlives the state; see `close`.
+        // SAFETY: the purse outlives the state: `end` frees it after the state.
         let raw = unsafe {
             #[cfg(not(feature = "lua55"))]
             let raw = lua_newstate(allocate, purse.as_ptr().cast());
@@ -73,14 +73,14 @@ impl Machine {
         };
         let raw = NonNull::new(raw).expect("memory for a Lua state");
         let machine = Machine { raw, purse };
-        // SAFETY: the state is live; nothing is refused yet.
+        // SAFETY: the state is live, and no allocation is refused yet.
         unsafe {
             #[cfg(not(feature = "lua55"))]
             luaL_openlibs(raw.as_ptr());
             #[cfg(feature = "lua55")]
             luaL_openselectedlibs(raw.as_ptr(), !0, 0);
         }
-        machine.make(HOST);
+        machine.prepare(HOST);
         machine
     }
 
@@ -89,13 +89,13 @@ impl Machine {
         unsafe { State::new(self.raw.as_ptr()) }
     }
 
-    /// Change or read the memory's state, while no Lua runs.
+    /// Changes or reads the allocator's state, while no Lua code runs.
     pub fn purse<T>(&self, work: impl FnOnce(&mut Purse) -> T) -> T {
         // SAFETY: the allocator refers to it only while Lua runs.
         work(unsafe { &mut *self.purse.as_ptr() })
     }
 
-    /// Push the function of a chunk.
+    /// Compiles a chunk and pushes its function.
     pub fn load(&self, chunk: &str, name: &CStr) {
         let (text, len) = (chunk.as_ptr().cast(), chunk.len());
         // SAFETY: the text and the name outlive the call, which does not raise.
@@ -110,14 +110,15 @@ impl Machine {
         assert_eq!(status, 0, "{}", self.text(-1));
     }
 
-    /// Run one of the functions that prepare the state. Nothing may be refused.
-    fn make(&self, chunk: &str) {
+    /// Runs a chunk that prepares the state. No allocation may be refused.
+    fn prepare(&self, chunk: &str) {
         self.load(chunk, c"=host");
         for function in [open_flux, open_kvs, write, kill, note, list] {
-            // SAFETY: the state is live, there is room, and nothing is refused.
+            // SAFETY: the state is live, its stack has room, and no allocation
+            // is refused.
             unsafe { push_function(self.raw.as_ptr(), function) };
         }
-        let world = World::of_all();
+        let world = World::get();
         for fd in [world.pipe[0], world.pipe[1], world.null.as_raw_fd()] {
             self.state().push_integer(fd.into());
         }
@@ -125,7 +126,7 @@ impl Machine {
         assert_eq!(self.call(10), End::Done);
     }
 
-    /// Call the function below the topmost `args` values, for a true value.
+    /// Calls the function below the topmost `args` values. It must return true.
     pub fn call(&self, args: c_int) -> End {
         let state = self.state();
         let top = state.top() - args - 1;
@@ -147,7 +148,7 @@ impl Machine {
         }
     }
 
-    /// Close the state, and return its memory as it is then.
+    /// Closes the state and returns its allocator.
     pub fn close(self) -> Purse {
         let machine = ManuallyDrop::new(self);
         // SAFETY: `machine` is not dropped, and not used again.
@@ -155,10 +156,10 @@ impl Machine {
     }
 
     /// # Safety
-    /// The last use of this value.
+    /// The value is not used afterwards.
     unsafe fn end(&self) -> Purse {
-        // SAFETY: the state is live, and closed once. The purse was leaked in
-        // `new`, and nobody has it after the state.
+        // SAFETY: the state is live and closed only here. `new` leaked the purse,
+        // and only the state referred to it.
         unsafe {
             lua_close(self.raw.as_ptr());
             *Box::from_raw(self.purse.as_ptr())
@@ -168,12 +169,12 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // SAFETY: this is the end of it.
+        // SAFETY: a dropped value is not used again.
         unsafe { self.end() };
     }
 }
 
-/// Has the modules found, and makes the global `host`.
+/// Registers the modules for `require`, and makes the global `host`.
 const HOST: &str = "
     local flux, kvs, write, kill, note, list, reader, writer, null, path = ...
     package.preload.flux, package.preload.kvs = flux, kvs
@@ -183,20 +184,21 @@ const HOST: &str = "
     }
     return true";
 
-/// What all states share.
+/// The files that all states share.
 struct World {
-    /// Neither end blocks.
+    /// A pipe whose ends are both non-blocking.
     pipe: [RawFd; 2],
     null: std::fs::File,
+    /// The path of a file that scripts may make.
     path: String,
 }
 
 impl World {
-    fn of_all() -> &'static World {
+    fn get() -> &'static World {
         static WORLD: OnceLock<World> = OnceLock::new();
         WORLD.get_or_init(|| {
             let mut pipe = [0; 2];
-            // SAFETY: there is room for two descriptors.
+            // SAFETY: the array has room for two descriptors.
             let status =
                 unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };
             assert_eq!(status, 0, "a pipe");
@@ -211,28 +213,29 @@ impl World {
     }
 }
 
-/// Take what a script left in the pipe, and its file.
+/// Empties the pipe and removes the file that a script may have made.
 pub fn tidy() {
-    let world = World::of_all();
+    let world = World::get();
     let mut bytes = [0u8; 4096];
-    // SAFETY: the descriptor is open, and there is that much room.
+    // SAFETY: the descriptor is open, and the buffer has that length.
     while unsafe { libc::read(world.pipe[0], bytes.as_mut_ptr().cast(), bytes.len()) } > 0 {}
     let _ = std::fs::remove_file(&world.path);
 }
 
-/// The functions that coverage.lua found, and those that were called.
+/// The names of the functions that coverage.lua found, and of those that scripts
+/// called.
 pub static LISTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 pub static CALLED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// `host.write(text)`: into the pipe.
+/// `host.write(text)` writes into the pipe.
 fn write_pipe(state: State<'_>) -> lua::Result<()> {
     let text = text_of(state)?;
-    // SAFETY: the descriptor is open, and the text that long.
-    unsafe { libc::write(World::of_all().pipe[1], text.as_ptr().cast(), text.len()) };
+    // SAFETY: the descriptor is open, and the text has that length.
+    unsafe { libc::write(World::get().pipe[1], text.as_ptr().cast(), text.len()) };
     Ok(())
 }
 
-/// `host.kill(signum)`: this process.
+/// `host.kill(signum)` sends this process a signal.
 fn kill_self(state: State<'_>) -> lua::Result<()> {
     let signum = state.integer(1).unwrap_or_default() as c_int;
     // SAFETY: raising a signal has no preconditions.
@@ -240,14 +243,14 @@ fn kill_self(state: State<'_>) -> lua::Result<()> {
     Ok(())
 }
 
-/// `host.note(name)`: it was called.
+/// `host.note(name)` records that a function was called.
 fn note_call(state: State<'_>) -> lua::Result<()> {
     let name = String::from_utf8_lossy(text_of(state)?).into_owned();
     CALLED.lock().expect("one thread").insert(name);
     Ok(())
 }
 
-/// `host.list(name)`: it is there to be called.
+/// `host.list(name)` records that a function exists.
 fn list_name(state: State<'_>) -> lua::Result<()> {
     let name = String::from_utf8_lossy(text_of(state)?).into_owned();
     LISTED.lock().expect("one thread").insert(name);

@@ -1,32 +1,34 @@
-//! Lua's allocator, which refuses when it is told to, and counts what it has
-//! given out.
+//! An allocator for Lua that can refuse allocations and counts the memory that
+//! is in use.
 
 use std::os::raw::c_void;
 
-/// Which allocations are refused, of those counted since [`Purse::tighten`].
+/// Which allocations are refused. [`Purse::tighten`] starts to count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuse {
-    /// One. From 5.2 on Lua collects garbage then, and asks again, and gets it.
+    /// The `n`th request. Lua 5.2 and later then collect garbage and repeat the
+    /// request, which succeeds.
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     OneRequest,
-    /// One, and the same request once more: it fails for good.
+    /// The `n`th request and its repetition, so that the allocation fails.
     One,
-    /// One, and all after it.
+    /// The `n`th request and all later ones.
     AllFrom,
 }
 
-/// The sizes of blocks that are not refused, for faults of Lua's own.
+/// Sizes of blocks that are never refused, because Lua itself has errors there.
 ///
-/// LuaJIT's upvalues: a function that lacks one is counted as smaller when it
-/// is freed than when it was made (lj_func_newL_gc), over which a LuaJIT with
-/// assertions aborts.
+/// LuaJIT, upvalues (48 bytes): if one cannot be allocated, the function is
+/// counted with a smaller size when it is freed than when it was made
+/// (lj_func_newL_gc). A LuaJIT with assertions aborts.
 ///
-/// Lua 5.2's upvalues: the collection before one is made may free the one that
-/// it is to be linked to (luaF_findupval). And what it keeps of a call: each
-/// collection frees those that are not in use, and without memory for a new
-/// one the next finalizer is not called, ever (GCTM), so that what its object
-/// owns is lost.
-const SPARED: &[usize] = if cfg!(feature = "luajit") {
+/// Lua 5.2, upvalues (40 bytes): the collection before one is made may free the
+/// upvalue to which it is then linked (luaF_findupval).
+///
+/// Lua 5.2, call records (80 bytes): each collection frees the unused ones. If a
+/// new one cannot be allocated, the next finalizer is never called (GCTM), and
+/// its object leaks what it owns.
+const NEVER_REFUSED: &[usize] = if cfg!(feature = "luajit") {
     &[48]
 } else if cfg!(feature = "lua52") {
     &[40, 80]
@@ -34,38 +36,40 @@ const SPARED: &[usize] = if cfg!(feature = "luajit") {
     &[]
 };
 
-/// What Lua has of memory, and may get. Growing counts, as giving out does;
-/// shrinking and freeing are never refused.
+/// The memory that Lua uses, and the rule by which requests are refused. Making
+/// and growing a block count as requests; shrinking and freeing do not.
 #[derive(Default)]
 pub struct Purse {
     pub live_blocks: usize,
     pub live_bytes: usize,
-    /// Allocations since it was tightened.
+    /// Requests since [`Purse::tighten`].
     pub requests: u64,
-    /// How many were refused since.
+    /// Refused requests since then.
     pub refused: u64,
-    tight: Option<(Refuse, u64)>,
-    /// What was refused last: the block, and the size that it should have had.
+    /// The rule and its `n`. None while nothing is refused.
+    rule: Option<(Refuse, u64)>,
+    /// The last refused request: the block's address and the requested size.
     last: Option<(usize, usize)>,
 }
 
 impl Purse {
-    /// Refuse the `n`th allocation from here on.
+    /// From now on, refuses requests by this rule.
     pub fn tighten(&mut self, refuse: Refuse, n: u64) {
         (self.requests, self.refused, self.last) = (0, 0, None);
-        self.tight = Some((refuse, n));
+        self.rule = Some((refuse, n));
     }
 
-    /// Refuse nothing from here on.
+    /// From now on, refuses nothing.
     pub fn loosen(&mut self) {
-        self.tight = None;
+        self.rule = None;
     }
 
+    /// Counts a request and decides whether it is refused.
     fn refuses(&mut self, block: *mut c_void, size: usize) -> bool {
-        let Some((refuse, n)) = self.tight else {
+        let Some((refuse, n)) = self.rule else {
             return false;
         };
-        if block.is_null() && SPARED.contains(&size) {
+        if block.is_null() && NEVER_REFUSED.contains(&size) {
             return false;
         }
         self.requests += 1;
@@ -78,7 +82,7 @@ impl Purse {
         };
         if refused {
             self.refused += 1;
-            // Asked again it is refused once more, and no third time.
+            // Only the first repetition of the request is refused too.
             self.last = (self.requests == n).then_some(request);
         }
         refused
@@ -88,8 +92,8 @@ impl Purse {
 /// A `lua_Alloc` whose data is a [`Purse`].
 ///
 /// # Safety
-/// `purse` is valid and nobody else refers to it during the call; the block is
-/// null, or of `old` bytes and given out here.
+/// `purse` is valid and nothing else refers to it during the call. The block is
+/// null, or was allocated here with `old` bytes.
 pub unsafe extern "C" fn allocate(
     purse: *mut c_void,
     block: *mut c_void,
@@ -98,7 +102,7 @@ pub unsafe extern "C" fn allocate(
 ) -> *mut c_void {
     // SAFETY: by the contract.
     let purse = unsafe { &mut *purse.cast::<Purse>() };
-    // Without a block `old` is what the new one is for.
+    // For a new block Lua passes a type, not a size, as `old`.
     let old = if block.is_null() { 0 } else { old };
     if new == 0 {
         if !block.is_null() {
