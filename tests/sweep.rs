@@ -7,12 +7,12 @@
 //! The scripts are sweep/*.lua. An argument selects scripts by a part of their
 //! names: `cargo test --test sweep -- timer`.
 
-#[path = "sweep/census.rs"]
-mod census;
+#[path = "sweep/allocator.rs"]
+mod allocator;
 #[path = "sweep/machine.rs"]
 mod machine;
-#[path = "sweep/purse.rs"]
-mod purse;
+#[path = "sweep/resources.rs"]
+mod resources;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -20,9 +20,9 @@ use std::ffi::CString;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use census::Census;
+use allocator::Refuse;
 use machine::{End, Machine};
-use purse::Refuse;
+use resources::Resources;
 
 struct Script {
     name: &'static str,
@@ -231,13 +231,17 @@ struct Attempt {
 
 /// Runs a script while its `n`th allocation fails. An error says what is wrong.
 fn attempt(script: &Script, uri: &str, mode: &Mode, n: u64) -> Result<Attempt, String> {
-    let census = || Census::take().map_err(|error| error.to_string());
-    let before = census()?;
+    let count = || Resources::count().map_err(|error| error.to_string());
+    let before = count()?;
     let machine = Machine::new();
     watch(script.name, n);
     let outcome = run_and_probe(&machine, script, uri, mode, n);
-    let purse = machine.close();
-    let (blocks, bytes, refused) = (purse.live_blocks, purse.live_bytes, purse.refused > 0);
+    let allocator = machine.close();
+    let (blocks, bytes, refused) = (
+        allocator.live_blocks,
+        allocator.live_bytes,
+        allocator.refused > 0,
+    );
     machine::tidy();
     let end = outcome?;
     match end {
@@ -248,7 +252,7 @@ fn attempt(script: &Script, uri: &str, mode: &Mode, n: u64) -> Result<Attempt, S
     if (blocks, bytes) != (0, 0) {
         return Err(format!("Lua leaks {bytes} bytes in {blocks} blocks"));
     }
-    let after = census()?;
+    let after = count()?;
     // The runs without a failure make what stays in the process.
     if after != before && n != u64::MAX {
         return Err(format!("before the run: {before:?}, after it: {after:?}"));
@@ -274,12 +278,12 @@ fn run_and_probe(
     machine.load(PROBE, c"=probe");
     let name = CString::new(format!("={}", script.name)).expect("no NUL");
     machine.load(&format!("local uri = {uri:?} {}", script.text), &name);
-    machine.purse(|purse| purse.tighten(mode.refuse, n));
+    machine.allocator(|allocator| allocator.start_refusing(mode.refuse, n));
     let end = machine.call(0);
     if mode.closes {
         return Ok(end);
     }
-    machine.purse(|purse| purse.loosen());
+    machine.allocator(|allocator| allocator.stop_refusing());
     match machine.call(0) {
         End::Done => Ok(end),
         other => Err(format!("the probe ended with {other:?} after {end:?}")),

@@ -1,5 +1,5 @@
-/* What the hosts here say of a check that fails, and how a part of one is run
- * by its name.
+/* For the programs in this folder: reports checks that fail, and runs parts of a
+ * program by name.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -12,7 +12,7 @@ static int failures;
 #define CHECK(condition) \
     do { \
         if (!(condition)) { \
-            fprintf (stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            fprintf (stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #condition); \
             failures++; \
         } \
     } while (0)
@@ -22,7 +22,7 @@ struct part {
     void (*run) (void);
 };
 
-/* The parts that are named, or all; ended by a null name. */
+/* Runs the parts that the arguments name, or all. The last part has no name. */
 static inline int run_parts (const struct part *parts, int argc, char **argv)
 {
     int i;

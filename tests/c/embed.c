@@ -1,5 +1,5 @@
-/* A program that embeds Lua and has the module beside it: it needs neither
- * Flux nor its headers.
+/* A program that embeds Lua and links the module. It tests the parts of the C API
+ * that need neither Flux nor its headers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,13 +26,13 @@ static void scripts (void)
     lua_close (L);
 }
 
-/* Only handles of libflux have a flux_t. */
+/* Only an open handle of the libflux back end has a flux_t. */
 static void no_flux_handle (void)
 {
     lua_State *L = new_state ();
     int index;
 
-    /* Before the module is open. */
+    /* The module is not loaded yet. */
     memset (lua_newuserdata (L, 64), 0, 64);
     CHECK (lua_get_flux_handle (L, 1) == NULL);
     lua_settop (L, 0);
@@ -57,7 +57,8 @@ static void no_flux_handle (void)
     lua_close (L);
 }
 
-static int string_of (lua_State *L, int index, const char *expected)
+/* Whether a value is encoded as this JSON text. */
+static int encodes_as (lua_State *L, int index, const char *expected)
 {
     char *text = NULL;
     int is_same;
@@ -66,7 +67,7 @@ static int string_of (lua_State *L, int index, const char *expected)
         return 0;
     is_same = strcmp (text, expected) == 0;
     if (!is_same)
-        fprintf (stderr, "%s, and not %s\n", text, expected);
+        fprintf (stderr, "got %s, expected %s\n", text, expected);
     free (text);
     return is_same;
 }
@@ -74,7 +75,7 @@ static int string_of (lua_State *L, int index, const char *expected)
 static void texts (void)
 {
     lua_State *L = new_state ();
-    char *text = (char *)"as it was";
+    char *text = (char *)"unchanged";
     int top;
 
     CHECK (json_object_string_to_lua (L, "{\"a\":[1,2.5,\"x\\u0000y\",null],\"b\":[]}") == 1);
@@ -83,12 +84,12 @@ static void texts (void)
     CHECK (holds (L, "return t.a[1] == 1 and t.a[2] == 2.5 and t.a[3] == 'x\\0y' and t.a[4] == nil"));
     lua_getglobal (L, "t");
     lua_getfield (L, -1, "b");
-    CHECK (string_of (L, -1, "[]"));
+    CHECK (encodes_as (L, -1, "[]"));
     lua_pop (L, 2);
 
     CHECK (json_object_string_to_lua (L, "null") == 1 && lua_isnil (L, -1));
     CHECK (json_object_string_to_lua (L, "\"text alone\"") == 1);
-    CHECK (string_of (L, -1, "\"text alone\""));
+    CHECK (encodes_as (L, -1, "\"text alone\""));
     lua_settop (L, 0);
     errno = 0;
     CHECK (json_object_string_to_lua (L, "{\"a\":") == -1 && errno == EINVAL);
@@ -97,11 +98,11 @@ static void texts (void)
     CHECK (lua_gettop (L) == 0);
 
     push_chunk (L, "return { one = { 1, 2, { x = true } } }");
-    CHECK (string_of (L, -1, "{\"one\":[1,2,{\"x\":true}]}"));
-    CHECK (string_of (L, 1, "{\"one\":[1,2,{\"x\":true}]}"));
+    CHECK (encodes_as (L, -1, "{\"one\":[1,2,{\"x\":true}]}"));
+    CHECK (encodes_as (L, 1, "{\"one\":[1,2,{\"x\":true}]}"));
     lua_push_json_null (L);
     CHECK (lua_is_json_null (L, -1) && !lua_is_json_null (L, 1));
-    CHECK (string_of (L, -1, "null"));
+    CHECK (encodes_as (L, -1, "null"));
     lua_settop (L, 0);
 
     lua_pushnil (L);
@@ -115,7 +116,7 @@ static void texts (void)
         CHECK (lua_value_to_json_string (L, -1, &text) == -1 && errno == EINVAL);
     }
     CHECK (lua_value_to_json_string (L, 1, &text) == -1);
-    CHECK (strcmp (text, "as it was") == 0);
+    CHECK (strcmp (text, "unchanged") == 0);
     lua_pushboolean (L, 1);
     errno = 0;
     CHECK (lua_value_to_json_string (L, 1, NULL) == -1 && errno == EINVAL);
@@ -142,7 +143,9 @@ static void objects (void)
 
 #else
 
-/* Whether the chunk's value becomes this JSON, and that the same value again. */
+/* Whether a chunk's value becomes this JSON, and that JSON becomes the same
+ * value.
+ */
 static int round_trip (lua_State *L, const char *chunk, const char *expected)
 {
     json_t *wanted = json_loads (expected, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
@@ -182,7 +185,7 @@ static void objects (void)
     CHECK (round_trip (L, "return { a = { b = { c = 1 } } }", "{\"a\":{\"b\":{\"c\":1}}}"));
     CHECK (round_trip (L, "return { [1] = 1, [3] = 3 }", "{\"1\":1,\"3\":3}"));
 
-    /* Where jansson has names with a NUL, which its texts have not. */
+    /* Jansson 2.14 and later support names with a NUL. */
     push_chunk (L, "return { ['a\\0b'] = 1 }");
 #if JANSSON_VERSION_HEX >= 0x020e00
     CHECK (lua_value_to_json (L, -1, &value) == 0);
@@ -195,7 +198,7 @@ static void objects (void)
     CHECK (lua_value_to_json (L, -1, &value) == -1 && errno == EINVAL);
 #endif
 
-    /* null is a value on the way there, and nothing on the way back. */
+    /* Lua's NULL becomes JSON null, but JSON null becomes nil. */
     lua_push_json_null (L);
     CHECK (lua_value_to_json (L, -1, &value) == 0 && json_is_null (value));
     CHECK (json_object_to_lua (L, value) == 1 && lua_isnil (L, -1));
@@ -208,7 +211,7 @@ static void objects (void)
     CHECK (holds (L, "return t.gone == nil and t.holes[1] == nil and t.holes[2] == 7"));
     CHECK (round_trip (L, "return t.empty", "[]"));
 
-    /* The caller's reference is the only one. */
+    /* The caller owns the only reference. */
     push_chunk (L, "return { 'x' }");
     CHECK (lua_value_to_json (L, -1, &value) == 0 && value->refcount == 1);
     held = json_array_get (value, 0);
@@ -318,21 +321,22 @@ static void helpers (void)
 
 #ifndef WITHOUT_JANSSON
 
-/* Made outside of Lua's calls: an error of theirs jumps over its owner. */
+/* Made outside Lua calls: a Lua error would jump over the code that frees it. */
 static json_t *document;
 
-static void with_objects (lua_State *L)
+static void use_objects (lua_State *L)
 {
     json_t *value = NULL;
 
     if (json_object_to_lua (L, document) != 1)
-        luaL_error (L, "no value made of the object");
+        luaL_error (L, "the object was not converted");
     if (lua_value_to_json (L, -1, &value) == 0)
         json_decref (value);
 }
 
 #endif /* !WITHOUT_JANSSON */
 
+/* Calls every function of the C API that can allocate memory. */
 static int everything (lua_State *L)
 {
     const char *text = "{\"a\":[1,2,{\"b\":\"a \\u00e9scaped and rather long string\"}]}";
@@ -343,12 +347,12 @@ static int everything (lua_State *L)
     if (lua_value_to_json_string (L, -1, &made) == 0)
         free (made);
 #ifndef WITHOUT_JANSSON
-    with_objects (L);
+    use_objects (L);
 #endif
     lua_push_json_null (L);
     errno = EPERM;
     l_pushresult (L, -1);
-    lua_pusherror (L, (char *)"%s", "an error text that no string is like yet");
+    lua_pusherror (L, (char *)"%s", "an error text that no other string equals");
     lua_pushliteral (L, "%s and %s");
     lua_pushliteral (L, "one");
     lua_pushliteral (L, "the other");
@@ -366,7 +370,7 @@ static void memory (void)
     document = json_loads ("{\"o\":[1,2.5,{\"p\":\"an object's text, which is long\"},null]}", 0, NULL);
     CHECK (document != NULL);
 #endif
-    /* What is made once in a process is made here. */
+    /* The first call makes the allocations that are made once in a process. */
     CHECK (short_of_memory (everything) > 20);
     before = bytes_in_use ();
     CHECK (short_of_memory (everything) > 20);

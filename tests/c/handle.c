@@ -1,5 +1,5 @@
-/* A program that passes its own handle and messages to Lua, and runs the
- * reactor itself. The handle is a loopback: no instance is needed.
+/* A program that passes its own handle and messages to Lua and runs the reactor
+ * itself. The handle is a loopback, so the program needs no Flux instance.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void identity (void)
     flux_t *h = flux_open ("loop://", 0);
     flux_t *other = flux_open ("loop://", 0);
 
-    /* The module is not open yet. */
+    /* The module is not loaded yet. */
     CHECK (lua_push_flux_handle_external (L, h) == 1);
     CHECK (lua_push_flux_handle_external (L, h) == 1);
     CHECK (lua_push_flux_handle_external (L, other) == 1);
@@ -46,7 +46,7 @@ static void identity (void)
     CHECK (holds (L, "local m = f:send ('a.b', { x = 1 }) return m > 0"));
     CHECK (holds (L, "local msg = f:recvmsg () return msg.tag == 'a.b' and msg.data.x == 1"));
 
-    /* One that nobody has is collected, and made anew. */
+    /* An unused userdata is collected, and the next push makes a new one. */
     CHECK (holds (L, "w = setmetatable ({ f }, { __mode = 'v' }) f = nil return true"));
     lua_gc (L, LUA_GCCOLLECT, 0);
     lua_gc (L, LUA_GCCOLLECT, 0);
@@ -64,7 +64,7 @@ static void identity (void)
     CHECK (strcmp (lua_tostring (L, -1), "Invalid argument") == 0);
     lua_close (L);
 
-    /* Lua's references are gone, and ours are not. */
+    /* Lua has released its references, but the handles are still open. */
     CHECK (flux_matchtag_alloc (h) != FLUX_MATCHTAG_NONE);
     flux_close (other);
     flux_close (h);
@@ -97,7 +97,9 @@ static void reactor (void)
     lua_gc (L, LUA_GCCOLLECT, 0);
     CHECK (holds (L, "return w[1] ~= nil"));
     CHECK (flux_send (h, msg, 0) == 0);
-    /* It ends by itself once nothing is registered, and no error ends it. */
+    /* The reactor goes on after the handler's error and ends once no watcher is
+     * left.
+     */
     CHECK (flux_reactor_run (flux_get_reactor (h), 0) == 0);
     CHECK (holds (L, "return #seen == 1 and seen[1] == 7 and same and ticks == 3"));
     lua_gc (L, LUA_GCCOLLECT, 0);
@@ -109,7 +111,7 @@ static void reactor (void)
     CHECK (holds (L, "f:timer { timeout = 1, handler = function () return -1 end } return true"));
     CHECK (flux_reactor_run (flux_get_reactor (h), 0) < 0);
 
-    /* What is registered still ends with the state. */
+    /* Closing the state removes the watchers that are left. */
     CHECK (holds (L,
                   "f:timer { timeout = 1, oneshot = false, handler = function () end }\n"
                   "f = nil\n"
@@ -120,8 +122,7 @@ static void reactor (void)
     flux_close (h);
 }
 
-/* An operation that is not committed yet is on the handle, as it was. */
-/* A limit of instructions, which raises once it is reached. */
+/* A hook that limits the number of instructions: it raises an error. */
 static int limits_reached;
 
 static void limit (lua_State *L, lua_Debug *ar)
@@ -132,7 +133,7 @@ static void limit (lua_State *L, lua_Debug *ar)
     luaL_error (L, "too many instructions");
 }
 
-/* C code runs the reactor: hooks of the main thread hold in handlers. */
+/* When C code runs the reactor, handlers get the hook of the main thread. */
 static void hooks (void)
 {
     lua_State *L = new_state ();
@@ -153,6 +154,7 @@ static void hooks (void)
     flux_close (h);
 }
 
+/* A put that is not committed yet keeps the handle's userdata alive. */
 static void puts_are_kept (void)
 {
     lua_State *L = new_state ();
@@ -171,6 +173,9 @@ static void puts_are_kept (void)
     flux_close (h);
 }
 
+/* A callback for m:respond(): returns its argument, the topic and the payload.
+ * It returns -1 without an argument, and raises an error for "raise".
+ */
 static int respond (lua_State *L, struct zmsg_info *zi, const char *json_str, void *arg)
 {
     const char *topic = NULL;
@@ -180,7 +185,7 @@ static int respond (lua_State *L, struct zmsg_info *zi, const char *json_str, vo
         return -1;
     if (strcmp (arg, "raise") == 0)
         return luaL_error (L, "raised by the callback");
-    /* The arguments of the script. */
+    /* The script's arguments to m:respond() are on the stack. */
     CHECK (lua_isuserdata (L, 1) && lua_gettop (L) <= 2);
     lua_pushstring (L, arg);
     lua_pushstring (L, topic);
@@ -188,6 +193,7 @@ static int respond (lua_State *L, struct zmsg_info *zi, const char *json_str, vo
     return 3;
 }
 
+/* The same for m:respond_error(): returns its argument, the errno and the text. */
 static int respond_error (lua_State *L,
                           struct zmsg_info *zi,
                           int errnum,
@@ -205,6 +211,7 @@ static int respond_error (lua_State *L,
     return 3;
 }
 
+/* Makes a message from a request that is destroyed afterwards. */
 static struct zmsg_info *request (const char *topic, const char *payload, int type)
 {
     flux_msg_t *msg = flux_request_encode (topic, payload);
@@ -213,7 +220,7 @@ static struct zmsg_info *request (const char *topic, const char *payload, int ty
 
     CHECK (zi != NULL);
     CHECK (*zmsg_info_zmsg (zi) != msg);
-    /* The message stays the caller's. */
+    /* The function has copied the message. */
     flux_msg_destroy (msg);
     CHECK (flux_msg_get_topic (*zmsg_info_zmsg (zi), &copied) == 0);
     CHECK (strcmp (copied, topic) == 0);
@@ -283,7 +290,7 @@ static void messages (void)
                   "local ok, e = pcall (m.respond, m, {})\n"
                   "return not ok and e:find 'raised by the callback'"));
 
-    /* The same message twice is two userdata of one message. */
+    /* Pushing a message twice makes two userdata that share it. */
     zi = request ("twice", NULL, FLUX_MSGTYPE_REQUEST);
     CHECK (lua_push_zmsg_info (L, zi) == 1);
     set_message (L, zi);
@@ -309,7 +316,7 @@ static void messages (void)
     CHECK (zmsg_info_create (NULL, FLUX_MSGTYPE_RESPONSE) == NULL);
     CHECK (lua_push_zmsg_info (L, NULL) == 2 && lua_isnil (L, -2));
 
-    /* What C code has on the stack stays there. */
+    /* Values that C code has on the stack stay there. */
     lua_settop (L, 0);
     lua_getglobal (L, "tostring");
     CHECK (lua_push_zmsg_info (L, request ("a.b", NULL, FLUX_MSGTYPE_EVENT)) == 1);
@@ -362,7 +369,9 @@ static void error_responses (void)
     lua_close (L);
 }
 
-/* A message handler gets a message that is const. */
+/* zmsg_info_create() accepts a const message, which message handlers have, a
+ * message, and the address of one.
+ */
 static void const_messages (void)
 {
     lua_State *L = new_state ();

@@ -1,5 +1,5 @@
-/* A jobtap plugin that asks a Lua function whether a job is accepted: the
- * function gets the jobspec, and returns nothing, or why it is not.
+/* A jobtap plugin that asks a Lua function whether to accept a job. The function
+ * gets the jobspec; it returns nothing, or the reason to reject the job.
  */
 #include <stdlib.h>
 

@@ -1,4 +1,6 @@
-/* A program that passes its own KVS directories to Lua. It runs in an instance. */
+/* A program that passes its own KVS directories to Lua. It runs in a Flux
+ * instance.
+ */
 #include <stdlib.h>
 
 #include <flux/core.h>
@@ -9,6 +11,7 @@
 #include "flux-lua.h"
 #include "kvs-lua.h"
 
+/* Commits a value, which is JSON. */
 static void put (flux_t *h, const char *key, const char *value)
 {
     flux_kvs_txn_t *txn = flux_kvs_txn_create ();
@@ -21,7 +24,7 @@ static void put (flux_t *h, const char *key, const char *value)
     flux_kvs_txn_destroy (txn);
 }
 
-/* A directory that is the caller's to destroy. */
+/* Looks up a directory, which the caller must destroy. */
 static flux_kvsdir_t *look_up (flux_t *h, const char *key)
 {
     flux_future_t *f = flux_kvs_lookup (h, NULL, FLUX_KVS_READDIR, key);
@@ -43,7 +46,7 @@ static void directories (flux_t *h)
     put (h, "top.a", "1");
     put (h, "top.b.c", "\"text\"");
 
-    /* The module is not open yet. The directory is Lua's from here on. */
+    /* The module is not loaded yet. Lua becomes the owner of the directory. */
     CHECK (lua_push_kvsdir (L, look_up (h, "top")) == 1);
     lua_setglobal (L, "dir");
     CHECK (holds (L, "return tostring (dir) == 'top'"));
@@ -54,7 +57,7 @@ static void directories (flux_t *h)
                   "table.sort (names)\n"
                   "return table.concat (names, ' ') == 'a b'"));
 
-    /* What is put through it is put on the handle that C code has. */
+    /* A value that is set in the directory is committed with C code's handle. */
     CHECK (lua_push_flux_handle_external (L, h) == 1);
     lua_setglobal (L, "f");
     CHECK (holds (L,
@@ -63,7 +66,7 @@ static void directories (flux_t *h)
                   "return f:kvs_get ('top.new')[2] == 2"));
     CHECK (holds (L, "dir = nil f = nil return true"));
 
-    /* A directory that stays C code's, and is used by it afterwards. */
+    /* C code stays the owner of this directory and uses it afterwards. */
     shared = look_up (h, "top");
     CHECK (lua_push_kvsdir_external (L, shared) == 1);
     lua_setglobal (L, "dir");
@@ -87,7 +90,7 @@ static void directories (flux_t *h)
     CHECK (strcmp (lua_tostring (L, -1), "Invalid argument") == 0);
     lua_settop (L, 0);
 
-    /* What C code has on the stack stays there. */
+    /* Values that C code has on the stack stay there. */
     lua_getglobal (L, "tostring");
     CHECK (lua_push_kvsdir (L, look_up (h, "top")) == 1 && lua_gettop (L) == 2);
     CHECK (lua_push_kvsdir (L, NULL) == 2 && lua_gettop (L) == 4);
@@ -111,7 +114,7 @@ int main (void)
         return 2;
     }
     directories (h);
-    /* Lua's references are gone, and ours is not. */
+    /* Lua has released its references, but the handle is still open. */
     put (h, "top.after", "1");
     flux_close (h);
     return failures == 0 ? 0 : 1;

@@ -1,7 +1,7 @@
-/* A broker module that runs a Lua script, and then the reactor:
+/* A broker module that runs a Lua script and then the reactor:
  *     flux module load ./luamod.so SCRIPT [ARG...]
- * The script finds the module's own handle in the global `handle`, its
- * arguments in `...`.
+ * The script gets the broker module's handle as the global `handle`, and its
+ * arguments as `...`.
  */
 #include <errno.h>
 
@@ -11,13 +11,13 @@
 
 #include "flux-lua.h"
 
-/* What the script registers is on `h` when this returns 0. */
+/* Runs the script, which registers its handlers on `h`. */
 static int run_script (lua_State *L, flux_t *h, int argc, char **argv)
 {
     int i;
 
     if (argc < 1) {
-        flux_log (h, LOG_ERR, "which script?");
+        flux_log (h, LOG_ERR, "no script is given");
         errno = EINVAL;
         return -1;
     }
@@ -50,7 +50,7 @@ int mod_main (flux_t *h, int argc, char **argv)
     rc = run_script (L, h, argc, argv);
     if (rc == 0)
         rc = flux_reactor_run (flux_get_reactor (h), 0);
-    /* Before the handle goes: what scripts registered is on it. */
+    /* The script's handlers must be removed before the handle is closed. */
     lua_close (L);
     return rc;
 }

@@ -1,5 +1,5 @@
-/* The module's own C code, compiled into a host: what Rust does for it in the
- * module is done here, so that sanitizers see all of it.
+/* Compiles the module's own C code into a test program, so that sanitizers can
+ * check it. This file stands in for the Rust function that the code calls.
  */
 #include <lua.h>
 

@@ -1,5 +1,5 @@
-/* A program whose script opens a handle, and that uses the flux_t of it. It
- * runs in an instance.
+/* A program that uses the flux_t of a handle that its script opened. It runs in
+ * a Flux instance.
  */
 #include <flux/core.h>
 
@@ -32,8 +32,8 @@ static void ponged (flux_future_t *f, void *arg)
     flux_future_destroy (f);
 }
 
-/* A request of C code whose response comes while the script runs the reactor
- * and handles messages of its own.
+/* C code's continuation runs while the script runs the reactor and handles its
+ * own messages.
  */
 static void call_in_reactor (lua_State *L, flux_t *h)
 {
@@ -78,7 +78,7 @@ int main (void)
     CHECK (flux_get_rank (h, &rank) == 0 && rank == 0);
     CHECK (ping (h) == 7);
 
-    /* Both sides' requests and watchers on one handle. */
+    /* Lua and C code send requests and make watchers on the same handle. */
     CHECK (holds (L, "tag = f:send ('broker.ping', { seq = 8 }) return true"));
     CHECK (ping (h) == 7);
     CHECK (holds (L, "return f:recv (tag).seq == 8"));
@@ -93,7 +93,7 @@ int main (void)
     flux_watcher_destroy (timer);
     call_in_reactor (L, h);
 
-    /* What C code has a reference on outlives the Lua handle. */
+    /* The flux_t stays open while C code holds a reference. */
     flux_incref (h);
     CHECK (holds (L, "f:close () return true"));
     CHECK (lua_get_flux_handle (L, 1) == NULL);

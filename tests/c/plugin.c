@@ -1,5 +1,5 @@
-/* A plugin with a Lua of its own: it runs chunks, and calls functions that the
- * module exports, found in the file MODULE.
+/* A plugin that links its own Lua. It runs chunks, and calls functions that the
+ * module exports.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,7 +13,7 @@
 
 static lua_State *L;
 
-/* Runs a chunk; its first result, or its error, as a string. */
+/* Runs a chunk. Returns its first result or its error, as a string. */
 const char *plugin_run (const char *chunk)
 {
     if (!L) {
@@ -26,8 +26,9 @@ const char *plugin_run (const char *chunk)
     return lua_tostring (L, -1);
 }
 
-/* Calls json_object_string_to_lua(), perhaps before any require; the number
- * that it makes of "42", or errno if it fails.
+/* Calls json_object_string_to_lua() of the shared object `module` with "42".
+ * Returns the number that it pushes, or errno if it fails. No script has to have
+ * required the module before.
  */
 int plugin_decode (const char *module)
 {
@@ -44,7 +45,9 @@ int plugin_decode (const char *module)
     return number;
 }
 
-/* The same of lua_pusherror(); the text that it pushes. */
+/* Calls lua_pusherror() of the shared object `module`. Returns the text that it
+ * pushes.
+ */
 const char *plugin_error (const char *module)
 {
     int (*pusherror) (lua_State *L, char *fmt, ...);
@@ -58,7 +61,7 @@ const char *plugin_error (const char *module)
     return lua_tostring (L, -1);
 }
 
-/* Ends this plugin's Lua. */
+/* Closes this plugin's Lua state. */
 void plugin_close (void)
 {
     if (L)

@@ -1,11 +1,11 @@
-/* Loads plugins as Flux's job manager does, each visible to itself alone, and
- * does with them what its arguments say:
+/* Loads plugins as Flux's job manager does: with RTLD_LOCAL, so that a plugin's
+ * symbols are not visible to others. Its arguments are a list of actions:
  *
  *   load NAME FILE       load a plugin
  *   run NAME CHUNK       print what the chunk returns
  *   decode NAME MODULE   print what plugin_decode() returns
  *   error NAME MODULE    print what plugin_error() returns
- *   unload NAME          end its Lua, and unload the plugin
+ *   unload NAME          close its Lua state and unload the plugin
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@ struct plugin {
 
 static struct plugin plugins[8];
 
+/* The plugin of this name, or a free entry. */
 static struct plugin *find (const char *name)
 {
     struct plugin *p = plugins;

@@ -1,5 +1,5 @@
-/* A program that is short of memory for Lua while it passes its handle, its
- * messages and its KVS directories. It runs in an instance.
+/* Makes Lua's allocations fail while a program passes its handle, messages and
+ * KVS directories to Lua. It runs in a Flux instance.
  */
 #include <flux/core.h>
 
@@ -10,11 +10,11 @@
 #include "kvs-lua.h"
 #include "zmsg-lua.h"
 
-/* C code's own, which Lua's memory error does not lose. */
+/* Global, since a memory error of Lua jumps over the functions that use them. */
 static flux_t *h;
 static flux_msg_t *msg;
 static flux_kvsdir_t *dir;
-static flux_kvsdir_t *dir_of_nobody;
+static flux_kvsdir_t *dir_without_handle;
 
 static int handles (lua_State *L)
 {
@@ -31,14 +31,14 @@ static int respond (lua_State *L, struct zmsg_info *zi, const char *json_str, vo
 {
     CHECK (*zmsg_info_zmsg (zi) != NULL);
     lua_pushstring (L, json_str);
-    lua_pushfstring (L, "an answer of %s, which no string is like yet", (char *)arg);
+    lua_pushfstring (L, "an answer of %s, a text that no other string equals", (char *)arg);
     return 2;
 }
 
 static int respond_error (lua_State *L, struct zmsg_info *zi, int errnum, const char *errstr, void *arg)
 {
     CHECK (*zmsg_info_zmsg (zi) != NULL && errnum == 71);
-    lua_pushfstring (L, "an error of %s, which no string is like yet: %s", (char *)arg, errstr);
+    lua_pushfstring (L, "an error of %s, a text that no other string equals: %s", (char *)arg, errstr);
     return 1;
 }
 
@@ -81,15 +81,16 @@ static int directories (lua_State *L)
     CHECK (lua_push_kvsdir_external (L, dir) == 1);
     CHECK (lua_push_kvsdir (L, NULL) == 2 && lua_isnil (L, 3));
     lua_settop (L, 2);
-    CHECK (lua_push_kvsdir (L, flux_kvsdir_copy (dir_of_nobody)) == 2 && lua_isnil (L, 3));
+    CHECK (lua_push_kvsdir (L, flux_kvsdir_copy (dir_without_handle)) == 2 && lua_isnil (L, 3));
     lua_settop (L, 2);
-    CHECK (lua_push_kvsdir_external (L, dir_of_nobody) == 2 && lua_isnil (L, 3));
+    CHECK (lua_push_kvsdir_external (L, dir_without_handle) == 2 && lua_isnil (L, 3));
     CHECK (luaL_callmeta (L, 1, "__tostring") && luaL_callmeta (L, 2, "__tostring"));
     CHECK (strcmp (lua_tostring (L, -1), "top") == 0 && lua_rawequal (L, -1, -2));
     lua_pushboolean (L, 1);
     return 1;
 }
 
+/* The functions that are tested. */
 static const struct subject {
     const char *name;
     lua_CFunction function;
@@ -99,7 +100,9 @@ static const struct subject {
     { "directories", directories },
 };
 
-/* Try the function with all of its allocations refused in turn, or none. */
+/* Runs a function in a new state. With `is_short` each of its allocations fails
+ * in turn. Returns how many failed.
+ */
 static long try_with_an_instance (lua_CFunction function, int is_short)
 {
     const char *listing = "{\"data\":{\"a\":{\"data\":\"\",\"type\":\"val\",\"ver\":1}},"
@@ -109,14 +112,14 @@ static long try_with_an_instance (lua_CFunction function, int is_short)
     h = flux_open (NULL, 0);
     msg = flux_request_encode ("some.topic", "{\"n\":[1,2]}");
     dir = flux_kvsdir_create (h, NULL, "top", listing);
-    dir_of_nobody = flux_kvsdir_create (NULL, NULL, "top", listing);
-    CHECK (h != NULL && msg != NULL && dir != NULL && dir_of_nobody != NULL);
+    dir_without_handle = flux_kvsdir_create (NULL, NULL, "top", listing);
+    CHECK (h != NULL && msg != NULL && dir != NULL && dir_without_handle != NULL);
     if (failures == 0)
         tried = is_short ? short_of_memory (function) : call_refused (function, REFUSE_ONE, 0);
-    flux_kvsdir_destroy (dir_of_nobody);
+    flux_kvsdir_destroy (dir_without_handle);
     flux_kvsdir_destroy (dir);
     flux_msg_destroy (msg);
-    /* Lua's references are gone. */
+    /* Lua has released its references. */
     flux_close (h);
     return tried;
 }
@@ -130,7 +133,7 @@ int main (void)
         size_t before;
         long tried;
 
-        /* What is made once in a process is made here. */
+        /* This makes the allocations that are made once in a process. */
         try_with_an_instance (subject->function, 0);
         before = bytes_in_use ();
         tried = try_with_an_instance (subject->function, 1);

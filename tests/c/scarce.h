@@ -1,6 +1,6 @@
-/* Lua's memory, which is refused when it is told to be, and a run of a function
- * for each of its allocations: it ends with Lua's memory error, or does all it
- * should, and the state goes on.
+/* An allocator for Lua that can refuse allocations, and functions that make each
+ * allocation of a Lua function fail in turn. A run must end with Lua's memory
+ * error or succeed, and leave the state usable.
  */
 #ifndef SCARCE_H
 #define SCARCE_H
@@ -14,31 +14,35 @@
 
 #include "check.h"
 
-/* Which allocations are refused. */
+/* Which requests are refused. */
 enum refuse {
-    /* One. From 5.2 on Lua collects garbage then, and asks again, and gets it. */
+    /* The nth request. Lua 5.2 and later then collect garbage and repeat the
+     * request, which succeeds.
+     */
     REFUSE_ONE_REQUEST,
-    /* One, and the same request once more: it fails for good. */
+    /* The nth request and its repetition, so that the allocation fails. */
     REFUSE_ONE,
-    /* One, and all after it. */
+    /* The nth request and all later ones. */
     REFUSE_ALL_FROM,
     REFUSE_END,
 };
 
-struct purse {
+struct allocator {
     enum refuse refuse;
-    /* The allocation from which on, counted from 1; nothing is refused for 0. */
+    /* The number of the request, counted from 1; 0 refuses none. */
     long n;
     long requests;
     long refused;
-    /* What was refused last: the block, and the size that it should have had. */
+    /* Whether the last request was the nth; its block, and the requested size. */
     int is_last;
     void *block;
     size_t size;
 };
 
-/* Faults of Lua's own: tests/sweep/purse.rs has what they are. */
-static inline int is_spared (size_t size)
+/* Whether blocks of this size are never refused, because of errors in Lua itself
+ * that tests/sweep/allocator.rs explains.
+ */
+static inline int is_never_refused (size_t size)
 {
 #if defined LUAJIT_VERSION
     return size == 48;
@@ -50,39 +54,40 @@ static inline int is_spared (size_t size)
 #endif
 }
 
-static inline int is_refused (struct purse *purse, void *block, size_t size)
+/* Counts a request and decides whether it is refused. */
+static inline int is_refused (struct allocator *allocator, void *block, size_t size)
 {
-    int is_again = purse->is_last && purse->block == block && purse->size == size;
+    int is_again = allocator->is_last && allocator->block == block && allocator->size == size;
     int is_nth;
 
-    if (purse->n == 0 || (block == NULL && is_spared (size)))
+    if (allocator->n == 0 || (block == NULL && is_never_refused (size)))
         return 0;
-    is_nth = ++purse->requests == purse->n;
-    /* Asked again it is refused once more, and no third time. */
-    purse->is_last = is_nth;
-    purse->block = block;
-    purse->size = size;
+    is_nth = ++allocator->requests == allocator->n;
+    /* Only the first repetition of the request is refused too. */
+    allocator->is_last = is_nth;
+    allocator->block = block;
+    allocator->size = size;
     if (!is_nth
-        && !(purse->refuse == REFUSE_ONE && is_again)
-        && !(purse->refuse == REFUSE_ALL_FROM && purse->requests > purse->n))
+        && !(allocator->refuse == REFUSE_ONE && is_again)
+        && !(allocator->refuse == REFUSE_ALL_FROM && allocator->requests > allocator->n))
         return 0;
-    purse->refused++;
+    allocator->refused++;
     return 1;
 }
 
-static inline void *allocate (void *purse, void *block, size_t old_size, size_t size)
+static inline void *allocate (void *allocator, void *block, size_t old_size, size_t size)
 {
     if (size == 0) {
         free (block);
         return NULL;
     }
-    if ((block == NULL || size > old_size) && is_refused (purse, block, size))
+    if ((block == NULL || size > old_size) && is_refused (allocator, block, size))
         return NULL;
     return realloc (block, size);
 }
 
-/* Exact where freed blocks are not kept back for each thread
- * (GLIBC_TUNABLES=glibc.malloc.tcache_count=0).
+/* The memory that malloc() has given out. Exact only without the cache of freed
+ * blocks (GLIBC_TUNABLES=glibc.malloc.tcache_count=0).
  */
 static inline size_t bytes_in_use (void)
 {
@@ -93,13 +98,13 @@ static inline size_t bytes_in_use (void)
 #endif
 }
 
-/* Call the function, which returns true, in a state of its own; returns how
- * many allocations were refused.
+/* Calls the function, which must return true, in a new state. Returns how many
+ * requests were refused.
  */
 static inline long call_refused (lua_CFunction function, enum refuse refuse, long n)
 {
-    struct purse purse = { .refuse = refuse };
-    lua_State *L = lua_newstate (allocate, &purse
+    struct allocator allocator = { .refuse = refuse };
+    lua_State *L = lua_newstate (allocate, &allocator
 #if LUA_VERSION_NUM >= 505
                                  , 1
 #endif
@@ -110,25 +115,25 @@ static inline long call_refused (lua_CFunction function, enum refuse refuse, lon
         return 0;
     luaL_openlibs (L);
     lua_pushcfunction (L, function);
-    purse.n = n;
+    allocator.n = n;
     if (lua_pcall (L, 0, 1, 0) != 0) {
-        purse.n = 0;
-        CHECK (purse.refused > 0);
+        allocator.n = 0;
+        CHECK (allocator.refused > 0);
         CHECK (strcmp (lua_tostring (L, -1), "not enough memory") == 0);
     }
     else
         CHECK (lua_toboolean (L, -1));
-    purse.n = 0;
-    /* What failed fails no more once there is memory. */
+    allocator.n = 0;
+    /* With enough memory the function succeeds in the same state. */
     lua_settop (L, 0);
     lua_pushcfunction (L, function);
     CHECK (lua_pcall (L, 0, 1, 0) == 0 && lua_toboolean (L, -1));
     lua_close (L);
-    return purse.refused;
+    return allocator.refused;
 }
 
-/* Have each allocation of the function's fail in turn, in each way, until it
- * needs no more; returns how many that were.
+/* Makes each allocation of the function fail in turn, in each of the ways.
+ * Returns how many failed.
  */
 static inline long short_of_memory (lua_CFunction function)
 {

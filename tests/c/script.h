@@ -1,4 +1,4 @@
-/* Lua states of the hosts here, and chunks that say whether something holds. */
+/* For the programs in this folder: makes Lua states and runs chunks in them. */
 #ifndef SCRIPT_H
 #define SCRIPT_H
 
@@ -30,6 +30,7 @@ static inline int holds (lua_State *L, const char *chunk)
     return is_true;
 }
 
+/* Pushes the value that the chunk returns. */
 static inline void push_chunk (lua_State *L, const char *chunk)
 {
     if (luaL_loadstring (L, chunk) || lua_pcall (L, 0, 1, 0))

@@ -1,5 +1,5 @@
-/* A program with a Lua in it: runs a chunk, and prints its first result or its
- * error.
+/* A program with Lua linked in statically. It runs a chunk and prints its first
+ * result or its error.
  */
 #include <stdio.h>
 

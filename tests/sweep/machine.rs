@@ -1,4 +1,4 @@
-//! A Lua state that uses the allocator of `purse`. Scripts can require the
+//! A Lua state that uses the test's own allocator. Scripts can require the
 //! modules, and use files and signals through functions in the table `host`.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock};
 
 use flux::lua::{self, Error, Kind, State, lua_CFunction, lua_State};
 
-use super::purse::{Purse, allocate};
+use super::allocator::{Allocator, allocate};
 
 type Alloc = unsafe extern "C" fn(*mut c_void, *mut c_void, usize, usize) -> *mut c_void;
 
@@ -46,7 +46,7 @@ unsafe extern "C-unwind" {
 /// here: it makes objects whose allocation this test must see fail.
 pub struct Machine {
     raw: NonNull<lua_State>,
-    purse: NonNull<Purse>,
+    allocator: NonNull<Allocator>,
 }
 
 /// How a call ended.
@@ -62,17 +62,17 @@ pub enum End {
 impl Machine {
     pub fn new() -> Machine {
         lua::bind_to_program().unwrap_or_else(|refusal| panic!("{refusal}"));
-        let purse = NonNull::from(Box::leak(Box::<Purse>::default()));
-        // SAFETY: the purse outlives the state: `end` frees it after the state.
+        let allocator = NonNull::from(Box::leak(Box::<Allocator>::default()));
+        // SAFETY: the allocator outlives the state: `end` frees it after the state.
         let raw = unsafe {
             #[cfg(not(feature = "lua55"))]
-            let raw = lua_newstate(allocate, purse.as_ptr().cast());
+            let raw = lua_newstate(allocate, allocator.as_ptr().cast());
             #[cfg(feature = "lua55")]
-            let raw = lua_newstate(allocate, purse.as_ptr().cast(), 1);
+            let raw = lua_newstate(allocate, allocator.as_ptr().cast(), 1);
             raw
         };
         let raw = NonNull::new(raw).expect("memory for a Lua state");
-        let machine = Machine { raw, purse };
+        let machine = Machine { raw, allocator };
         // SAFETY: the state is live, and no allocation is refused yet.
         unsafe {
             #[cfg(not(feature = "lua55"))]
@@ -90,9 +90,9 @@ impl Machine {
     }
 
     /// Changes or reads the allocator's state, while no Lua code runs.
-    pub fn purse<T>(&self, work: impl FnOnce(&mut Purse) -> T) -> T {
-        // SAFETY: the allocator refers to it only while Lua runs.
-        work(unsafe { &mut *self.purse.as_ptr() })
+    pub fn allocator<T>(&self, work: impl FnOnce(&mut Allocator) -> T) -> T {
+        // SAFETY: only Lua uses the allocator, and it does not run now.
+        work(unsafe { &mut *self.allocator.as_ptr() })
     }
 
     /// Compiles a chunk and pushes its function.
@@ -149,7 +149,7 @@ impl Machine {
     }
 
     /// Closes the state and returns its allocator.
-    pub fn close(self) -> Purse {
+    pub fn close(self) -> Allocator {
         let machine = ManuallyDrop::new(self);
         // SAFETY: `machine` is not dropped, and not used again.
         unsafe { machine.end() }
@@ -157,12 +157,12 @@ impl Machine {
 
     /// # Safety
     /// The value is not used afterwards.
-    unsafe fn end(&self) -> Purse {
-        // SAFETY: the state is live and closed only here. `new` leaked the purse,
+    unsafe fn end(&self) -> Allocator {
+        // SAFETY: the state is live and closed only here. `new` leaked the allocator,
         // and only the state referred to it.
         unsafe {
             lua_close(self.raw.as_ptr());
-            *Box::from_raw(self.purse.as_ptr())
+            *Box::from_raw(self.allocator.as_ptr())
         }
     }
 }

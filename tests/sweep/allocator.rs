@@ -3,7 +3,7 @@
 
 use std::os::raw::c_void;
 
-/// Which allocations are refused. [`Purse::tighten`] starts to count them.
+/// Which requests are refused, counted from [`Allocator::start_refusing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuse {
     /// The `n`th request. Lua 5.2 and later then collect garbage and repeat the
@@ -36,13 +36,13 @@ const NEVER_REFUSED: &[usize] = if cfg!(feature = "luajit") {
     &[]
 };
 
-/// The memory that Lua uses, and the rule by which requests are refused. Making
-/// and growing a block count as requests; shrinking and freeing do not.
+/// The memory that Lua uses, and the rule by which requests are refused. To make
+/// and to grow a block are requests; to shrink and to free one are not.
 #[derive(Default)]
-pub struct Purse {
+pub struct Allocator {
     pub live_blocks: usize,
     pub live_bytes: usize,
-    /// Requests since [`Purse::tighten`].
+    /// Requests since [`Allocator::start_refusing`].
     pub requests: u64,
     /// Refused requests since then.
     pub refused: u64,
@@ -52,15 +52,15 @@ pub struct Purse {
     last: Option<(usize, usize)>,
 }
 
-impl Purse {
+impl Allocator {
     /// From now on, refuses requests by this rule.
-    pub fn tighten(&mut self, refuse: Refuse, n: u64) {
+    pub fn start_refusing(&mut self, refuse: Refuse, n: u64) {
         (self.requests, self.refused, self.last) = (0, 0, None);
         self.rule = Some((refuse, n));
     }
 
     /// From now on, refuses nothing.
-    pub fn loosen(&mut self) {
+    pub fn stop_refusing(&mut self) {
         self.rule = None;
     }
 
@@ -89,39 +89,39 @@ impl Purse {
     }
 }
 
-/// A `lua_Alloc` whose data is a [`Purse`].
+/// A `lua_Alloc` whose data is a [`Allocator`].
 ///
 /// # Safety
-/// `purse` is valid and nothing else refers to it during the call. The block is
-/// null, or was allocated here with `old` bytes.
+/// `allocator` is valid and nothing else refers to it during the call. The block
+/// is null, or was allocated here with `old` bytes.
 pub unsafe extern "C" fn allocate(
-    purse: *mut c_void,
+    allocator: *mut c_void,
     block: *mut c_void,
     old: usize,
     new: usize,
 ) -> *mut c_void {
     // SAFETY: by the contract.
-    let purse = unsafe { &mut *purse.cast::<Purse>() };
+    let allocator = unsafe { &mut *allocator.cast::<Allocator>() };
     // For a new block Lua passes a type, not a size, as `old`.
     let old = if block.is_null() { 0 } else { old };
     if new == 0 {
         if !block.is_null() {
-            purse.live_blocks -= 1;
-            purse.live_bytes -= old;
+            allocator.live_blocks -= 1;
+            allocator.live_bytes -= old;
         }
         // SAFETY: by the contract.
         unsafe { libc::free(block) };
         return std::ptr::null_mut();
     }
     let grows = block.is_null() || new > old;
-    if grows && purse.refuses(block, new) {
+    if grows && allocator.refuses(block, new) {
         return std::ptr::null_mut();
     }
     // SAFETY: by the contract.
     let moved = unsafe { libc::realloc(block, new) };
     if !moved.is_null() {
-        purse.live_blocks += usize::from(block.is_null());
-        purse.live_bytes = purse.live_bytes + new - old;
+        allocator.live_blocks += usize::from(block.is_null());
+        allocator.live_bytes = allocator.live_bytes + new - old;
     }
     moved
 }

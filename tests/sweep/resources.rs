@@ -42,17 +42,17 @@ unsafe impl GlobalAlloc for CountingAllocator {
 
 /// The resources that are held at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct Resources {
     pub blocks: isize,
     pub bytes: isize,
     pub descriptors: usize,
     pub threads: usize,
 }
 
-impl Census {
-    pub fn take() -> io::Result<Census> {
+impl Resources {
+    pub fn count() -> io::Result<Resources> {
         let entries = |folder| Ok::<_, io::Error>(fs::read_dir(folder)?.count());
-        Ok(Census {
+        Ok(Resources {
             descriptors: entries("/proc/self/fd")?,
             threads: entries("/proc/self/task")?,
             blocks: BLOCKS.load(Relaxed),
