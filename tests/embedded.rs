@@ -4,13 +4,13 @@
 
 #[path = "embedded/connection.rs"]
 mod connection;
-mod cpu;
 #[path = "embedded/growth.rs"]
 mod growth;
 #[path = "embedded/kvs.rs"]
 mod kvs;
 #[path = "embedded/loopback.rs"]
 mod loopback;
+mod measure;
 #[path = "embedded/objects.rs"]
 mod objects;
 #[path = "embedded/routing.rs"]

@@ -2,7 +2,6 @@
 //! libflux's reactor does. The tests are in the modules below, one for each kind
 //! of watcher; this file has the helpers that they share.
 
-mod cpu;
 #[path = "embedded_reactor/descriptors.rs"]
 mod descriptors;
 #[path = "embedded_reactor/futures.rs"]
@@ -11,6 +10,7 @@ mod futures;
 mod glob;
 #[path = "embedded_reactor/growth.rs"]
 mod growth;
+mod measure;
 #[path = "embedded_reactor/messages.rs"]
 mod messages;
 #[path = "embedded_reactor/runs.rs"]

@@ -1,83 +1,56 @@
-//! What a user installs is found: the modules by LuaRocks, inside a Flux
-//! instance beside flux-core's own module, and the distribution's modules by
-//! the `flux-lua` command.
+//! Tests that installed modules are found: modules installed by LuaRocks; ours
+//! inside a Flux instance, where flux-core has a module of the same name; and the
+//! distribution's modules in the `flux-lua` command.
 
 mod installed;
+mod support;
 
 use std::collections::BTreeSet;
-use std::env::{
-    self,
-    consts::{DLL_PREFIX, DLL_SUFFIX},
-};
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flux::lua::NAME;
 use installed::{Flux, find_in_path, lua, skipped};
+use support::TestFolder;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The module, which is beside this test program.
-fn module() -> PathBuf {
-    let test = env::current_exe().expect("a test knows where it is");
-    test.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
-}
+/// A folder in which the modules are installed as the README says.
+struct Installation(TestFolder);
 
-/// A folder of one test, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Folder {
-        let name = format!("installation-{test}-{}", std::process::id());
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("the target folder is writable");
-        Folder(folder)
+impl Installation {
+    fn new() -> Installation {
+        let folder = TestFolder::new("installation");
+        folder.link_module("lib/lua/flux.so");
+        let kvs = Path::new(REPOSITORY).join("lua/kvs.lua");
+        fs::copy(kvs, folder.join("share/lua/kvs.lua")).expect("kvs.lua is in the repository");
+        Installation(folder)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        let path = self.0.join(name);
-        let parent = path.parent().expect("a path in a folder");
-        fs::create_dir_all(parent).expect("the target folder is writable");
-        path
+    /// Writes a file into the folder `core`, which stands for flux-core's modules.
+    fn write_core(&self, name: &str, text: &str) -> PathBuf {
+        self.0.write(format!("core/{name}"), text)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path(name);
-        fs::write(&path, text).expect("the target folder is writable");
-        path
-    }
-
-    /// Install the modules as README's commands do.
-    fn install(&self) -> &Folder {
-        symlink(module(), self.path("lib/lua/flux.so")).expect("the folder is new");
-        fs::copy(
-            Path::new(REPOSITORY).join("lua/kvs.lua"),
-            self.path("share/lua/kvs.lua"),
-        )
-        .expect("kvs.lua is in the repository");
-        self
+    /// A search path for the folder `core`.
+    fn core_path(&self, template: &str) -> String {
+        format!("{}/core/{template}", self.0.path().display())
     }
 
     fn cpath(&self) -> String {
-        format!("{}/lib/lua/?.so", self.0.display())
+        format!("{}/lib/lua/?.so", self.0.path().display())
     }
 
     fn lua_path(&self) -> String {
-        format!("{}/share/lua/?.lua", self.0.display())
+        format!("{}/share/lua/?.lua", self.0.path().display())
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A command with no settings of Lua's or Flux's from outside.
+/// A command without the environment's settings for Lua, Flux and LuaRocks.
 fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
@@ -89,21 +62,21 @@ fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What a command printed, and what it printed as errors.
+/// Runs a command. Returns its output and its errors.
 fn output(command: &mut Command) -> (String, String) {
     let output = command.output().expect("the command was found");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// What a command that succeeds printed.
+/// Runs a command, which must succeed. Returns its output.
 fn printed(command: &mut Command) -> String {
     let output = command.output().expect("the command was found");
     assert!(output.status.success(), "{command:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The distribution's interpreter; the test is skipped without one.
+/// The distribution's interpreter. Without one the test is skipped.
 fn interpreter() -> Option<PathBuf> {
     let found = lua::find();
     if found.is_none() {
@@ -121,6 +94,7 @@ fn flux() -> Option<PathBuf> {
     found
 }
 
+/// The `flux-lua` command with a chunk to run.
 fn flux_lua(chunk: &str) -> Command {
     let mut command = command(env!("CARGO_BIN_EXE_flux-lua"));
     command.args(["-e", chunk]);
@@ -130,24 +104,24 @@ fn flux_lua(chunk: &str) -> Command {
 const SHOW_PATHS: &str = "print(package.path) print(package.cpath)";
 
 #[test]
-fn the_command_looks_where_the_distributions_interpreter_does_in_the_same_order() {
+fn flux_lua_searches_the_paths_of_the_distributions_interpreter_in_the_same_order() {
     let Some(lua) = interpreter() else { return };
     let theirs = printed(command(lua).args(["-e", SHOW_PATHS]));
     let ours = printed(&mut flux_lua(SHOW_PATHS));
     for (theirs, ours) in theirs.lines().zip(ours.lines()) {
         let mut rest = ours.split(';');
-        // What LuaJIT brings is for its very version.
+        // LuaJIT's own modules fit only its exact version.
         for template in theirs.split(';').filter(|path| !path.contains("luajit")) {
             assert!(
                 rest.any(|ours| ours == template),
-                "{template} is not, or not in this order, in {ours}"
+                "{template} is missing or in another order in {ours}"
             );
         }
     }
 }
 
 #[test]
-fn the_environments_paths_have_the_default_where_they_say_so_and_no_empty_template() {
+fn two_semicolons_in_lua_path_stand_for_the_default_and_leave_no_empty_template() {
     let default = printed(&mut flux_lua(SHOW_PATHS));
     let (default, _) = default.split_once('\n').expect("two paths");
     assert!(!default.contains(";;"), "{default}");
@@ -155,7 +129,7 @@ fn the_environments_paths_have_the_default_where_they_say_so_and_no_empty_templa
         ("a/?.lua", "a/?.lua".to_owned()),
         ("a/?.lua;;", format!("a/?.lua;{default}")),
         (";;a/?.lua", format!("{default};a/?.lua")),
-        // As the flux command makes it of none and of one with a default.
+        // The flux command makes such paths when it adds its own.
         ("a/?.lua;;;", format!("a/?.lua;{default}")),
         ("a/?.lua;b/?.lua;;;;", format!("a/?.lua;b/?.lua;{default}")),
         ("a/?.lua;;b/?.lua;;", format!("a/?.lua;{default};b/?.lua")),
@@ -169,22 +143,22 @@ fn the_environments_paths_have_the_default_where_they_say_so_and_no_empty_templa
     }
 }
 
-/// Lua 5.1 and LuaJIT know no other.
+/// Lua 5.1 and LuaJIT have no variables for one version.
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 #[test]
-fn a_path_for_this_lua_alone_comes_before_the_one_for_all() {
+fn the_variable_for_this_lua_version_overrides_the_one_for_all_versions() {
     let version = NAME.trim_start_matches("Lua ").replace('.', "_");
     let shown = printed(
         flux_lua(SHOW_PATHS)
-            .env("LUA_PATH", "all")
-            .env(format!("LUA_PATH_{version}"), "one")
-            .env(format!("LUA_CPATH_{version}"), "other"),
+            .env("LUA_PATH", "for all")
+            .env(format!("LUA_PATH_{version}"), "for this")
+            .env(format!("LUA_CPATH_{version}"), "for this, C"),
     );
-    assert_eq!(shown, "one\nother\n");
+    assert_eq!(shown, "for this\nfor this, C\n");
 }
 
 #[test]
-fn the_command_has_all_libraries_and_functions_of_the_distributions_interpreter() {
+fn flux_lua_has_all_libraries_and_functions_of_the_distributions_interpreter() {
     let Some(lua) = interpreter() else { return };
     let list = "for name, value in pairs(_G) do
       print(name)
@@ -196,13 +170,13 @@ fn the_command_has_all_libraries_and_functions_of_the_distributions_interpreter(
     let ours = printed(&mut flux_lua(list));
     let ours: BTreeSet<&str> = ours.lines().collect();
     let theirs: BTreeSet<&str> = theirs.lines().collect();
-    let lacks: Vec<_> = theirs.difference(&ours).collect();
-    assert!(lacks.is_empty(), "{lacks:?}");
+    let missing: Vec<_> = theirs.difference(&ours).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// A C module that the distribution has for most Luas, and what shows that it
-/// works: it calls Lua's functions, and they are this interpreter's.
-fn uses(module: &str, chunk: &str, expected: &str) {
+/// Runs a chunk in flux-lua that uses one of the distribution's C modules. Skips
+/// the test if the distribution does not have the module for this Lua.
+fn check_c_module(module: &str, chunk: &str, expected: &str) {
     let Some(lua) = interpreter() else { return };
     let has = format!("assert(pcall(require, '{module}'))");
     let is_there = command(lua).args(["-e", &has]).output();
@@ -214,8 +188,8 @@ fn uses(module: &str, chunk: &str, expected: &str) {
 }
 
 #[test]
-fn the_distributions_cjson_works_in_the_command() {
-    uses(
+fn the_distributions_cjson_works_in_flux_lua() {
+    check_c_module(
         "cjson",
         r#"local cjson = require "cjson"
         local t = cjson.decode '{"list":[1,{"a":"b"}],"none":null}'
@@ -227,8 +201,8 @@ fn the_distributions_cjson_works_in_the_command() {
 }
 
 #[test]
-fn the_distributions_posix_works_in_the_command() {
-    uses(
+fn the_distributions_posix_works_in_flux_lua() {
+    check_c_module(
         "posix",
         r#"local posix = require "posix"
         local r, w = posix.pipe()
@@ -239,8 +213,8 @@ fn the_distributions_posix_works_in_the_command() {
 }
 
 #[test]
-fn the_distributions_socket_works_in_the_command() {
-    uses(
+fn the_distributions_socket_works_in_flux_lua() {
+    check_c_module(
         "socket",
         r#"local socket = require "socket"
         local server = assert(socket.bind("127.0.0.1", 0))
@@ -255,16 +229,15 @@ fn the_distributions_socket_works_in_the_command() {
     );
 }
 
-/// Flux-core's module, as far as `kvs` can tell.
-const ANOTHER: &str = "return { new = function() end }";
+/// A stand-in for flux-core's module.
+const CORE_MODULE: &str = "return { new = function() end }";
 
 #[test]
-fn kvs_names_another_flux_that_was_found_first_and_says_how_to_have_ours() {
+fn kvs_names_another_flux_module_that_is_found_first_and_how_to_prefer_ours() {
     let Some(lua) = interpreter() else { return };
-    let folder = Folder::new("another");
-    folder.install();
-    let another = folder.write("core/flux.lua", ANOTHER);
-    let core = format!("{}/core/?.lua", folder.0.display());
+    let folder = Installation::new();
+    let another = folder.write_core("flux.lua", CORE_MODULE);
+    let core = folder.core_path("?.lua");
     for before in ["", "require 'flux' "] {
         let chunk = format!("{before} require 'kvs'");
         let (_, said) = output(
@@ -284,13 +257,12 @@ fn kvs_names_another_flux_that_was_found_first_and_says_how_to_have_ours() {
 }
 
 #[test]
-fn kvs_does_not_load_another_flux_so_to_find_out_that_it_is_another() {
+fn kvs_recognizes_another_flux_so_without_loading_it() {
     let Some(lua) = interpreter() else { return };
-    let folder = Folder::new("unloaded");
-    folder.install();
-    // To load this would be an error of the loader's.
-    let another = folder.write("core/flux.so", "no library");
-    let core = format!("{}/core/?.so", folder.0.display());
+    let folder = Installation::new();
+    // Loading this file would fail with another error.
+    let another = folder.write_core("flux.so", "not a library");
+    let core = folder.core_path("?.so");
     let (_, said) = output(
         command(lua)
             .args(["-e", "require 'kvs'"])
@@ -308,15 +280,13 @@ fn kvs_does_not_load_another_flux_so_to_find_out_that_it_is_another() {
 const SHOW_MODULES: &str =
     "print(require 'kvs' == require 'flux'.kvs, (select(3, require 'flux'.version())))";
 
-/// In `flux start`: plainly, in the job of an instance, and in an instance in
-/// an instance.
+/// Runs a script directly in `flux start`, in a job, and in a nested instance.
 #[test]
-fn flux_finds_the_modules_where_they_are_put_before_its_own() {
+fn with_the_prepend_variables_a_flux_instance_finds_our_modules() {
     let (Some(lua), Some(flux)) = (interpreter(), flux()) else {
         return;
     };
-    let folder = Folder::new("prepended");
-    folder.install();
+    let folder = Installation::new();
     for inner in [&["env"][..], &["run"], &["start", "flux", "env"]] {
         let mut command = command(&flux);
         command.args(["start"]).arg(&flux).args(inner);
@@ -336,7 +306,7 @@ fn flux_finds_the_modules_where_they_are_put_before_its_own() {
 }
 
 #[test]
-fn kvs_says_so_where_flux_puts_its_own_module_before() {
+fn without_the_prepend_variables_kvs_names_flux_cores_module() {
     let (Some(lua), Some(flux)) = (interpreter(), flux()) else {
         return;
     };
@@ -346,8 +316,7 @@ fn kvs_says_so_where_flux_puts_its_own_module_before() {
         skipped(&format!("there is no {theirs}"));
         return;
     }
-    let folder = Folder::new("appended");
-    folder.install();
+    let folder = Installation::new();
     let (_, said) = output(
         command(flux)
             .arg("start")
@@ -365,19 +334,20 @@ fn kvs_says_so_where_flux_puts_its_own_module_before() {
     }
 }
 
-/// LuaRocks in a home of its own, with a `cargo` that has built already.
+/// LuaRocks with a home folder of its own, and a fake `cargo` that installs the
+/// module already built.
 struct LuaRocks {
-    folder: Folder,
+    folder: TestFolder,
     version: String,
 }
 
 impl LuaRocks {
-    /// None, loudly, where it is not installed for this Lua.
-    fn find(test: &str) -> Option<LuaRocks> {
+    /// None, with a message, if it is not installed for this Lua.
+    fn find() -> Option<LuaRocks> {
         let lua = interpreter()?;
         let version = printed(command(&lua).args(["-e", "io.write(_VERSION:match '%d.%d')"]));
         let rocks = LuaRocks {
-            folder: Folder::new(test),
+            folder: TestFolder::new("luarocks"),
             version,
         };
         let asked = find_in_path("luarocks")
@@ -399,62 +369,69 @@ impl LuaRocks {
                 "#!/bin/sh\n\
                  echo \"$LUA_INCDIR $*\" >called\n\
                  mkdir -p target/release && cp '{}' target/release/libflux.so\n",
-                module().display()
+                support::module().display()
             ),
         );
-        fs::set_permissions(cargo, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+        fs::set_permissions(cargo, fs::Permissions::from_mode(0o755)).expect("the file exists");
         Some(rocks)
     }
 
+    /// Copies a file of the repository to the folder that LuaRocks builds.
     fn copy(&self, name: &str) {
         let from = Path::new(REPOSITORY).join(name);
-        fs::copy(from, self.folder.path(&format!("source/{name}"))).expect("it is there");
+        let to = self.folder.join(format!("source/{name}"));
+        fs::copy(from, to).expect("the file is in the repository");
     }
 
+    /// A luarocks command.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command("luarocks");
         let path = env::var_os("PATH").unwrap_or_default();
-        let own = std::iter::once(self.folder.path("bin"));
+        let own = std::iter::once(self.folder.join("bin"));
         let folders = own.chain(env::split_paths(&path));
-        let source = self.folder.path("source/");
-        fs::create_dir_all(&source).expect("the target folder is writable");
+        let source = self.folder.join("source/");
+        fs::create_dir_all(&source).expect("the folder is writable");
         command
             .arg(format!("--lua-version={}", self.version))
             .args(arguments)
             .current_dir(source)
-            .env("PATH", env::join_paths(folders).expect("folders"))
-            .env("HOME", self.folder.path("home"));
+            .env(
+                "PATH",
+                env::join_paths(folders).expect("no colons in paths"),
+            )
+            .env("HOME", self.folder.join("home"));
         command
     }
 
-    /// The Lua headers that cargo was called with, and the feature.
+    /// Runs `luarocks make`. Returns the folder of Lua headers and the feature
+    /// with which it called cargo.
     fn make(&self, arguments: &[&str]) -> (String, String) {
         printed(self.command(&["make", "--local"]).args(arguments));
-        let called = self.folder.path("source/called");
+        let called = self.folder.join("source/called");
         let called = fs::read_to_string(called).expect("cargo was called");
-        let (include, words) = called.split_once(' ').expect("some words");
-        let (_, feature) = words.trim_end().rsplit_once(' ').expect("some words");
+        let (include, arguments) = called.split_once(' ').expect("cargo has arguments");
+        let feature = arguments
+            .split_whitespace()
+            .last()
+            .expect("cargo has arguments");
         (include.to_owned(), feature.to_owned())
     }
 
-    /// A program with the environment that `luarocks path` says to set.
-    fn installed(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
-        let path = self.command(&["path"]);
-        let mut settings = path;
+    /// Runs a program in the environment that `luarocks path` prints. Returns its
+    /// output.
+    fn run_installed(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
+        let settings = printed(&mut self.command(&["path"]));
         let mut command = command("sh");
         command
-            .args([
-                "-c",
-                &format!("{}\nexec \"$@\"", printed(&mut settings)),
-                "sh",
-            ])
+            .args(["-c", &format!("{settings}\nexec \"$@\""), "sh"])
             .arg(program)
             .args(arguments)
-            .env("HOME", self.folder.path("home"));
+            .env("HOME", self.folder.join("home"));
         printed(&mut command)
     }
 }
 
+/// The cargo feature for this Lua.
 fn feature() -> String {
     match NAME {
         "LuaJIT" => "luajit".to_owned(),
@@ -463,29 +440,30 @@ fn feature() -> String {
 }
 
 #[test]
-fn luarocks_builds_for_its_lua_and_installs_what_that_finds() {
-    let Some(rocks) = LuaRocks::find("luarocks") else {
+fn luarocks_builds_for_its_lua_and_that_lua_finds_the_modules() {
+    let Some(rocks) = LuaRocks::find() else {
         return;
     };
     if cfg!(feature = "luajit") {
         printed(&mut rocks.command(&["config", "lua_interpreter", "luajit"]));
-        // Debian's LuaRocks has Lua 5.1's headers for it; others look further.
+        // Debian's LuaRocks passes Lua 5.1's headers for LuaJIT. The rockspec
+        // must find LuaJIT's.
         let (include, made) = rocks.make(&[]);
         assert_eq!(made, "luajit", "with headers in {include}");
         assert!(!include.contains("lua5.1"), "{include}");
     } else {
         assert_eq!(rocks.make(&[]).1, feature());
     }
-    let lua = interpreter().expect("it was found before");
+    let lua = interpreter().expect("the interpreter was found before");
     let shown = format!("true\t{NAME}\n");
-    assert_eq!(rocks.installed(lua, &["-e", SHOW_MODULES]), shown);
-    let command = rocks.folder.path("home/.luarocks/bin/flux-lua");
-    assert_eq!(rocks.installed(command, &["-e", SHOW_MODULES]), shown);
+    assert_eq!(rocks.run_installed(lua, &["-e", SHOW_MODULES]), shown);
+    let command = rocks.folder.join("home/.luarocks/bin/flux-lua");
+    assert_eq!(rocks.run_installed(command, &["-e", SHOW_MODULES]), shown);
 }
 
 #[test]
-fn luarocks_builds_for_luajit_where_it_has_luajits_headers() {
-    let Some(rocks) = LuaRocks::find("luajit-headers") else {
+fn luarocks_builds_for_luajit_if_it_is_given_luajits_headers() {
+    let Some(rocks) = LuaRocks::find() else {
         return;
     };
     if rocks.version != "5.1" {
@@ -496,8 +474,8 @@ fn luarocks_builds_for_luajit_where_it_has_luajits_headers() {
     rocks
         .folder
         .write("include/lua.h", "#define LUA_VERSION_NUM 501\n");
-    let include = rocks.folder.path("include");
-    let include = include.to_str().expect("a path that is text");
+    let include = rocks.folder.join("include");
+    let include = include.to_str().expect("the path is UTF-8");
     let (used, made) = rocks.make(&[&format!("LUA_INCDIR={include}")]);
     assert_eq!((used.as_str(), made.as_str()), (include, "luajit"));
 }

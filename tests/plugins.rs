@@ -1,50 +1,36 @@
-//! The module in plugins that bring their own Lua: loaded so that nobody else
-//! sees it, several at once, and in programs whose Lua is compiled in.
+//! Tests of the module in plugins that link their own Lua and whose symbols are
+//! not visible to others, several plugins at a time; and in programs with Lua
+//! linked in statically.
 
 mod installed;
+mod support;
 
-use std::env::{
-    self,
-    consts::{DLL_PREFIX, DLL_SUFFIX},
-};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flux::lua::NAME;
 use installed::{Flux, cc, find_in_path, pkg_config, skipped};
+use support::TestFolder;
 
-/// A folder of one test, in which things are compiled and run.
-struct Place(PathBuf);
+/// A folder in which a test compiles and runs programs.
+struct Workshop(TestFolder);
 
-impl Place {
-    fn new() -> Place {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!(
-            "plugins-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder).expect("the target folder is writable");
-        Place(folder)
+impl Workshop {
+    fn new() -> Workshop {
+        Workshop(TestFolder::new("plugins"))
     }
 
-    /// A copy of the module, in a folder of its own.
+    /// A copy of the module in the folder `copy`.
     fn module(&self, copy: &str) -> String {
-        let test = env::current_exe().expect("a test knows where it is");
-        let module = test.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"));
-        let folder = self.0.join(copy);
-        fs::create_dir_all(&folder).expect("the folder is writable");
-        let file = folder.join("flux.so");
+        let file = self.0.join(format!("{copy}/flux.so"));
         if !file.exists() {
-            fs::copy(module, &file).expect("the module is readable");
+            fs::copy(support::module(), &file).expect("the module is readable");
         }
         file.display().to_string()
     }
 
-    /// A chunk that loads that copy, and returns what `expression` says.
+    /// A chunk that loads this copy and returns the value of `expression`.
     fn chunk(&self, copy: &str, expression: &str) -> String {
         let module = self.module(copy);
         format!(
@@ -55,7 +41,7 @@ impl Place {
         )
     }
 
-    /// tests/c/NAME.c, compiled with these flags.
+    /// Compiles tests/c/NAME.c with these flags. Returns the path of the output.
     fn compile(&self, name: &str, output: &str, flags: &[&str]) -> String {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/c/{name}.c"));
         let output = self.0.join(output).display().to_string();
@@ -70,7 +56,8 @@ impl Place {
         output
     }
 
-    /// The Lua that the module is built for, as a shared library of this name.
+    /// Makes a shared library with this name of the Lua that the module is built
+    /// for. Returns its path.
     fn lua(&self, name: &str) -> String {
         let output = self.0.join(format!("lib{name}.so")).display().to_string();
         let whole = format!(
@@ -83,10 +70,10 @@ impl Place {
         output
     }
 
-    /// A plugin that links a Lua of its own.
+    /// Compiles a plugin that links its own Lua. Returns its path.
     fn plugin(&self, name: &str) -> String {
         let lua = self.lua(&format!("lua-of-{name}"));
-        let rpath = format!("-Wl,-rpath,{}", self.0.display());
+        let rpath = format!("-Wl,-rpath,{}", self.0.path().display());
         self.compile(
             "plugin",
             &format!("{name}.so"),
@@ -94,26 +81,20 @@ impl Place {
         )
     }
 
-    /// What the host prints when it does so with its plugins, line by line.
+    /// Runs plugin_host.c with these actions. Returns the lines that it prints.
     fn host(&self, actions: &[&str]) -> Vec<String> {
         let host = self.compile("plugin_host", "host", &["-ldl"]);
         run(Command::new(host).args(actions))
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The lines that a command prints, its errors first.
+/// Runs a command. Returns the lines that it prints, errors first.
 fn run(command: &mut Command) -> Vec<String> {
     let said = command
         .env_remove("LUA_INIT")
         .env("FLUX_URI", "embed://")
         .output()
-        .expect("it was compiled here");
+        .expect("the program was compiled here");
     let text = [said.stderr, said.stdout].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(said.status.success(), "{}: {text}", said.status);
@@ -123,50 +104,53 @@ fn run(command: &mut Command) -> Vec<String> {
 fn has_compiler() -> bool {
     let has = find_in_path("cc").is_some();
     if !has {
-        skipped("there is no C compiler, so no plugin was compiled");
+        skipped("no C compiler, so no plugin was compiled");
     }
     has
 }
 
-/// Whether the module works: a handle on the embedded broker answers.
+/// An expression that uses the module: an RPC on the embedded broker.
 const WORKS: &str =
     "flux.new():rpc('broker.ping', { seq = 7 }).seq .. ' ' .. select(3, flux.version())";
 
 #[test]
-fn a_plugin_that_nobody_else_sees_loads_the_module() {
+fn the_module_loads_in_a_plugin_whose_symbols_are_local() {
     if !has_compiler() {
         return;
     }
-    let place = Place::new();
-    let plugin = place.plugin("one");
-    let chunk = place.chunk("module", WORKS);
-    let said = place.host(&["load", "one", &plugin, "run", "one", &chunk]);
+    let workshop = Workshop::new();
+    let plugin = workshop.plugin("one");
+    let chunk = workshop.chunk("module", WORKS);
+    let said = workshop.host(&["load", "one", &plugin, "run", "one", &chunk]);
     assert_eq!(said, [format!("one: 7 {NAME}")]);
 }
 
 #[test]
-fn functions_of_the_headers_work_before_any_require() {
+fn c_api_functions_work_before_a_script_requires_the_module() {
     if !has_compiler() {
         return;
     }
-    let place = Place::new();
-    let plugin = place.plugin("one");
-    let module = place.module("module");
-    let said = place.host(&["load", "one", &plugin, "decode", "one", &module]);
+    let workshop = Workshop::new();
+    let plugin = workshop.plugin("one");
+    let module = workshop.module("module");
+    let said = workshop.host(&["load", "one", &plugin, "decode", "one", &module]);
     assert_eq!(said, ["one: 42"]);
-    let said = place.host(&["load", "one", &plugin, "error", "one", &module]);
+    let said = workshop.host(&["load", "one", &plugin, "error", "one", &module]);
     assert_eq!(said, ["one: error 7"]);
 }
 
 #[test]
-fn two_luas_at_once_each_have_a_module_of_their_own() {
+fn two_plugins_with_their_own_luas_can_each_load_a_copy_of_the_module() {
     if !has_compiler() {
         return;
     }
-    let place = Place::new();
-    let (one, two) = (place.plugin("one"), place.plugin("two"));
-    let (first, second) = (place.chunk("first", WORKS), place.chunk("second", WORKS));
-    let said = place.host(&[
+    let workshop = Workshop::new();
+    let (one, two) = (workshop.plugin("one"), workshop.plugin("two"));
+    let (first, second) = (
+        workshop.chunk("first", WORKS),
+        workshop.chunk("second", WORKS),
+    );
+    let said = workshop.host(&[
         "load", "one", &one, "load", "two", &two, //
         "run", "one", &first, "run", "two", &second, "run", "one", &first,
     ]);
@@ -175,26 +159,26 @@ fn two_luas_at_once_each_have_a_module_of_their_own() {
 }
 
 #[test]
-fn a_second_lua_that_reaches_the_same_module_is_refused() {
+fn a_copy_of_the_module_refuses_a_second_lua() {
     if !has_compiler() {
         return;
     }
-    let place = Place::new();
-    let (one, two) = (place.plugin("one"), place.plugin("two"));
-    let module = place.module("module");
-    let chunk = place.chunk("module", WORKS);
-    let said = place.host(&[
+    let workshop = Workshop::new();
+    let (one, two) = (workshop.plugin("one"), workshop.plugin("two"));
+    let module = workshop.module("module");
+    let chunk = workshop.chunk("module", WORKS);
+    let said = workshop.host(&[
         "load", "one", &one, "load", "two", &two, //
         "run", "one", &chunk, "run", "two", &chunk, //
         "decode", "two", &module, "error", "two", &module, //
         "run", "one", &chunk, "decode", "one", &module,
     ]);
-    let folder = place.0.display();
+    let folder = workshop.0.path().display();
     let refusal = format!(
         "this flux.so serves the {NAME} in {folder}/liblua-of-one.so already, and another {NAME}, \
          in {folder}/liblua-of-two.so, needs a copy of flux.so of its own"
     );
-    // What `decode` prints of it comes first.
+    // `decode` prints the refusal to stderr, which comes first.
     let enotsup = format!("two: {}", libc::ENOTSUP);
     let said: Vec<&str> = said.iter().map(String::as_str).collect();
     let works = format!("one: 7 {NAME}");
@@ -202,7 +186,7 @@ fn a_second_lua_that_reaches_the_same_module_is_refused() {
     let expected = [
         &refusal, &works, &refused, &enotsup, &refused, &works, "one: 42",
     ];
-    // The text is cut at 400 bytes, which a long path may reach.
+    // The module cuts the text at 400 bytes, which a long path may exceed.
     let is_so = |(said, expected): (&&str, &&str)| expected.starts_with(said) && !said.is_empty();
     assert_eq!(said.len(), expected.len(), "{said:?}");
     assert!(said.iter().zip(&expected).all(is_so), "{said:#?}");
@@ -210,15 +194,15 @@ fn a_second_lua_that_reaches_the_same_module_is_refused() {
 }
 
 #[test]
-fn a_plugin_that_is_loaded_again_finds_the_module_again() {
+fn a_plugin_can_load_the_module_after_the_plugin_that_used_it_is_unloaded() {
     if !has_compiler() {
         return;
     }
-    let place = Place::new();
-    let (one, two) = (place.plugin("one"), place.plugin("two"));
-    let chunk = place.chunk("module", WORKS);
-    // The second plugin's Lua takes the place of the first's, which is gone.
-    let said = place.host(&[
+    let workshop = Workshop::new();
+    let (one, two) = (workshop.plugin("one"), workshop.plugin("two"));
+    let chunk = workshop.chunk("module", WORKS);
+    // The same copy serves each plugin's Lua, one after the other.
+    let said = workshop.host(&[
         "load", "one", &one, "run", "one", &chunk, "unload", "one", //
         "load", "two", &two, "run", "two", &chunk, "unload", "two", //
         "load", "one", &one, "run", "one", &chunk,
@@ -228,33 +212,33 @@ fn a_plugin_that_is_loaded_again_finds_the_module_again() {
 }
 
 #[test]
-fn a_program_that_exports_its_lua_loads_the_module() {
+fn the_module_loads_in_a_program_that_exports_its_lua() {
     if !has_compiler() {
         return;
     }
-    let place = Place::new();
+    let workshop = Workshop::new();
     let whole = format!(
         "-Wl,--whole-archive,{},--no-whole-archive",
         env!("FLUX_LUA_ARCHIVE")
     );
-    let program = place.compile("static", "exports", &["-rdynamic", &whole, "-lm", "-ldl"]);
-    let chunk = place.chunk("module", WORKS);
+    let program = workshop.compile("static", "exports", &["-rdynamic", &whole, "-lm", "-ldl"]);
+    let chunk = workshop.chunk("module", WORKS);
     let said = run(Command::new(program).arg(&chunk));
     assert_eq!(said, [format!("7 {NAME}")]);
 }
 
 #[test]
-fn a_program_that_keeps_its_lua_to_itself_is_told_so() {
+fn in_a_program_that_does_not_export_its_lua_require_fails_with_advice() {
     if !has_compiler() {
         return;
     }
-    let place = Place::new();
-    let program = place.compile(
+    let workshop = Workshop::new();
+    let program = workshop.compile(
         "static",
         "hides",
         &[env!("FLUX_LUA_ARCHIVE"), "-lm", "-ldl"],
     );
-    let chunk = place.chunk("module", "type(flux)");
+    let chunk = workshop.chunk("module", "type(flux)");
     let said = run(Command::new(program).arg(&chunk));
     let text = format!(
         "flux.so is built for {NAME}, and no Lua is found in this program: it must export its Lua's \
@@ -264,7 +248,7 @@ fn a_program_that_keeps_its_lua_to_itself_is_told_so() {
 }
 
 #[test]
-fn a_jobtap_plugin_in_c_rejects_a_job_from_lua() {
+fn a_jobtap_plugin_rejects_a_job_by_a_lua_function() {
     let Some(flux) = Flux::find().filter(|_| has_compiler()) else {
         skipped("there is no Flux with headers, so jobtap.c was not run");
         return;
@@ -274,14 +258,14 @@ fn a_jobtap_plugin_in_c_rejects_a_job_from_lua() {
         skipped("there is no flux command or no jansson.h, so jobtap.c was not run");
         return;
     };
-    let place = Place::new();
-    let lua = place.lua("lua-of-jobtap");
+    let workshop = Workshop::new();
+    let lua = workshop.lua("lua-of-jobtap");
     let include = format!("-I{}", flux.include().display());
-    let rpath = format!("-Wl,-rpath,{}", place.0.display());
+    let rpath = format!("-Wl,-rpath,{}", workshop.0.path().display());
     let mut flags = vec!["-shared", &lua, &rpath, &include, "-ljansson"];
     flags.extend(jansson.iter().map(String::as_str));
-    let plugin = place.compile("jobtap", "jobtap.so", &flags);
-    let module = place.module("module");
+    let plugin = workshop.compile("jobtap", "jobtap.so", &flags);
+    let module = workshop.module("module");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/jobtap.lua");
     let said = Command::new(&command)
         .args(["start", "--test-size=1", "sh", "-c"])
@@ -300,7 +284,7 @@ fn a_jobtap_plugin_in_c_rejects_a_job_from_lua() {
         .output()
         .expect("the command was found");
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    // How `flux submit` introduces an error differs from version to version.
+    // Some versions of `flux submit` print this before an error.
     let lines: Vec<&str> = text
         .lines()
         .map(|line| line.trim_start_matches("flux-submit: ERROR: "))

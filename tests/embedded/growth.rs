@@ -1,5 +1,5 @@
-//! That it stays fast and small: long runs, many keys, many ranks, many
-//! threads.
+//! Tests that the embedded broker stays fast and small: in long runs, and with
+//! many keys, ranks and threads.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Barrier};
@@ -8,17 +8,8 @@ use super::kvs::{append, change, put};
 use super::*;
 use flux::backend::kvs_flags::{READDIR, WATCH, WATCH_FULL};
 
-/// The process's resident memory in bytes.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096
-}
-
-const MIB: usize = 1 << 20;
-
 #[test]
-fn a_million_loop_messages_leave_no_memory_behind() {
+fn a_million_loopback_messages_do_not_leak() {
     let f = open("loop://");
     let payload = [b'x'; 300];
     let round = |count: usize| {
@@ -29,37 +20,37 @@ fn a_million_loop_messages_leave_no_memory_behind() {
         }
     };
     round(1000);
-    let before = resident();
+    let before = measure::resident_mib();
     round(1_000_000);
-    // Other tests run meanwhile; the messages would be 400 MiB.
-    let grown = resident().saturating_sub(before) / MIB;
+    // Tests in other threads use memory too. The messages have about 400 MiB.
+    let grown = measure::resident_mib().saturating_sub(before);
     assert!(grown < 200, "{grown} MiB");
 }
 
 #[test]
-fn futures_given_up_leave_no_memory_behind() {
+fn futures_dropped_without_an_answer_do_not_leak() {
     let f = open("embed://growth-given-up");
     f.subscribe("kvs").unwrap();
     f.unsubscribe("kvs").unwrap();
     put(&*f, "k", "1");
-    let before = resident();
+    let before = measure::resident_mib();
     for _ in 0..50_000 {
         drop(f.rpc("broker.ping", Some(b"{}"), NODEID_ANY, 0).unwrap());
         drop(f.lookup(None, WATCH, "k").unwrap());
     }
     assert!(take(&*f, msgtype::ANY).is_none());
-    let grown = resident().saturating_sub(before) / MIB;
+    let grown = measure::resident_mib().saturating_sub(before);
     assert!(grown < 200, "{grown} MiB");
 }
 
 #[test]
-fn a_directory_of_100_000_keys_takes_changes_as_fast_as_a_small_one() {
+fn commits_to_a_directory_of_100_000_keys_stay_fast() {
     let f = open("embed://growth-keys");
     let put_range = |range: std::ops::Range<usize>| {
         let put_one = |i| put(&*f, &format!("d.key{i}"), "value");
-        cpu::of(|| range.for_each(put_one))
+        measure::cpu_time_of(|| range.for_each(put_one))
     };
-    // The best of as many as there are, as other programs disturb some.
+    // The least of several times, as other programs slow down some of them.
     let put_ranges = |from: usize| {
         let ranges = (0..5).map(|n| put_range(from + n * 1_000..from + (n + 1) * 1_000));
         ranges.min().unwrap()
@@ -67,20 +58,23 @@ fn a_directory_of_100_000_keys_takes_changes_as_fast_as_a_small_one() {
     let first = put_ranges(0);
     put_range(5_000..95_000);
     let last = put_ranges(95_000);
-    // Logarithmic, so about 1.4 times; linear would be 20 times.
+    // The time grows with the logarithm, to about 1.4 times. If it grew with the
+    // number of keys it would be 20 times.
     assert!(last < first * 6, "{first:?}, then {last:?}");
     let listing = f.lookup(None, READDIR, "d").unwrap();
     let entries = flux::backend::treeobj::dir_entries(listing.payload().unwrap().unwrap()).unwrap();
     assert_eq!(entries.len(), 100_000);
 
-    // A watcher that looks at every commit, and at a snapshot of its own.
+    // The same with a watch that compares each commit with the one before.
     let watch = f.lookup(None, WATCH | WATCH_FULL, "d.key0").unwrap();
     let watched = put_ranges(0);
     assert!(watched < first * 8, "{first:?}, watched {watched:?}");
     drop(watch);
 }
 
-/// Names in ascending order whose hashes by a key that everybody knows ascend.
+/// Names in ascending order whose hashes also ascend, if the hash has the
+/// standard library's fixed default key. They would make the tree behind a
+/// directory as deep as it has names.
 fn names_for_a_deep_tree(count: u64) -> Vec<String> {
     let hash = |name: &str| {
         let mut hasher = DefaultHasher::new();
@@ -96,7 +90,7 @@ fn names_for_a_deep_tree(count: u64) -> Vec<String> {
 }
 
 #[test]
-fn names_chosen_against_a_directorys_hash_do_not_exhaust_the_stack() {
+fn names_chosen_to_unbalance_a_directorys_tree_do_not_exhaust_the_stack() {
     let names = names_for_a_deep_tree(1000);
     assert_eq!(names.len(), 1000);
     let committing = std::thread::Builder::new().stack_size(256 << 10);
@@ -106,7 +100,7 @@ fn names_chosen_against_a_directorys_hash_do_not_exhaust_the_stack() {
             names.iter().try_for_each(|name| t.put(0, name, b"1"))
         })
         .unwrap();
-        // Before all others: as deep as the tree is.
+        // This name comes first, so its insertion goes through the whole depth.
         put(&*f, "a", "1");
         let listing = f.lookup(None, READDIR, ".").unwrap();
         let entries = flux::backend::treeobj::dir_entries(listing.payload().unwrap().unwrap());
@@ -116,9 +110,11 @@ fn names_chosen_against_a_directorys_hash_do_not_exhaust_the_stack() {
 }
 
 #[test]
-fn appending_does_not_slow_down() {
+fn appends_to_a_long_value_stay_fast() {
     let f = open("embed://growth-append");
-    let run = |count: usize| cpu::of(|| (0..count).for_each(|_| append(&*f, "log", "line\n")));
+    let run = |count: usize| {
+        measure::cpu_time_of(|| (0..count).for_each(|_| append(&*f, "log", "line\n")))
+    };
     let best = || (0..5).map(|_| run(1_000)).min().unwrap();
     let first = best();
     run(40_000);
@@ -132,7 +128,7 @@ fn appending_does_not_slow_down() {
 #[test]
 fn ten_thousand_ranks_take_no_longer_to_open_than_ten() {
     let opening = |ranks: usize| {
-        cpu::at_best(20, || {
+        measure::best_cpu_time_of(20, || {
             drop(open(&format!("embed://growth-{ranks}?size={ranks}")))
         })
     };
@@ -145,10 +141,10 @@ fn ten_thousand_ranks_take_no_longer_to_open_than_ten() {
 }
 
 #[test]
-fn a_queue_of_many_events_does_not_slow_down_an_rpc() {
+fn an_rpc_stays_fast_while_many_events_are_queued() {
     let f = open("embed://growth-queue");
     let calling = || {
-        cpu::at_best(5, || {
+        measure::best_cpu_time_of(5, || {
             for _ in 0..200 {
                 call(&*f, "broker.ping", json!({})).unwrap();
             }
@@ -165,7 +161,7 @@ fn a_queue_of_many_events_does_not_slow_down_an_rpc() {
 const THREADS: usize = 16;
 const ROUNDS: usize = 200;
 
-/// What each thread does: everything at once.
+/// The work of one thread: commits, appends, requests and events.
 fn hammer(thread: usize, subscribed: &Barrier) {
     let rank = thread % 4;
     let f = open(&format!("embed://growth-threads?rank={rank}"));
@@ -184,7 +180,7 @@ fn hammer(thread: usize, subscribed: &Barrier) {
 }
 
 #[test]
-fn sixteen_threads_agree_on_what_they_did() {
+fn no_commit_request_or_event_of_sixteen_threads_is_lost() {
     let f = open("embed://growth-threads?size=4");
     add_service(&*f, "counter").unwrap();
     let subscribed = Arc::new(Barrier::new(THREADS));

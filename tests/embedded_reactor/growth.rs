@@ -1,4 +1,5 @@
-//! That it stays fast and small: long runs, many watchers, threads.
+//! Tests that the reactor stays fast and small: in long runs, and with many
+//! watchers and threads.
 
 use std::sync::mpsc;
 use std::thread;
@@ -6,15 +7,8 @@ use std::thread;
 use super::*;
 use flux::backend::kvs_flags;
 
-/// The process's resident memory in MiB.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-    (pages * 4096) >> 20
-}
-
-/// Answer every event of the other side with one of the own, `count` times.
-/// `begin` is called when the first ball may come.
+/// Answers each event `own` with an event `other`, `count` times. Calls `begin`
+/// once it is ready to receive.
 fn play(own: &str, other: &'static str, count: usize, begin: impl FnOnce(&dyn Handle)) {
     let f = open("embed://growth-ping-pong");
     let seen = Rc::new(Cell::new(0));
@@ -35,13 +29,13 @@ fn play(own: &str, other: &'static str, count: usize, begin: impl FnOnce(&dyn Ha
 }
 
 #[test]
-fn two_handles_on_two_threads_play_ping_pong_100_000_times() {
+fn two_threads_exchange_100_000_events() {
     let _instance = open("embed://growth-ping-pong");
     let (ready, is_ready) = mpsc::channel();
     let ping = thread::spawn(move || {
         play("ping", "pong", 50_000, |_| ready.send(()).unwrap());
     });
-    // The first ball must find the other side subscribed.
+    // The first event is sent when the other thread has subscribed.
     is_ready.recv().unwrap();
     play("pong", "ping", 50_000, |f| {
         f.send_event("ping", None).unwrap()
@@ -49,25 +43,27 @@ fn two_handles_on_two_threads_play_ping_pong_100_000_times() {
     ping.join().unwrap();
 }
 
-/// Have so many timers fire, and look at their order.
+/// Makes so many timers, lets them all fire, and checks their order. The exact
+/// time at which a timer is due is not known, only its bounds: the clock just
+/// before and just after the timer was made, plus its delay.
 fn fire(many: u32) {
     let f = open("loop://");
-    // A time that is surely not after the one that the last timer fired at.
+    // The latest lower bound of the timers that have fired.
     let last = Rc::new(Cell::new(Instant::now()));
     let count = Rc::new(Cell::new(0));
     let mut timers = Vec::new();
     for i in 0..many {
-        // Neither sorted nor all different.
+        // Delays in a mixed order; many are equal.
         let after = Duration::from_millis(u64::from(i.wrapping_mul(2_654_435_761) % 1000));
         let (last, count) = (Rc::clone(&last), Rc::clone(&count));
         let latest = Rc::new(Cell::new(None));
         let due = Rc::clone(&latest);
         let earliest = Instant::now() + after;
         timers.push(timer(&*f, after.as_secs_f64(), move || {
-            let latest: Instant = due.get().expect("it was made before it fired");
+            let latest: Instant = due.get().expect("the timer was made before it fired");
             assert!(
                 latest >= last.get(),
-                "another was due before, and fired after"
+                "a timer that was due later fired first"
             );
             last.set(last.get().max(earliest));
             count.set(count.get() + 1);
@@ -79,15 +75,16 @@ fn fire(many: u32) {
 }
 
 #[test]
-fn a_hundred_thousand_timers_fire_in_order_and_each_costs_no_more_than_one_of_few() {
-    let few = cpu::at_best(3, || fire(5_000));
-    let many = cpu::at_best(2, || fire(100_000));
-    // Twenty times as many, each a little more; as the square, 400 times.
+fn a_hundred_thousand_timers_fire_in_order_and_without_quadratic_cost() {
+    let few = measure::best_cpu_time_of(3, || fire(5_000));
+    let many = measure::best_cpu_time_of(2, || fire(100_000));
+    // Twenty times as many timers take somewhat more than twenty times as long.
+    // With quadratic cost they would take 400 times as long.
     assert!(many < few * 100, "{few:?} {many:?}");
 }
 
 #[test]
-fn a_message_is_held_only_against_patterns_that_begin_as_its_topic_does() {
+fn a_message_is_compared_only_with_patterns_that_start_like_its_topic() {
     let handling = |patterns: usize| {
         let f = open("loop://");
         let count = Rc::new(Cell::new(0));
@@ -100,7 +97,7 @@ fn a_message_is_held_only_against_patterns_that_begin_as_its_topic_does() {
                 })
             })
             .collect();
-        let used = cpu::at_best(3, || {
+        let used = measure::best_cpu_time_of(3, || {
             for _ in 0..500 {
                 f.send("service-7.x", None, NODEID_ANY).unwrap();
                 turns(&*f, 1);
@@ -110,13 +107,13 @@ fn a_message_is_held_only_against_patterns_that_begin_as_its_topic_does() {
         used
     };
     let (few, many) = (handling(20), handling(20_000));
-    // Against all of them it takes a thousand times as long.
+    // Comparing it with all patterns would take a thousand times as long.
     assert!(many < few * 20, "{few:?} {many:?}");
 }
 
 #[test]
-fn a_handle_takes_descriptors_only_while_it_needs_them() {
-    // Other tests open some meanwhile, but not that many.
+fn a_handle_opens_no_descriptors_until_its_reactor_waits() {
+    // Other tests open descriptors meanwhile, but not as many as a hundred.
     let open_fds = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open_fds();
     let handles: Vec<_> = (0..200).map(|_| open("embed://growth-fds")).collect();
@@ -137,7 +134,7 @@ fn a_handle_takes_descriptors_only_while_it_needs_them() {
 }
 
 #[test]
-fn watchers_made_and_dropped_leave_no_memory_behind() {
+fn watchers_that_are_dropped_do_not_leak() {
     let f = open("embed://growth-watchers");
     let round = |count: usize| {
         for i in 0..count {
@@ -155,16 +152,16 @@ fn watchers_made_and_dropped_leave_no_memory_behind() {
         }
     };
     round(1000);
-    let before = resident();
+    let before = measure::resident_mib();
     round(100_000);
-    let grown = resident().saturating_sub(before);
-    // Other tests run meanwhile.
+    let grown = measure::resident_mib().saturating_sub(before);
+    // Tests in other threads use memory too.
     assert!(grown < 150, "{grown} MiB");
     assert_eq!(f.reactor_run(RunMode::Forever).unwrap(), 0);
 }
 
 #[test]
-fn a_million_messages_through_handlers_leave_no_memory_behind() {
+fn a_million_handled_messages_do_not_leak() {
     let f = open("loop://");
     let count = Rc::new(Cell::new(0));
     let _handler = handler(&*f, msgtype::EVENT, "a.*", {
@@ -172,12 +169,12 @@ fn a_million_messages_through_handlers_leave_no_memory_behind() {
         move |_| count.set(count.get() + 1)
     });
     let payload = [b'x'; 300];
-    let before = resident();
+    let before = measure::resident_mib();
     for _ in 0..1_000_000 {
         f.send_event("a.b", Some(&payload)).unwrap();
         turns(&*f, 1);
     }
     assert_eq!(count.get(), 1_000_000);
-    let grown = resident().saturating_sub(before);
+    let grown = measure::resident_mib().saturating_sub(before);
     assert!(grown < 150, "{grown} MiB");
 }

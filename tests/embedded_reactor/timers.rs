@@ -41,8 +41,8 @@ fn a_timer_made_in_a_callback_fires_in_a_later_iteration() {
     kept.drop_all();
 }
 
-/// The order in which timers fire that are made one after the other, with
-/// these times in the unit.
+/// Makes timers with these times, in units, and returns the order in which they
+/// fire.
 fn order(f: &Rc<dyn Handle>, times: &[u32], unit: Duration) -> Vec<String> {
     let seen = Seen::default();
     let start = Instant::now();
@@ -60,9 +60,9 @@ fn order(f: &Rc<dyn Handle>, times: &[u32], unit: Duration) -> Vec<String> {
     seen.take()
 }
 
-/// Whether the timers fire in the order of their times with one of the units.
-/// On a busy machine the time between making two of them may be longer than
-/// their times differ: longer units help.
+/// Whether timers fire in the order of their times for at least one of the
+/// units. On a busy machine, making two timers may take longer than the
+/// difference between their times, so several units are tried.
 fn is_in_order(units: impl IntoIterator<Item = Duration>) -> bool {
     let f = open("loop://");
     units
@@ -71,20 +71,21 @@ fn is_in_order(units: impl IntoIterator<Item = Duration>) -> bool {
 }
 
 #[test]
-fn timers_fire_in_the_order_of_their_times_and_none_early() {
+fn timers_fire_in_the_order_of_their_times_and_never_early() {
     let units = (0..10).map(|doubled| Duration::from_millis(10 << doubled));
     assert!(is_in_order(units));
 }
 
-/// In milliseconds the times would be the same, and the oldest timer first.
+/// If times were rounded to milliseconds, these would be equal, and the timer
+/// made first would fire first.
 #[test]
 fn timers_in_microseconds_fire_in_the_order_of_their_times() {
     let units = std::iter::repeat_n(Duration::from_micros(200), 10_000);
     assert!(is_in_order(units));
 }
 
-/// How long a timer takes that fires five times, with a callback that takes
-/// half of the time between two of them.
+/// How long a repeating timer takes to fire five times, if its callback sleeps
+/// for half a period.
 fn five_times(period: Duration) -> Duration {
     let f = open("loop://");
     let count = Rc::new(Cell::new(0));
@@ -107,8 +108,8 @@ fn five_times(period: Duration) -> Duration {
     start.elapsed()
 }
 
-/// How often a repeating timer fires that the reactor first gets to late, when
-/// nine tenths of the next period are over, and then in time, twice.
+/// How often a repeating timer fires if the reactor runs twice late, after 1.9
+/// and 3.9 periods, and each time again shortly after the next period.
 fn late_and_in_time(period: Duration) -> u32 {
     let f = open("loop://");
     let count = Rc::new(Cell::new(0));
@@ -127,15 +128,15 @@ fn late_and_in_time(period: Duration) -> u32 {
 
 #[test]
 fn a_repeating_timer_does_not_drift() {
-    // If it started again when it was called, it would miss two of its times.
-    // The longer the periods are, the less it matters how busy the machine is.
+    // A timer that restarted when it is called would fire only twice. Longer
+    // periods are tried too, for a busy machine.
     let mut periods = (0..9).map(|doubled| Duration::from_millis(10 << doubled));
     assert!(periods.any(|period| late_and_in_time(period) == 4));
 }
 
 #[test]
-fn a_callback_that_takes_time_does_not_move_the_next_ones() {
-    // If a callback's time moved the next ones, it would be 7 periods.
+fn a_slow_callback_does_not_delay_the_next_ones() {
+    // If the callbacks' time delayed the timer, it would take 7 periods.
     let mut periods = (0..9).map(|doubled| Duration::from_millis(10 << doubled));
     let holds = |period: Duration| {
         let took = five_times(period);
@@ -202,9 +203,10 @@ fn negative_and_infinite_times_are_refused_and_very_long_ones_accepted() {
     assert_eq!(f.reactor_run(RunMode::NoWait).unwrap(), 4);
 }
 
-/// At best: on a busy machine a sleep lasts longer than it was asked to.
+/// Compares the shortest of many waits with the shortest sleep, since a busy
+/// machine makes most of them longer.
 #[test]
-fn a_timer_in_microseconds_is_not_rounded_away_or_up_to_milliseconds() {
+fn a_timer_of_100_microseconds_fires_neither_early_nor_a_millisecond_late() {
     let f = open("loop://");
     let time = Duration::from_micros(100);
     let best = |best: Duration, sleep: &dyn Fn()| {
@@ -224,5 +226,5 @@ fn a_timer_in_microseconds_is_not_rounded_away_or_up_to_milliseconds() {
             return;
         }
     }
-    panic!("it fires after {waiting:?}, and a sleep takes {asleep:?}");
+    panic!("the timer fires after {waiting:?}, but a sleep takes {asleep:?}");
 }

@@ -49,7 +49,7 @@ impl TestFolder {
     }
 
     /// A path in the folder. Makes the folders that lead to it.
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         let path = self.0.join(name);
         let parent = path.parent().expect("the path is in a folder");
         fs::create_dir_all(parent).expect("the folder is writable");
@@ -57,7 +57,7 @@ impl TestFolder {
     }
 
     /// Writes a file and returns its path.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub fn write(&self, name: impl AsRef<Path>, text: &str) -> PathBuf {
         let path = self.join(name);
         fs::write(&path, text).expect("the folder is writable");
         path
