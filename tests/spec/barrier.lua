@@ -76,7 +76,7 @@ test("a barrier does not consume the handle's messages", function()
   equal(f:recv_event().n, 1)
 end)
 
-test("a barrier keeps pending puts pending", function()
+test("a barrier does not commit pending puts", function()
   local f, key = support.kvs()
   f:kvs_put(key, 1)
   spec.returns({ 0 }, f:barrier(support.unique "pending", 1))

@@ -156,7 +156,7 @@ test("close returns nothing, and closing again is allowed", function()
   spec.returns({}, f:close())
 end)
 
-test("every method says so when its handle is closed", function()
+test("every method refuses a closed handle", function()
   local f = support.open()
   local closed = spec.ok(flux.new())
   closed:close()
@@ -165,7 +165,7 @@ test("every method says so when its handle is closed", function()
   end
 end)
 
-test("every method looked up on a closed handle says that it is closed", function()
+test("calling any method on a closed handle raises an error", function()
   local f = spec.ok(flux.new())
   f:close()
   for _, call in ipairs(support.handle_calls) do
@@ -175,7 +175,7 @@ test("every method looked up on a closed handle says that it is closed", functio
   end
 end)
 
-test("every field of a closed handle raises an error that says it is closed", function()
+test("reading any field of a closed handle raises an error", function()
   local f = spec.ok(flux.new())
   f:close()
   for _, name in ipairs { "rank", "size", "arity" } do

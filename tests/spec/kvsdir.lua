@@ -201,7 +201,7 @@ test("assigning to an empty name raises an error that says why", function()
   end)
 end)
 
-test("reading a name that was assigned but not committed says so", function()
+test("the error for a name that was assigned but not committed says so", function()
   local dir, f, key = directory { a = 1 }
   dir.b = { n = 1 }
   dir["c.d"] = 2

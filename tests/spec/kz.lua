@@ -196,7 +196,7 @@ test("read fails on a writer, and write fails on a reader", function()
   equal(read(f, key), "")
 end)
 
-test("a closed stream says so and can be closed again", function()
+test("using a closed stream fails, and closing it again is allowed", function()
   local f, key = support.kvs()
   local kz = f:kz_open(key, "w")
   kz:write "x"
@@ -270,7 +270,7 @@ test("an invalid key is an error", function()
   raises("bad argument", f.kz_open, f)
 end)
 
-test("methods say so when the stream's handle is closed", function()
+test("methods of a stream raise an error when its handle is closed", function()
   local f, key = support.kvs()
   local g = support.open()
   local writer, reader = g:kz_open(key, "w"), g:kz_open(key)

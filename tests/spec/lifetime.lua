@@ -510,7 +510,7 @@ test("<close> may close the handle inside its own reactor", function()
   raises("closed", f.reactor, f)
 end)
 
-test("removed objects keep their fields, and a closed handle says that it is closed", function()
+test("removed objects keep their fields, and a closed handle creates no new objects", function()
   local f = spec.ok(flux.new())
   local all = watchers(f, print)
   for name, w in pairs(all) do

@@ -120,7 +120,7 @@ test("a loopback carries the same payloads as a broker", function()
   spec.same(f:recvmsg().data, data)
 end)
 
-test("methods of a closed loopback say that it is closed", function()
+test("using a closed loopback raises an error", function()
   local f = spec.ok(flux.new "loop://")
   f:close()
   spec.raises("closed", f.send, f, "test")

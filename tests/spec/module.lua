@@ -168,7 +168,7 @@ test("exitstatus tells exit, signal, core dump and stop apart", function()
   end
 end)
 
-test("exitstatus fails for any other status and shows it", function()
+test("exitstatus fails for an invalid wait status and shows it", function()
   fails("Unable to decode exit status 0xffff", flux.exitstatus(0xffff))
 end)
 
@@ -302,7 +302,7 @@ test("every name maps to a number and every number to a name", function()
   equal(checked, 2)
 end)
 
-test("new shows a URI that cannot be opened in the error and in the detail", function()
+test("the error and the detail show a URI that cannot be opened", function()
   for _, uri in ipairs { "embed://x?size=0", "embed://?rank=7", "nosuch://x", "x", "", "local://", "local:///nonexistent/y" } do
     local _, err, errnum, detail = flux.new(uri)
     spec.type(errnum, "number")
@@ -316,7 +316,7 @@ test("new shows a URI that cannot be opened in the error and in the detail", fun
   spec.matches(select(2, flux.new("embed://?" .. ("x"):rep(100000))), "xxx…'%)$")
 end)
 
-test("the error says so if the bad URI came from FLUX_URI", function()
+test("the error names FLUX_URI if the bad URI came from there", function()
   local chunk = "print(select(2, require('flux').new()))"
   local process = support.start_apart(chunk, nil, "FLUX_URI='embed://?size=0'")
   spec.matches(process:read "*a", "FLUX_URI='embed://%?size=0'")

@@ -51,7 +51,7 @@ local function chosen()
 end
 
 local directory = arg[0]:match "^(.*/)" or "./"
--- Loads by path, not by package.path: a chapter and module kvs are both called kvs.lua.
+-- Load by path: package.path would find kvs.lua, the chapter, for module kvs.
 for _, name in ipairs { "spec", "support" } do
   package.preload[name] = assert(loadfile(directory .. name .. ".lua"))
 end

@@ -335,7 +335,7 @@ end
 -- Sends a signal to this process.
 function support.kill(name)
   needs_shell()
-  -- os.execute would not do: it ignores some signals while it runs.
+  -- Not os.execute, which ignores some signals while it runs.
   io.popen("kill -" .. name .. " $PPID"):close()
 end
 

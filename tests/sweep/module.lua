@@ -1,4 +1,4 @@
--- Both modules from the first require on, and an object of each class.
+-- Loads both modules and creates an object of each class.
 local flux, kvs = require "flux", require "kvs"
 assert(flux.kvs and kvs.keys and flux.json.encode)
 local f = assert(flux.new(uri))

@@ -3,7 +3,7 @@
 -- Each test bounds memory and time, and checks that the handle works afterwards.
 
 local directory = arg[0]:match "^(.*/)"
--- Loads by path, not by package.path: a chapter and module kvs are both called kvs.lua.
+-- Load by path: package.path would find kvs.lua, the chapter, for module kvs.
 for _, name in ipairs { "support", "cases" } do
   package.preload[name] = assert(loadfile(directory .. name .. ".lua"))
 end
