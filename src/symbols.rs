@@ -1,10 +1,11 @@
-//! Tables of C functions that are not linked: each is looked up by its name,
-//! once, in one loop for all of them.
+//! Tables of C functions that are looked up by name at run time, because the
+//! module does not link their libraries. The tables are where they are used; this
+//! file defines the macro that makes them.
 
 use std::ffi::{CStr, c_void};
 
-/// One list of C prototypes, from which the struct of their pointers and its
-/// lookup are made. What is optional is an `Option`.
+/// Defines a struct of function pointers from a list of C prototypes, and the
+/// function that fills it. A pointer that may be missing is an `Option`.
 macro_rules! functions {
     (
         $(#[$doc:meta])*
@@ -23,21 +24,22 @@ macro_rules! functions {
             const REQUIRED: &str = concat!($(stringify!($name), "\0",)*);
             const OPTIONAL: &str = concat!($(stringify!($opt_name), "\0",)*);
 
-            /// Fill the table. The error is the name of a required function
-            /// that is not there.
+            /// Looks up all functions. The error is the name of a required function
+            /// that is missing.
             ///
             /// # Safety
-            /// `symbol` gives null, or the address of the library's function
-            /// of that name, which stays loaded while the process lives.
+            /// `symbol` returns null, or the address of the function of that name,
+            /// which has the type of the prototype. Functions are called only
+            /// while the library is loaded.
             pub unsafe fn load(
                 symbol: &dyn Fn(&std::ffi::CStr) -> *mut std::ffi::c_void,
             ) -> Result<$api, &'static str> {
                 const LENGTH: usize = size_of::<$api>() / size_of::<usize>();
                 let mut table = [std::ptr::null_mut(); LENGTH];
                 $crate::symbols::look_up($api::REQUIRED, $api::OPTIONAL, symbol, &mut table)?;
-                // SAFETY: a field is a pointer to a function, in the order of
-                // the names; by this function's contract that is the C function
-                // of the prototype. Only one that is optional is null: None.
+                // SAFETY: the fields are pointers to functions, in the order of the
+                // names. By the contract each has the type of its prototype. Only
+                // an optional one can be null, which is None.
                 Ok(unsafe { std::mem::transmute::<[*mut std::ffi::c_void; LENGTH], $api>(table) })
             }
         }
@@ -45,8 +47,9 @@ macro_rules! functions {
 }
 pub(crate) use functions;
 
-/// Fill the table with what is found under these names, each of which a NUL
-/// ends; or say which of those required is not there.
+/// Fills `table` with the addresses of the functions of these names, required ones
+/// first. Each name ends with a NUL. The error is the name of a required function
+/// that is missing.
 pub fn look_up(
     required: &'static str,
     optional: &'static str,

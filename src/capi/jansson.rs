@@ -1,6 +1,5 @@
-//! libjansson's objects, by the libjansson of the process that passes them:
-//! it is found at run time, and nothing here links it. One Rust type owns a
-//! value that is being made; what the values mean is `json`'s business.
+//! libjansson's functions and values. The library is not linked: the one that C
+//! code in this process uses is found at run time. Conversions are in `json`.
 
 use std::ffi::{CStr, c_char, c_double, c_int, c_longlong, c_void};
 use std::ptr::NonNull;
@@ -8,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::symbols::functions;
 
-/// The head of each value, whose inside is libjansson's.
+/// The beginning of each jansson value. The rest is private to libjansson.
 #[allow(non_camel_case_types)]
 #[repr(C)]
 pub struct json_t {
@@ -16,7 +15,7 @@ pub struct json_t {
     refcount: usize,
 }
 
-/// What a value is: jansson's `json_type`, in its order.
+/// The type of a value: jansson's `json_type`, in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     Object,
@@ -40,19 +39,18 @@ const TYPES: [Type; 8] = [
     Type::Null,
 ];
 
-/// The type of a value; none for a number that is no type.
+/// The type of a value. None if the number is not a type of jansson's.
 ///
 /// # Safety
 /// `value` is a valid value.
 pub unsafe fn type_of(value: *const json_t) -> Option<Type> {
-    // SAFETY: valid by the contract.
+    // SAFETY: by the contract.
     let kind = unsafe { (*value).kind };
     TYPES.get(usize::try_from(kind).ok()?).copied()
 }
 
 functions! {
-    /// libjansson's functions, of version 2.7 or newer. What is newer than that
-    /// is optional.
+    /// libjansson's functions. Version 2.7 has the required ones.
     Api, "C";
     required {
         fn json_object() -> *mut json_t;
@@ -86,49 +84,49 @@ functions! {
 
 const SONAME: &CStr = c"libjansson.so.4";
 
-/// The libjansson that is in this process; a search that failed is made again
-/// by the next call.
+/// The libjansson in this process. If there is none yet, the next call searches
+/// again.
 pub fn api() -> Option<&'static Api> {
     static API: OnceLock<Api> = OnceLock::new();
     if let Some(api) = API.get() {
         return Some(api);
     }
-    // SAFETY: a terminated name. Nothing is loaded: it is there already, or not.
+    // SAFETY: the name ends with a NUL. Nothing is loaded by this call.
     let library = unsafe { libc::dlopen(SONAME.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
     let place = match library.is_null() {
         true => libc::RTLD_DEFAULT,
         false => library,
     };
-    // SAFETY: a terminated name, and a library that is never closed, or the
-    // process itself. The symbols are libjansson's by the library's name, or
-    // all there by the names of its functions.
+    // SAFETY: the library is never closed. It is libjansson by its name. Otherwise
+    // the process has functions of all these names, which are libjansson's too.
     let found = unsafe { Api::load(&|name| libc::dlsym(place, name.as_ptr())) };
     found.ok().map(|found| API.get_or_init(|| found))
 }
 
-/// Owns the only reference on a value that is being made.
+/// Owns the only reference to a value that is being made.
 pub struct Json {
     api: &'static Api,
     value: NonNull<json_t>,
 }
 
 impl Json {
-    /// Take over what a jansson call returned; none for null, which it is when
-    /// memory is short.
+    /// Takes ownership of a value that a jansson function returned. None for null,
+    /// which means that there was no memory.
     ///
     /// # Safety
-    /// `value` is null, or a value of which the caller has the only reference,
-    /// or one of the three that are never freed.
+    /// `value` is null, or the only reference to a value, or one of true, false and
+    /// null, which are never freed.
     pub unsafe fn from_owned(api: &'static Api, value: *mut json_t) -> Option<Json> {
         let value = NonNull::new(value)?;
         Some(Json { api, value })
     }
 
+    /// The value, which stays owned by this.
     pub fn as_ptr(&self) -> *mut json_t {
         self.value.as_ptr()
     }
 
-    /// Give the reference away.
+    /// Gives up ownership of the reference.
     pub fn into_raw(self) -> *mut json_t {
         std::mem::ManuallyDrop::new(self).value.as_ptr()
     }
@@ -136,8 +134,8 @@ impl Json {
 
 impl Drop for Json {
     fn drop(&mut self) {
-        // SAFETY: the only reference, so that what json_decref would come to
-        // is this; it leaves true, false and null alone.
+        // SAFETY: this is the only reference, so json_decref (which is inline in C)
+        // would call this too. It ignores true, false and null.
         unsafe { (self.api.json_delete)(self.value.as_ptr()) }
     }
 }

@@ -1,5 +1,6 @@
-//! `jansson-lua.h`: Lua values as jansson's objects and back, straight between
-//! the stack and those, and both as text. By the rules of `crate::json`.
+//! `jansson-lua.h`: conversions between Lua values and jansson's objects, without
+//! text between them, and conversions to and from JSON text. The rules are those
+//! of `crate::json`; `jansson` has the calls of the library.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -10,22 +11,25 @@ use crate::json::{self, MAX_DEPTH};
 use crate::lua::{Kind, Push, Result, Scratch, State, Writer, lua_State};
 
 exported! {
-    /// Push `flux.NULL`.
+    /// Pushes `flux.NULL`.
     ///
     /// # Safety
-    /// A C function, or the host, of this live state calls; and so below.
+    /// `state` is live, and the caller may use it on this thread. No frame from here
+    /// to Lua has a destructor to run.
     fn lua_push_json_null(state: *mut lua_State) {
-        // SAFETY: by the contract; the frame owns nothing.
+        // SAFETY: by the contract; this frame owns nothing.
         unsafe { Writer::new(state) }.light_userdata(std::ptr::null());
     } unbound(error) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         unsafe { error.push_nil(state) }
     }
 }
 
 exported! {
+    /// Returns 1 if the value is `flux.NULL`, else 0.
+    ///
     /// # Safety
-    /// As for [`lua_push_json_null`]; any acceptable index.
+    /// As for [`lua_push_json_null`]. `index` is acceptable.
     fn lua_is_json_null(state: *mut lua_State, index: c_int) -> c_int {
         // SAFETY: by the contract.
         let state = unsafe { State::new(state) };
@@ -38,9 +42,11 @@ exported! {
 }
 
 exported! {
+    /// Pushes the value of a jansson object.
+    ///
     /// # Safety
-    /// As for [`lua_push_json_null`]; `value` is null or a valid value, which
-    /// nobody changes meanwhile.
+    /// As for [`lua_push_json_null`]. `value` is null or a valid value, which nobody
+    /// changes during the call.
     fn json_object_to_lua(state: *mut lua_State, value: *mut json_t) -> c_int {
         // SAFETY: by the contract.
         unsafe { enter(state, |_| Ok(Pushed(value))) }
@@ -52,8 +58,10 @@ exported! {
 }
 
 exported! {
+    /// Pushes the value of a JSON text.
+    ///
     /// # Safety
-    /// As for [`lua_push_json_null`]; `text` is null or a terminated string.
+    /// As for [`lua_push_json_null`]. `text` is null or ends with a NUL.
     fn json_object_string_to_lua(state: *mut lua_State, text: *const c_char) -> c_int {
         // SAFETY: by the contract.
         unsafe {
@@ -72,10 +80,13 @@ exported! {
 }
 
 exported! {
+    /// Makes a jansson object of the value at `index`.
+    ///
     /// # Safety
-    /// As for [`lua_push_json_null`]; `value` is null or a place for a pointer.
+    /// As for [`lua_push_json_null`]. `value` is null or points to a pointer, which
+    /// is overwritten.
     fn lua_value_to_json(state: *mut lua_State, index: c_int, value: *mut *mut json_t) -> c_int {
-        // SAFETY: by the contract; `made` is a reference to give away.
+        // SAFETY: by the contract. The caller gets the reference that `made` owns.
         unsafe {
             enter(state, |state| match to_jansson(state, index) {
                 Ok(made) if !value.is_null() => {
@@ -94,8 +105,11 @@ exported! {
 }
 
 exported! {
+    /// Makes a JSON text of the value at `index`.
+    ///
     /// # Safety
-    /// As for [`lua_push_json_null`]; `text` is null or a place for a pointer.
+    /// As for [`lua_push_json_null`]. `text` is null or points to a pointer, which is
+    /// overwritten.
     fn lua_value_to_json_string(state: *mut lua_State, index: c_int, text: *mut *mut c_char) -> c_int {
         // SAFETY: by the contract.
         unsafe {
@@ -118,11 +132,13 @@ exported! {
     }
 }
 
+/// Sets errno, and returns -1 to C code.
 fn failed(errnum: c_int) -> Count {
     set_errno(errnum);
     Count(-1)
 }
 
+/// Pushes the value of a JSON text.
 fn decode(state: State<'_>, text: &[u8]) -> Result<Count> {
     let mut decoded = Ok(());
     state.protect(0, |writer| {
@@ -135,15 +151,15 @@ fn decode(state: State<'_>, text: &[u8]) -> Result<Count> {
     }
 }
 
-/// The value's JSON text in memory that C may free, or an errno.
+/// The value's JSON text, in memory from malloc. The error is an errno.
 fn encode(state: State<'_>, index: c_int) -> std::result::Result<*mut c_char, c_int> {
     let mut scratch = Scratch::new();
     let mut text = json::Output::new(&mut scratch);
     if json::encode(state, index, &mut text).is_err() {
         return Err(libc::EINVAL);
     }
-    // JSON text holds no NUL: in strings it is escaped.
-    // SAFETY: malloc gives null or as many bytes, into which the text goes.
+    // A JSON text contains no NUL: strings escape it.
+    // SAFETY: malloc returns null or memory for the text and the NUL.
     unsafe {
         let copy: *mut c_char = libc::malloc(text.len() + 1).cast();
         if copy.is_null() {
@@ -155,7 +171,7 @@ fn encode(state: State<'_>, index: c_int) -> std::result::Result<*mut c_char, c_
     }
 }
 
-/// The value at `index` as a value of jansson's, or an errno.
+/// The value at `index` as a jansson value. The error is an errno.
 fn to_jansson(state: State<'_>, index: c_int) -> std::result::Result<Json, c_int> {
     let api = jansson::api().ok_or(libc::ENOSYS)?;
     let top = state.top();
@@ -165,15 +181,17 @@ fn to_jansson(state: State<'_>, index: c_int) -> std::result::Result<Json, c_int
     made
 }
 
-/// From the Lua stack to jansson's objects. Reads with what cannot raise.
+/// Makes jansson values from the Lua stack. It owns what it has made so far, so it
+/// calls nothing of Lua's that can raise.
 struct Reader<'s> {
     state: State<'s>,
     api: &'static Api,
 }
 
-/// What a level has on the stack: the key, the value, and one to look up.
+/// The slots that one level of nesting takes: key, value, and two for checks.
 const READ_SLOTS: c_int = 4;
 
+/// The error is an errno.
 type Made<T = Json> = std::result::Result<T, c_int>;
 
 impl Reader<'_> {
@@ -182,17 +200,17 @@ impl Reader<'_> {
             Kind::String => self.string(self.state.bytes(index).unwrap_or_default()),
             Kind::Number => self.number(index),
             Kind::Table => self.table(index, depth),
-            Kind::Boolean if self.state.boolean(index) => self.own(self.api.json_true),
-            Kind::Boolean => self.own(self.api.json_false),
+            Kind::Boolean if self.state.boolean(index) => self.constant(self.api.json_true),
+            Kind::Boolean => self.constant(self.api.json_false),
             Kind::LightUserdata if self.state.userdata(index).is_none() => {
-                self.own(self.api.json_null)
+                self.constant(self.api.json_null)
             }
             _ => Err(libc::EINVAL),
         }
     }
 
-    fn own(&self, make: unsafe extern "C" fn() -> *mut json_t) -> Made {
-        // SAFETY: a new value, null, or one that is never freed.
+    fn constant(&self, make: unsafe extern "C" fn() -> *mut json_t) -> Made {
+        // SAFETY: jansson returns null, a new value, or one that is never freed.
         unsafe { Json::from_owned(self.api, make()) }.ok_or(libc::ENOMEM)
     }
 
@@ -200,7 +218,7 @@ impl Reader<'_> {
         if std::str::from_utf8(text).is_err() {
             return Err(libc::EINVAL);
         }
-        // SAFETY: as many bytes, which are copied, into a new value.
+        // SAFETY: jansson copies that many bytes into a new value.
         let made = unsafe {
             let value = (self.api.json_stringn_nocheck)(text.as_ptr().cast(), text.len());
             Json::from_owned(self.api, value)
@@ -217,7 +235,7 @@ impl Reader<'_> {
         if n.is_none() && !x.is_finite() {
             return Err(libc::EINVAL);
         }
-        // SAFETY: numbers, of which a new value is made.
+        // SAFETY: jansson makes a new value from a number.
         let made = unsafe {
             let value = match n {
                 Some(n) => (self.api.json_integer)(n),
@@ -242,12 +260,12 @@ impl Reader<'_> {
     }
 
     fn array(&self, table: c_int, count: i64, depth: u32) -> Made {
-        let array = self.own(self.api.json_array)?;
+        let array = self.constant(self.api.json_array)?;
         let value = self.state.top() + 1;
         for n in 1..=count {
             self.state.raw_get_index(table, n);
             let item = self.value(value, depth + 1)?;
-            // SAFETY: an array of ours, and an item that it takes over.
+            // SAFETY: `array` is an array, which takes ownership of the item.
             let rc = unsafe { (self.api.json_array_append_new)(array.as_ptr(), item.into_raw()) };
             check(rc)?;
             self.state.set_top(value - 1);
@@ -256,7 +274,7 @@ impl Reader<'_> {
     }
 
     fn object(&self, table: c_int, depth: u32) -> Made {
-        let object = self.own(self.api.json_object)?;
+        let object = self.constant(self.api.json_object)?;
         let key = self.state.top() + 1;
         let mut count = 0;
         self.state.push_nil();
@@ -267,9 +285,9 @@ impl Reader<'_> {
             count += 1;
             self.state.set_top(key);
         }
-        // SAFETY: an object of ours.
+        // SAFETY: `object` is an object.
         let size = unsafe { (self.api.json_object_size)(object.as_ptr()) };
-        // A number key and a string that is its text are two keys, and one name.
+        // In Lua, 1 and "1" are two keys. In JSON they would be the same name.
         if size == count {
             Ok(object)
         } else {
@@ -277,8 +295,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Give the object the value under the key at `key`. Not part of what is in
-    /// itself: of a room for each level the C stack would be full soon.
+    /// Adds the value under the key at `key`. Never inlined into the recursion: a
+    /// 512-byte buffer at each level would exhaust the C stack.
     #[inline(never)]
     fn add(&self, object: &Json, key: c_int, value: Json) -> Made<()> {
         let mut scratch = Scratch::new();
@@ -287,7 +305,7 @@ impl Reader<'_> {
         self.set(object, name, value)
     }
 
-    /// The name that a key becomes; `number` holds that of a number.
+    /// The name for a key. A number's name is written to `number`.
     fn name<'n>(&'n self, key: c_int, number: &'n mut json::Output<'_>) -> Made<&'n [u8]> {
         if let Some(name) = self.state.bytes(key) {
             return match std::str::from_utf8(name) {
@@ -303,16 +321,16 @@ impl Reader<'_> {
 
     fn set(&self, object: &Json, name: &[u8], value: Json) -> Made<()> {
         if let Some(set) = self.api.json_object_setn_new_nocheck {
-            // SAFETY: an object of ours, as many bytes, and a value that the
-            // object takes over.
+            // SAFETY: `object` is an object, which copies the name and takes
+            // ownership of the value.
             return check(unsafe {
                 let value = value.into_raw();
                 set(object.as_ptr(), name.as_ptr().cast(), name.len(), value)
             });
         }
-        // Before jansson 2.14 no name could hold a NUL.
+        // Before jansson 2.14 a name cannot contain a NUL.
         let name = std::ffi::CString::new(name).map_err(|_| libc::EINVAL)?;
-        // SAFETY: as above, the name being terminated.
+        // SAFETY: as above; the name ends with a NUL.
         check(unsafe {
             let value = value.into_raw();
             (self.api.json_object_set_new_nocheck)(object.as_ptr(), name.as_ptr(), value)
@@ -320,12 +338,12 @@ impl Reader<'_> {
     }
 }
 
-/// What jansson refuses of valid arguments is what it has no memory for.
+/// With valid arguments, jansson's functions fail only for lack of memory.
 fn check(rc: c_int) -> Made<()> {
     if rc < 0 { Err(libc::ENOMEM) } else { Ok(()) }
 }
 
-/// A value of jansson's, to be pushed; -1 where it is not.
+/// A jansson value to be pushed. -1 is returned to C code if that fails.
 struct Pushed(*mut json_t);
 
 impl Push for Pushed {
@@ -338,7 +356,7 @@ impl Push for Pushed {
             return failed(libc::ENOSYS).0;
         };
         let top = writer.state().top();
-        // SAFETY: a valid value by the contract of `json_object_to_lua`.
+        // SAFETY: the value is valid, by the contract of `json_object_to_lua`.
         match unsafe { Pusher { writer, api }.value(self.0, 0) } {
             Ok(()) => 1,
             Err(errnum) => {
@@ -349,24 +367,24 @@ impl Push for Pushed {
     }
 }
 
-/// From jansson's objects to the Lua stack. Owns nothing: any allocation of
+/// Pushes jansson values onto the Lua stack. It owns nothing, as each allocation of
 /// Lua's may raise.
 struct Pusher<'w> {
     writer: &'w Writer<'w>,
     api: &'static Api,
 }
 
-/// What a level has on the stack: the table, a name and a value.
+/// The slots that one level of nesting takes: table, name and value, and one more.
 const PUSH_SLOTS: c_int = 4;
 
 impl Pusher<'_> {
-    /// Push the value.
+    /// Pushes a value.
     ///
     /// # Safety
-    /// `value` is valid, and nobody changes it meanwhile; and so below, where
-    /// it is of the type that the method is named for.
+    /// `value` is valid, and nobody changes it during the call. For the methods
+    /// below it also has the type that the method is named for.
     unsafe fn value(&self, value: *mut json_t, depth: u32) -> Made<()> {
-        // SAFETY: by the contract, and of that type.
+        // SAFETY: by the contract; each method gets a value of its type.
         unsafe {
             match jansson::type_of(value) {
                 Some(Type::Object) => return self.object(value, depth),
@@ -384,9 +402,9 @@ impl Pusher<'_> {
     }
 
     /// # Safety
-    /// See [`Pusher::value`].
+    /// As for [`Pusher::value`].
     unsafe fn string(&self, value: *mut json_t) {
-        // SAFETY: a string has so many bytes, which stay while it does.
+        // SAFETY: the string has that many bytes, which live as long as it does.
         let text = unsafe {
             let start = (self.api.json_string_value)(value);
             std::slice::from_raw_parts(start.cast(), (self.api.json_string_length)(value))
@@ -394,6 +412,7 @@ impl Pusher<'_> {
         self.writer.bytes(text);
     }
 
+    /// Checks the depth, and reserves slots for one more level.
     fn go_down(&self, depth: u32) -> Made<()> {
         if depth == MAX_DEPTH {
             return Err(libc::ELOOP);
@@ -403,16 +422,17 @@ impl Pusher<'_> {
     }
 
     /// # Safety
-    /// See [`Pusher::value`].
+    /// As for [`Pusher::value`].
     unsafe fn array(&self, array: *mut json_t, depth: u32) -> Made<()> {
         self.go_down(depth)?;
-        // SAFETY: an array.
+        // SAFETY: by the contract, this is an array.
         let size = unsafe { (self.api.json_array_size)(array) };
         self.writer.table(size, 0);
         let table = self.writer.state().top();
         let mut is_empty = true;
         for position in 0..size {
-            // SAFETY: an array, which lends its items; nulls leave holes.
+            // Nulls leave holes in the table.
+            // SAFETY: this is an array, which keeps its items.
             unsafe {
                 let item = (self.api.json_array_get)(array, position);
                 if item.is_null() || jansson::type_of(item) == Some(Type::Null) {
@@ -431,14 +451,14 @@ impl Pusher<'_> {
     }
 
     /// # Safety
-    /// See [`Pusher::value`].
+    /// As for [`Pusher::value`].
     unsafe fn object(&self, object: *mut json_t, depth: u32) -> Made<()> {
         self.go_down(depth)?;
-        // SAFETY: an object.
+        // SAFETY: by the contract, this is an object.
         let size = unsafe { (self.api.json_object_size)(object) };
         self.writer.table(0, size);
         let table = self.writer.state().top();
-        // SAFETY: an object, over which the iterator goes while it stays as it is.
+        // SAFETY: this is an object, which nobody changes while it is iterated.
         unsafe {
             let mut iter = (self.api.json_object_iter)(object);
             while !iter.is_null() {
@@ -454,10 +474,12 @@ impl Pusher<'_> {
         Ok(())
     }
 
+    /// Pushes the name at an iterator.
+    ///
     /// # Safety
-    /// `iter` is an iterator that stands at a name.
+    /// `iter` is valid and not at the end.
     unsafe fn name(&self, iter: *mut std::ffi::c_void) {
-        // SAFETY: by the contract; a name is terminated, and as long as said.
+        // SAFETY: by the contract; the name ends with a NUL, and has that length.
         let name = unsafe {
             let start = (self.api.json_object_iter_key)(iter);
             match self.api.json_object_iter_key_len {

@@ -1,5 +1,5 @@
-/* lua_pusherror(), as Rust can not define a function of variable arguments.
- * Nothing here is on the heap, so that a Lua error may jump over it.
+/* lua_pusherror(): Rust cannot define a variadic function. The text is on the
+ * stack, because a Lua error jumps over this function.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,10 +14,10 @@ int (*flux_lua_push_failure) (lua_State *L,
                               size_t length,
                               const void *caller);
 
-/* What does not fit this is cut. */
+/* A longer text is cut. */
 enum { MAX_TEXT = 32 * 1024 };
 
-/* Exported as lua_pusherror(): see build.rs. */
+/* The linker exports this as lua_pusherror(): see build.rs. */
 int flux_lua_pusherror (lua_State *L, char *fmt, ...)
 {
     char text[MAX_TEXT];

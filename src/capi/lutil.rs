@@ -1,4 +1,5 @@
-//! `lutil.h`: what functions written in C return to Lua.
+//! `lutil.h`: helpers for the results of functions written in C. The variadic
+//! `lua_pusherror` is partly in lutil.c.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -12,8 +13,9 @@ unsafe extern "C-unwind" {
     fn flux_lua_pusherror(state: *mut lua_State, format: *mut c_char, ...) -> c_int;
 }
 
-/// The C code's way back into Rust. Called by name, this function would have to
-/// be exported, and another `flux.so` in the process could take its place.
+/// The Rust function that lutil.c calls, by a pointer. If it called the function by
+/// name, that would have to be exported, and another `flux.so` in the process could
+/// replace it.
 type PushFailure =
     unsafe extern "C-unwind" fn(*mut lua_State, *const c_char, usize, *const c_void) -> c_int;
 
@@ -22,7 +24,8 @@ unsafe extern "C" {
 }
 
 extern "C" fn at_load() {
-    // SAFETY: the loader runs this before any function of the object is called.
+    // SAFETY: the loader runs this before any other code of this library, so no
+    // other thread uses the variable.
     unsafe { flux_lua_push_failure = Some(push_failure) }
 }
 
@@ -30,15 +33,18 @@ extern "C" fn at_load() {
 #[unsafe(link_section = ".init_array")]
 static AT_LOAD: extern "C" fn() = at_load;
 
+/// Pushes nil and a text.
+///
 /// # Safety
-/// As for [`l_pushresult`], with a text of `length` bytes.
+/// As for [`l_pushresult`]. `text` has `length` bytes. `caller` is an address in
+/// the code that called `lua_pusherror`.
 unsafe extern "C-unwind" fn push_failure(
     state: *mut lua_State,
     text: *const c_char,
     length: usize,
     caller: *const c_void,
 ) -> c_int {
-    // SAFETY: by the contract; the frames from here to Lua own nothing.
+    // SAFETY: by the contract; this frame and that of lutil.c own nothing.
     unsafe {
         if let Err(error) = lua::bind(state, caller) {
             return error.fail(state);
@@ -50,14 +56,15 @@ unsafe extern "C-unwind" fn push_failure(
     2
 }
 
-/// The name under which the shared object exports [`flux_lua_pusherror`], which
-/// the linker puts in this one's place (see build.rs): only a function of
-/// Rust's is exported, and only one of C's takes variable arguments. In a
-/// program that Rust links, this is it, with a text and no arguments.
+/// Pushes nil and a formatted text.
+///
+/// This function only exports the symbol: rustc exports no functions of C, and
+/// Rust defines no variadic ones. In the shared object the linker replaces it by
+/// [`flux_lua_pusherror`] (see build.rs). In a program that Rust links it is not
+/// replaced, and takes a format without arguments.
 ///
 /// # Safety
-/// A C function, or the host, of this live state calls, with a terminated
-/// format that needs no arguments.
+/// As for [`l_pushresult`]. `format` ends with a NUL, and needs no arguments.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn lua_pusherror(state: *mut lua_State, format: *mut c_char) -> c_int {
     // SAFETY: by the contract.
@@ -65,11 +72,13 @@ pub unsafe extern "C-unwind" fn lua_pusherror(state: *mut lua_State, format: *mu
 }
 
 exported! {
+    /// Pushes `rc`, or nil and the text of errno if it is negative.
+    ///
     /// # Safety
-    /// A C function, or the host, of this live state calls; and so below.
+    /// `state` is live, and the caller may use it on this thread. No frame from here
+    /// to Lua has a destructor to run.
     fn l_pushresult(state: *mut lua_State, rc: c_int) -> c_int {
-        // An error of the back end's would own something, in a frame that may be
-        // jumped over.
+        // Only the number is kept here: a `backend::Error` would own memory.
         let errnum = backend::last_errno();
         // SAFETY: by the contract.
         unsafe {
@@ -79,19 +88,22 @@ exported! {
             })
         }
     } unbound(error) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         unsafe { error.fail(state) }
     }
 }
 
 exported! {
+    /// Replaces the values from `index` on by the text that `string.format` makes of
+    /// them.
+    ///
     /// # Safety
-    /// As for [`l_pushresult`]; `index` is an index of the stack.
+    /// As for [`l_pushresult`]. There is a value at `index`.
     fn l_format_args(state: *mut lua_State, index: c_int) -> c_int {
         // SAFETY: by the contract.
         unsafe { enter(state, |state| format_args(state, index)) }
     } unbound(error) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         unsafe { error.fail(state) };
         -1
     }
@@ -100,7 +112,7 @@ exported! {
 fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
     let index = state.absolute(index);
     let Err(error) = api::push_formatted(state, index) else {
-        // SAFETY: an index of the stack, at or below the top.
+        // SAFETY: the index is that of a value, by the contract of `l_format_args`.
         unsafe { compat::insert(state.raw(), index) };
         state.set_top(index);
         return Ok(Count(1));
@@ -118,7 +130,7 @@ fn format_args(state: State<'_>, index: c_int) -> Result<Count> {
     }
 }
 
-/// What Lua 5.2 and LuaJIT have, and Lua 5.1 lacks.
+/// `luaL_setfuncs` for Lua 5.1, which lacks it.
 #[cfg(feature = "lua51")]
 mod setfuncs {
     use super::{c_char, c_int, lua_State};
@@ -133,12 +145,13 @@ mod setfuncs {
     }
 
     exported! {
+        /// Registers the functions of a list in a table, with the upvalues on top.
+        ///
         /// # Safety
-        /// A C function, or the host, of this live state calls, with a table
-        /// below so many upvalues on top, and a list that a null name ends.
+        /// As for [`l_pushresult`](super::l_pushresult). A table is below that many
+        /// upvalues, and a null name ends the list.
         fn luaL_setfuncs(state: *mut lua_State, list: *const Reg, upvalues: c_int) {
-            // SAFETY: by the contract; the frame owns nothing that a Lua error
-            // could jump over.
+            // SAFETY: by the contract; this frame owns nothing.
             unsafe {
                 let mut list = list;
                 sys::luaL_checkstack(state, upvalues + 2, c"too many upvalues".as_ptr());

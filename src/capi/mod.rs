@@ -1,6 +1,7 @@
-//! What a C plugin sees, as include/ declares it, over the classes that
-//! scripts see: the handles and directories that it passes to Lua. JSON,
-//! messages and helpers are in the files named after their headers.
+//! The C API of the module, which the headers in include/ declare. It passes
+//! handles and other objects of C code's to Lua as the userdata that scripts know
+//! (`api`). This file has handles and KVS directories; JSON, messages and helpers
+//! are in files of their own.
 
 mod jansson;
 mod json;
@@ -16,11 +17,12 @@ use crate::backend::libflux::{FluxHandle, FluxKvsdir, flux_kvsdir_t, flux_t};
 use crate::exported;
 use crate::lua::{self, Error, OnTop, Push, Result, State, Writer, lua_State};
 
-/// What C code has left of the stack may be little.
+/// The free slots that a function below needs. C code may have used up those that
+/// Lua gave it.
 const SLOTS: c_int = 20;
 
-/// The door from C: as [`lua::enter`], with room on the stack and the classes
-/// made, which C code need not see to.
+/// [`lua::enter`] for calls from C code: also reserves stack slots and makes the
+/// module's classes. The results own nothing; [`push_owned`] pushes others.
 ///
 /// # Safety
 /// As for [`lua::enter`].
@@ -30,26 +32,26 @@ where
     F: FnOnce(State<'_>) -> Result<R>,
 {
     const {
-        assert!(!std::mem::needs_drop::<R>(), "push_owned pushes it");
+        assert!(!std::mem::needs_drop::<R>(), "use push_owned");
     }
-    let opened = |state: State<'_>| {
+    let prepared = |state: State<'_>| {
         state.reserve(SLOTS)?;
         api::open(state)?;
         body(state)
     };
     // SAFETY: by the contract.
-    unsafe { lua::enter(state, opened) }
+    unsafe { lua::enter(state, prepared) }
 }
 
-/// Push what owns something, made of the topmost `args` values, which go. The
-/// rest of the stack is C code's: a result that `body` above returns itself
-/// would be pushed in its place.
+/// Replaces the topmost `args` values by a value that owns something. The rest of
+/// the stack is C code's and stays. (`lua::enter` would replace the whole stack.)
 fn push_owned(state: State<'_>, args: c_int, mut value: impl Push) -> Result<OnTop> {
     state.protect(args, |writer| value.push(writer))?;
     Ok(OnTop)
 }
 
-/// A number that C code gets, and not Lua: what it counts is on the stack.
+/// The number that a function returns to C code. Nothing is pushed for it: the
+/// values that it counts are on the stack already.
 struct Count(c_int);
 
 impl Push for Count {
@@ -59,16 +61,17 @@ impl Push for Count {
 }
 
 fn set_errno(errnum: c_int) {
-    // SAFETY: gives the place of this thread's errno.
+    // SAFETY: this is the address of this thread's errno.
     unsafe { libc::__errno_location().write(errnum) }
 }
 
 exported! {
-    /// Push the userdata of C code's handle.
+    /// Pushes the userdata of a handle of C code's.
     ///
     /// # Safety
-    /// A C function, or the host, of this live state calls; `h` is null or a valid
-    /// handle, used on this thread only while the state lives.
+    /// `state` is live, and the caller may use it on this thread. `h` is null or a
+    /// valid handle, which only this thread uses while the state lives. No frame
+    /// from here to Lua has a destructor to run.
     fn lua_push_flux_handle_external(state: *mut lua_State, h: *mut flux_t) -> c_int {
         // SAFETY: by the contract.
         unsafe {
@@ -78,28 +81,32 @@ exported! {
             })
         }
     } unbound(error) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         unsafe { error.fail(state) }
     }
 }
 
+/// Pushes the userdata of a handle of C code's. The error's text is its only
+/// result besides nil.
+///
 /// # Safety
-/// `h` is null or valid, as [`lua_push_flux_handle_external`] asks.
+/// For `h`, as for [`lua_push_flux_handle_external`].
 unsafe fn push_handle(state: State<'_>, h: *mut flux_t) -> Result<api::Handle> {
     if h.is_null() {
-        return Err(no_more_than_text(backend::Error::new(libc::EINVAL)));
+        return Err(text_only(backend::Error::new(libc::EINVAL)));
     }
     // SAFETY: by the contract.
-    let backend = unsafe { FluxHandle::from_raw(h) }.map_err(no_more_than_text)?;
+    let backend = unsafe { FluxHandle::from_raw(h) }.map_err(text_only)?;
     api::push_external(state, Box::new(backend), h.cast::<c_void>())
 }
 
 exported! {
-    /// The `flux_t` of the handle at `index`, which stays the handle's; null for
-    /// what is no open handle of libflux's. Does not raise.
+    /// Returns the `flux_t` of the handle at `index`, which keeps it. Returns null
+    /// for another value, a closed handle, or a handle that has no `flux_t`. Does
+    /// not raise.
     ///
     /// # Safety
-    /// As for [`lua_push_flux_handle_external`]; any acceptable index.
+    /// As for [`lua_push_flux_handle_external`]. `index` is acceptable.
     fn lua_get_flux_handle(state: *mut lua_State, index: c_int) -> *mut flux_t {
         // SAFETY: by the contract.
         let state = unsafe { State::new(state) };
@@ -115,25 +122,27 @@ exported! {
     }
 }
 
-/// C code that knew the C bindings finds the text on top of the stack.
-fn no_more_than_text(error: backend::Error) -> Error {
+/// An error without errno and detail: C code written for the C bindings expects the
+/// text on top of the stack.
+fn text_only(error: backend::Error) -> Error {
     Error::failure(error.to_string())
 }
 
 exported! {
-    /// Push a directory, which this takes over.
+    /// Pushes a directory, and takes ownership of it.
     ///
     /// # Safety
-    /// As for [`lua_push_flux_handle_external`]; `dir` is null, or valid and the
-    /// caller's to give, and so is its handle valid, or null.
+    /// As for [`lua_push_flux_handle_external`]. `dir` is null, or a valid directory
+    /// that the caller owns. The directory's handle is null or valid.
     fn lua_push_kvsdir(state: *mut lua_State, dir: *mut flux_kvsdir_t) -> c_int {
-        // SAFETY: by the contract. The directory is owned before anything can fail.
+        // SAFETY: by the contract. The directory is owned before anything can fail,
+        // and `enter` drops the closure that owns it before it raises.
         unsafe {
             let dir = FluxKvsdir::from_owned(dir);
             enter(state, move |state| push_dir(state, dir))
         }
     } unbound(error) {
-        // SAFETY: the caller's promise. The directory is freed.
+        // SAFETY: by the contract. The directory is freed first.
         unsafe {
             drop(FluxKvsdir::from_owned(dir));
             error.fail(state)
@@ -142,7 +151,7 @@ exported! {
 }
 
 exported! {
-    /// Push a directory that stays the caller's.
+    /// Pushes a directory that the caller keeps.
     ///
     /// # Safety
     /// As for [`lua_push_kvsdir`].
@@ -150,19 +159,21 @@ exported! {
         // SAFETY: by the contract.
         unsafe { enter(state, |state| push_dir(state, FluxKvsdir::shared(dir))) }
     } unbound(error) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         unsafe { error.fail(state) }
     }
 }
 
+/// Pushes the userdata of a directory.
+///
 /// # Safety
 /// The directory's handle is null or valid.
 unsafe fn push_dir(state: State<'_>, dir: backend::Result<FluxKvsdir>) -> Result<OnTop> {
-    let dir = dir.map_err(no_more_than_text)?;
-    let (key, names) = (dir.key(), dir.names().map_err(no_more_than_text)?);
+    let dir = dir.map_err(text_only)?;
+    let (key, names) = (dir.key(), dir.names().map_err(text_only)?);
     // SAFETY: by the contract.
     let handle = unsafe { push_handle(state, dir.handle()) }?;
-    // Of the handle's userdata on top.
+    // The handle's userdata, on top, is the argument.
     push_owned(
         state,
         1,

@@ -1,5 +1,5 @@
-//! `zmsg-lua.h`: messages of C code, of the class that all messages are, and
-//! responded to by a callback of that code.
+//! `zmsg-lua.h`: messages that C code makes for scripts. Scripts see the same class
+//! as for all messages (`api::message`); a callback of C code sends the responses.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -12,17 +12,17 @@ use crate::backend::libflux::{FluxMessage, flux_msg_t};
 use crate::exported;
 use crate::lua::{Error, Writer, lua_State};
 
-/// C's `struct zmsg_info`: a message of its own, and what C code says of it.
-/// Counted references to it are what both sides hold.
+/// C's `struct zmsg_info`: a copy of a message, and how to respond to it. C code
+/// and Lua hold counted references to it.
 pub struct ZmsgInfo {
     message: FluxMessage,
-    /// Where `zmsg_info_zmsg` lets C code find the message.
+    /// A pointer to the message. `zmsg_info_zmsg` returns the address of this field.
     raw: Cell<*mut flux_msg_t>,
     /// The type that scripts see.
     msgtype: c_int,
     callback: Cell<Option<(Callback, *mut c_void)>>,
     error_callback: Cell<Option<(ErrorCallback, *mut c_void)>>,
-    /// Whether C code has given its reference to Lua.
+    /// Whether C code's reference has been passed to Lua.
     is_lent: Cell<bool>,
 }
 
@@ -43,10 +43,11 @@ type ErrorCallback = unsafe extern "C-unwind" fn(
     *mut c_void,
 ) -> c_int;
 
-/// The C bindings' signature, which existing code calls.
+/// Copies a message. This is the signature of the C bindings, which existing code
+/// calls.
 ///
 /// # Safety
-/// `msg` is null, or points to null or a valid message.
+/// `msg` is null, or points to null or to a valid message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn zmsg_info_create(
     msg: *mut *mut flux_msg_t,
@@ -59,6 +60,8 @@ pub unsafe extern "C-unwind" fn zmsg_info_create(
     }
 }
 
+/// Copies a message.
+///
 /// # Safety
 /// `msg` is null or a valid message.
 #[unsafe(no_mangle)]
@@ -85,15 +88,17 @@ pub unsafe extern "C-unwind" fn zmsg_info_create_from(
     std::ptr::null()
 }
 
+/// Sets the callback for responses.
+///
 /// # Safety
-/// `zmsg_info_create` returned this, and it is alive; and so below.
+/// `info` is null, or was returned by `zmsg_info_create` and is alive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn zmsg_info_register_resp_cb(
     info: *const ZmsgInfo,
     callback: Option<Callback>,
     arg: *mut c_void,
 ) -> c_int {
-    // SAFETY: by the contract, or null.
+    // SAFETY: by the contract.
     let Some(info) = (unsafe { info.as_ref() }) else {
         set_errno(libc::EINVAL);
         return -1;
@@ -102,6 +107,8 @@ pub unsafe extern "C-unwind" fn zmsg_info_register_resp_cb(
     0
 }
 
+/// Sets the callback for error responses.
+///
 /// # Safety
 /// As for [`zmsg_info_register_resp_cb`].
 #[unsafe(no_mangle)]
@@ -110,7 +117,7 @@ pub unsafe extern "C-unwind" fn zmsg_info_register_resp_error_cb(
     callback: Option<ErrorCallback>,
     arg: *mut c_void,
 ) -> c_int {
-    // SAFETY: by the contract, or null.
+    // SAFETY: by the contract.
     let Some(info) = (unsafe { info.as_ref() }) else {
         set_errno(libc::EINVAL);
         return -1;
@@ -120,11 +127,13 @@ pub unsafe extern "C-unwind" fn zmsg_info_register_resp_error_cb(
     0
 }
 
+/// Returns the address of the pointer to the copied message.
+///
 /// # Safety
 /// As for [`zmsg_info_register_resp_cb`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn zmsg_info_zmsg(info: *const ZmsgInfo) -> *mut *mut flux_msg_t {
-    // SAFETY: by the contract, or null.
+    // SAFETY: by the contract.
     match unsafe { info.as_ref() } {
         Some(info) => info.raw.as_ptr(),
         None => std::ptr::null_mut(),
@@ -132,8 +141,11 @@ pub unsafe extern "C-unwind" fn zmsg_info_zmsg(info: *const ZmsgInfo) -> *mut *m
 }
 
 exported! {
+    /// Pushes the metatable of messages.
+    ///
     /// # Safety
-    /// A C function, or the host, of this live state calls.
+    /// `state` is live, and the caller may use it on this thread. No frame from here
+    /// to Lua has a destructor to run.
     fn l_zmsg_info_register_metatable(state: *mut lua_State) -> c_int {
         // SAFETY: by the contract.
         unsafe {
@@ -143,13 +155,13 @@ exported! {
             })
         }
     } unbound(error) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         unsafe { error.fail(state) }
     }
 }
 
 exported! {
-    /// `require "zmsg"`, where somebody calls the shared object so.
+    /// `require "zmsg"`, if the shared object is installed under that name.
     ///
     /// # Safety
     /// As for [`l_zmsg_info_register_metatable`].
@@ -157,17 +169,17 @@ exported! {
         // SAFETY: by the contract.
         unsafe { l_zmsg_info_register_metatable(state) }
     } unbound(error) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         unsafe { error.raise(state) }
     }
 }
 
 exported! {
-    /// Push the message, which this takes over.
+    /// Pushes a message, and takes ownership of it.
     ///
     /// # Safety
-    /// As for [`l_zmsg_info_register_metatable`], and `info` is null, or as
-    /// [`zmsg_info_register_resp_cb`] asks.
+    /// As for [`l_zmsg_info_register_metatable`] and, for `info`,
+    /// [`zmsg_info_register_resp_cb`].
     fn lua_push_zmsg_info(state: *mut lua_State, info: *const ZmsgInfo) -> c_int {
         // SAFETY: by the contract.
         unsafe {
@@ -182,7 +194,7 @@ exported! {
             })
         }
     } unbound(error) {
-        // SAFETY: the caller's promise. The message is freed.
+        // SAFETY: by the contract. The message is freed first.
         unsafe {
             drop(taken(info));
             error.fail(state)
@@ -190,8 +202,8 @@ exported! {
     }
 }
 
-/// C code's reference; what it pushes again while Lua still has the message is
-/// one more.
+/// C code's reference. C code can push the same message again while Lua has it:
+/// then this is a new reference.
 ///
 /// # Safety
 /// As for [`lua_push_zmsg_info`].
@@ -208,8 +220,8 @@ unsafe fn taken(info: *const ZmsgInfo) -> Option<Rc<ZmsgInfo>> {
 impl Responder for ZmsgInfo {
     fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Responding {
         let (callback, arg) = self.callback.get().ok_or(NoResponse::NoCallback)?;
-        // SAFETY: C code registered the function with this argument, for this
-        // message; the frame may be jumped over.
+        // SAFETY: C code registered this function with this argument for this
+        // message. It may raise: this frame owns nothing.
         counted(unsafe { callback(writer.raw(), self, payload.as_ptr(), arg) })
     }
 
@@ -221,7 +233,7 @@ impl Responder for ZmsgInfo {
     }
 }
 
-/// What a callback returned.
+/// The meaning of a callback's return value.
 fn counted(count: c_int) -> Responding {
     match count {
         0.. => Ok(count),

@@ -1,10 +1,11 @@
-//! Finds the Lua that calls the module, and binds the module to it: one loaded
-//! `flux.so` serves one Lua. Nothing here calls Lua through `sys` before that
-//! Lua is known to be of the version that the module was built for.
+//! Binds the module to the Lua that calls it. One loaded `flux.so` serves one Lua.
+//! The table of Lua's functions is in `sys`; nothing here calls through it before
+//! that Lua is known to have the version that the module was built for.
 //!
-//! The module does not link to Lua. Flux loads plugins with RTLD_LOCAL, and a
-//! plugin's Lua is then visible to that plugin alone; and one process may hold
-//! several Luas. So the address of the caller decides which Lua is meant.
+//! The module does not link to Lua, for two reasons. Flux loads plugins with
+//! RTLD_LOCAL, and then a plugin's Lua is visible to that plugin only. And one
+//! process can contain several Luas. So the Lua to bind to is the one that the
+//! caller uses, and the caller is identified by its address in memory.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt::{self, Display};
@@ -16,9 +17,9 @@ use super::compat::NAME;
 use super::sys::{self, Functions, lua_State};
 use super::writer::Line;
 
-/// Functions that only one Lua has. The first that is found tells which Lua it
-/// is; a Lua without any is Lua 5.1. All belong to the core, which no program
-/// leaves out.
+/// Functions by which to tell versions apart. The first one that a Lua has tells
+/// its version; a Lua that has none is Lua 5.1. All of them are in Lua's core, so
+/// every program with that Lua contains them.
 const VERSION_MARKS: [(&CStr, &str); 5] = [
     (c"luaJIT_setmode", "LuaJIT"),
     (c"lua_pushexternalstring", "Lua 5.5"),
@@ -27,21 +28,21 @@ const VERSION_MARKS: [(&CStr, &str); 5] = [
     (c"lua_rawlen", "Lua 5.2"),
 ];
 
-/// Makes Lua's functions callable for a call that came from `caller`, an
-/// address in the program or library that called an exported function of this
-/// module; null where it is not known. An error says why they must not be
-/// called with the caller's state.
+/// Makes sure that Lua's functions can be called with the caller's state. `caller`
+/// is an address in the program or library that called an exported function of
+/// this module, or null if it is unknown. The error says why the module does not
+/// work with the caller's Lua.
 ///
-/// The state is looked at only to choose between two copies of one Lua.
+/// The state is used only to choose between two copies of one Lua.
 ///
 /// # Safety
 /// `state` is a live state of the caller's Lua.
-#[expect(clippy::result_large_err, reason = "a box is what Lua would jump over")]
+#[expect(clippy::result_large_err, reason = "Lua would jump over a box")]
 #[inline]
 pub unsafe fn bind(state: *mut lua_State, caller: *const c_void) -> Result<(), BindError> {
     match KnownCallers::contains(caller) {
         true => Ok(()),
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract.
         false => unsafe { verify(state, caller) },
     }
 }
@@ -49,20 +50,26 @@ pub unsafe fn bind(state: *mut lua_State, caller: *const c_void) -> Result<(), B
 /// The Lua that the module is bound to.
 static BOUND: Mutex<Option<Lua>> = Mutex::new(None);
 
-#[expect(clippy::result_large_err, reason = "a box is what Lua would jump over")]
+/// Looks up the caller's Lua, and binds the module to it if it is bound to none.
+///
+/// # Safety
+/// As for [`bind`].
+#[expect(clippy::result_large_err, reason = "Lua would jump over a box")]
 #[cold]
 unsafe fn verify(state: *mut lua_State, caller: *const c_void) -> Result<(), BindError> {
     let mut bound = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
     let object = Image::at(caller);
     let own = object.as_ref().and_then(Lua::seen_by);
     let process = Lua::of_process();
-    // A Lua that is gone took its states along. So did, perhaps, its users.
+    // If the bound Lua was unloaded, no state of it is left, and its callers may
+    // have been unloaded too.
     if bound.take_if(|lua| !lua.is_loaded()).is_some() {
         KnownCallers::forget();
     }
     if let Some(bound) = &*bound {
         let is_bound = |lua: &Lua| lua.address == bound.address;
-        // Symbols that the process shares hide a caller's own of the same name.
+        // A caller's own Lua can be hidden by symbols of the same name that the
+        // process shares. Then its calls reach the process's Lua.
         let may_be_hidden = own.as_ref().is_none_or(|lua| lua.name() == NAME);
         let is_same = own.as_ref().is_some_and(is_bound)
             || (may_be_hidden && process.as_ref().is_some_and(is_bound));
@@ -74,7 +81,7 @@ unsafe fn verify(state: *mut lua_State, caller: *const c_void) -> Result<(), Bin
             false => Err(BindError::second(bound, own.or(process))),
         };
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: by the contract.
     let Some(lua) = (unsafe { chosen(state, own, process, object.as_ref()) }) else {
         return Err(BindError::no_lua());
     };
@@ -83,23 +90,24 @@ unsafe fn verify(state: *mut lua_State, caller: *const c_void) -> Result<(), Bin
         return Err(BindError::new(Some(&lua), format_args!("this is {name}")));
     }
     // SAFETY: these are the functions of a Lua of that version, with the types
-    // that its headers declare. `is_loaded` is asked before they are trusted.
+    // that its headers declare. Whenever an unknown caller comes, `is_loaded` tells
+    // whether they are still there.
     let functions = unsafe {
         Functions::load(&|name| lua.symbol(name).map_or(ptr::null_mut(), NonNull::as_ptr))
     };
     let functions = functions.map_err(|missing| {
         BindError::new(Some(&lua), format_args!("this {NAME} lacks {missing}"))
     })?;
-    // SAFETY: nothing was bound, so no thread can be in a function of Lua's
-    // that it called through the table. Other threads find the table by
-    // `KnownCallers`, or by this lock.
+    // SAFETY: nothing was bound, so no thread is calling through the table. Other
+    // threads synchronize with this write by `KnownCallers` or by this lock.
     unsafe { sys::bind(functions) }
     *bound = Some(lua);
     KnownCallers::add(object);
     Ok(())
 }
 
-/// Of the caller's own Lua and that of the process, the one to bind to.
+/// Chooses the Lua to bind to: the caller's own, or the one that the process
+/// shares.
 ///
 /// # Safety
 /// As for [`bind`].
@@ -113,19 +121,20 @@ unsafe fn chosen(
         (Some(own), Some(process)) => (own, process),
         (own, process) => return own.or(process),
     };
-    // Lua itself calls, or there are no two copies to choose from.
+    // Lua itself calls, or these are not two copies of one Lua.
     if own.is_in(caller) || own.address == process.address || own.name() != process.name() {
         return Some(own);
     }
-    // Two copies of one Lua. The loader decided which of them the caller's
-    // calls reach; the state's allocator tells which made it.
+    // These are two copies of one Lua. The loader decided which of them the
+    // caller's calls reach. The state's allocator tells which of them made the
+    // state.
     type GetAllocator =
         unsafe extern "C-unwind" fn(*mut lua_State, *mut *mut c_void) -> *const c_void;
     let Some(get) = own.symbol(c"lua_getallocf") else {
         return Some(own);
     };
-    // SAFETY: Lua's function of this name has that type, and reads a state of
-    // this version alike, whichever copy made it.
+    // SAFETY: Lua's function of this name has that type. Both copies have the same
+    // version, so it can read a state of either.
     let allocator = unsafe {
         let get = std::mem::transmute::<NonNull<c_void>, GetAllocator>(get);
         get(state, ptr::null_mut())
@@ -136,32 +145,33 @@ unsafe fn chosen(
     }
 }
 
-/// Makes Lua's functions callable in a program that this crate is compiled into,
-/// together with a Lua.
-#[expect(clippy::result_large_err, reason = "a box is what Lua would jump over")]
+/// Binds the module to the Lua in the program, for a program that this crate is
+/// compiled into together with a Lua.
+#[expect(clippy::result_large_err, reason = "Lua would jump over a box")]
 #[cfg(feature = "interpreter")]
 pub fn bind_to_program() -> Result<(), BindError> {
     let here: fn() -> Result<(), BindError> = bind_to_program;
-    // SAFETY: no state is needed where the caller is the program with its Lua.
+    // SAFETY: the state is used only for a caller whose Lua is in two places; the
+    // program is the caller, and contains its Lua.
     unsafe { bind(ptr::null_mut(), here as *const c_void) }
 }
 
 /// A Lua that is loaded in this process.
 struct Lua {
-    /// What its functions are looked up in.
+    /// For looking up its functions.
     handle: LibraryHandle,
-    /// Where its `lua_gettop` is.
+    /// The address of its `lua_gettop`, which identifies it.
     address: NonNull<c_void>,
-    /// The program or library that this is in.
+    /// The program or library that contains it.
     image: Image,
 }
 
-// SAFETY: addresses of functions, and of a library that may be asked from any
-// thread.
+// SAFETY: the pointers are the address of a function, and a handle of dlopen's,
+// which any thread may use.
 unsafe impl Send for Lua {}
 
 impl Lua {
-    /// The Lua in a program or library, or in what that depends on.
+    /// The Lua in a program or library, or in a library that it depends on.
     fn seen_by(object: &Image) -> Option<Lua> {
         Lua::find(object.open()?)
     }
@@ -180,8 +190,8 @@ impl Lua {
         })
     }
 
-    /// A function of this Lua's. One of that name in another object does not
-    /// count.
+    /// The address of one of this Lua's functions. A function of that name in
+    /// another program or library does not count.
     fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
         let symbol = self.handle.symbol(name)?;
         self.image.contains(symbol.as_ptr()).then_some(symbol)
@@ -198,13 +208,14 @@ impl Lua {
         object == Some(&self.image)
     }
 
-    /// Whether it is still in memory. A plugin's Lua goes with the plugin.
+    /// Whether it is still in memory. A plugin's Lua is unloaded with the plugin.
     fn is_loaded(&self) -> bool {
         Image::at(self.address.as_ptr()).as_ref() == Some(&self.image)
     }
 }
 
-/// A library that stays loaded as long as this lives, for looking up symbols.
+/// A handle for looking up symbols in a library, which stays loaded as long as
+/// this value lives.
 struct LibraryHandle(*mut c_void);
 
 impl LibraryHandle {
@@ -213,7 +224,8 @@ impl LibraryHandle {
     }
 
     fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
-        // SAFETY: a handle of dlopen's, or RTLD_DEFAULT; the name is terminated.
+        // SAFETY: this is a handle of dlopen's, or RTLD_DEFAULT; the name ends with
+        // a NUL.
         NonNull::new(unsafe { libc::dlsym(self.0, name.as_ptr()) })
     }
 }
@@ -221,23 +233,23 @@ impl LibraryHandle {
 impl Drop for LibraryHandle {
     fn drop(&mut self) {
         if self.0 != libc::RTLD_DEFAULT {
-            // SAFETY: `Image::open` opened it, and it is closed once.
+            // SAFETY: `Image::open` got the handle from dlopen. It is closed once.
             unsafe { libc::dlclose(self.0) };
         }
     }
 }
 
-/// A program or a library in memory.
+/// A program or library, as it is loaded in memory.
 #[derive(Clone, PartialEq, Eq)]
 struct Image {
-    /// Its path; empty for the program.
+    /// Its path; empty for the program itself.
     name: CString,
     start: usize,
     end: usize,
 }
 
 impl Image {
-    /// The one that an address is in.
+    /// The program or library that contains an address.
     fn at(address: *const c_void) -> Option<Image> {
         struct Search {
             address: usize,
@@ -249,8 +261,8 @@ impl Image {
             _: usize,
             search: *mut c_void,
         ) -> c_int {
-            // SAFETY: the loader gives an object with its program headers and
-            // a terminated name; the last argument is the `Search` below.
+            // SAFETY: the loader passes valid program headers and a name that ends
+            // with a NUL. The last argument is the `Search` below.
             unsafe {
                 let (info, search) = (&*info, &mut *search.cast::<Search>());
                 let headers = std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into());
@@ -277,18 +289,19 @@ impl Image {
             address: address as usize,
             found: None,
         };
-        // SAFETY: `look` gets `search`, which outlives the call.
+        // SAFETY: `look` gets a pointer to `search`, which outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
         search.found
     }
 
+    /// A handle for its symbols, and those of the libraries that it depends on.
     fn open(&self) -> Option<LibraryHandle> {
         let name = match self.name.is_empty() {
             true => ptr::null(),
             false => self.name.as_ptr(),
         };
-        // SAFETY: a terminated name, or null for the program. It is in memory,
-        // so nothing is loaded and no initializer runs.
+        // SAFETY: the name ends with a NUL, or is null for the program. It is loaded
+        // already, so no initializer runs.
         let handle = unsafe { libc::dlopen(name, libc::RTLD_NOLOAD | libc::RTLD_LAZY) };
         (!handle.is_null()).then_some(LibraryHandle(handle))
     }
@@ -306,8 +319,8 @@ impl Image {
     }
 }
 
-/// The objects that are known to use the bound Lua: a list to which is added
-/// and from which nothing is freed, so that it is read without a lock.
+/// A list of the programs and libraries that are known to use the bound Lua. Items
+/// are added and never freed, so it is read without a lock.
 struct KnownCallers {
     image: Image,
     next: *mut KnownCallers,
@@ -318,9 +331,10 @@ static KNOWN_CALLERS: AtomicPtr<KnownCallers> = AtomicPtr::new(ptr::null_mut());
 impl KnownCallers {
     #[inline]
     fn contains(address: *const c_void) -> bool {
-        // Acquire: whoever sees an item sees the table that was bound before.
+        // Acquire: a thread that sees an item also sees the table that was filled
+        // before the item was added.
         let mut item = KNOWN_CALLERS.load(Ordering::Acquire);
-        // SAFETY: an item is never changed nor freed.
+        // SAFETY: an item is neither changed nor freed.
         while let Some(verified) = unsafe { item.as_ref() } {
             if verified.image.contains(address) {
                 return true;
@@ -330,8 +344,8 @@ impl KnownCallers {
         false
     }
 
-    /// The lock of `BOUND` is held. A caller that is not known is looked for
-    /// again each time.
+    /// Adds a program or library, or nothing if the caller was not found. The lock
+    /// of `BOUND` is held.
     fn add(image: Option<Image>) {
         if let Some(image) = image {
             let next = KNOWN_CALLERS.load(Ordering::Relaxed);
@@ -345,15 +359,16 @@ impl KnownCallers {
     }
 }
 
-/// Why the module does not work with the Lua that called it. It owns nothing,
-/// so that Lua may jump over it.
+/// Why the module does not work with the Lua that called it. It owns nothing, so
+/// a Lua error may jump over it.
 pub struct BindError {
     text: Line,
-    /// How to tell that Lua, if one was found.
+    /// For reporting the error to that Lua, if one was found.
     functions: Option<ErrorFunctions>,
 }
 
-/// The few functions, alike in all Luas, that tell a script or C code.
+/// The functions that report an error to a script or to C code. They have the same
+/// types in all Luas.
 #[derive(Clone, Copy)]
 struct ErrorFunctions {
     push_nil: unsafe extern "C-unwind" fn(*mut lua_State),
@@ -392,9 +407,8 @@ impl BindError {
         }
     }
 
-    /// Raises the text as an error of the caller's Lua. Where that has no
-    /// functions to be found, the text is printed and the function returns
-    /// nothing.
+    /// Raises the text as an error of the caller's Lua. If that Lua was not found,
+    /// prints the text and returns 0: no results.
     ///
     /// # Safety
     /// As for [`bind`]; no frame from here to Lua owns anything.
@@ -411,7 +425,8 @@ impl BindError {
         }
     }
 
-    /// Pushes nil and the text; returns how many values that is.
+    /// Pushes nil and the text, and returns 2. If the caller's Lua was not found,
+    /// prints the text and returns 0.
     ///
     /// # Safety
     /// As for [`BindError::raise`].
@@ -441,8 +456,7 @@ impl BindError {
         }
     }
 
-    /// Prints the text, where the caller expects no value: there is nobody else
-    /// to tell.
+    /// Prints the text, for a caller that expects no value.
     pub fn print(&self) {
         eprintln!("{self}");
     }
@@ -459,8 +473,8 @@ impl ErrorFunctions {
         let push_nil = lua.symbol(c"lua_pushnil")?;
         let push_string = lua.symbol(c"lua_pushlstring")?;
         let error = lua.symbol(c"lua_error")?;
-        // SAFETY: Lua's functions of these names have these types in all
-        // versions, but that some return a pointer, which is not looked at.
+        // SAFETY: Lua's functions of these names have these types in all versions,
+        // except that some return a pointer, which is ignored.
         unsafe {
             Some(ErrorFunctions {
                 push_nil: std::mem::transmute::<
@@ -480,25 +494,24 @@ impl ErrorFunctions {
     }
 }
 
-/// Lua's own check: that numbers are as large as in the headers built with, and
-/// that the state is of the Lua that its functions are of.
+/// Runs Lua's own check, which raises an error if numbers do not have the sizes
+/// that the headers declare, or if the state was made by another Lua.
 ///
 /// # Safety
-/// Lua called, with `state`, a C function whose frame owns nothing, and the
-/// module is bound to that Lua.
+/// As for [`enter`](super::enter).
 pub unsafe fn check_version(state: *mut lua_State) {
-    // SAFETY: the state is live and the frames may be jumped over.
+    // SAFETY: the state is live, and no frame owns anything.
     #[cfg(feature = "lua52")]
     unsafe {
         sys::luaL_checkversion_(state, sys::LUA_VERSION_NUM.into())
     }
-    // SAFETY: the same.
+    // SAFETY: as above.
     #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
     unsafe {
         let sizes = size_of::<sys::lua_Integer>() * 16 + size_of::<sys::lua_Number>();
         sys::luaL_checkversion_(state, sys::LUA_VERSION_NUM.into(), sizes)
     }
-    // Lua 5.1 and LuaJIT have none.
+    // Lua 5.1 and LuaJIT have no such check.
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     let _ = state;
 }
