@@ -1,5 +1,6 @@
-//! `cargo bench`: what is timed, against what, in one table. Here the command
-//! line and the order of things; what each row is stands in doc/performance.md.
+//! `cargo bench` measures flux-lua and compares it with other modules. This file
+//! holds the command line and the order of the measurements. doc/performance.md
+//! describes the rows and the method.
 
 #[path = "../tests/installed/mod.rs"]
 mod installed;
@@ -12,14 +13,16 @@ mod loading;
 mod measure;
 #[path = "bench/plot.rs"]
 mod plot;
+#[path = "bench/process.rs"]
+mod process;
 #[path = "bench/report.rs"]
 mod report;
 #[path = "bench/rows.rs"]
 mod rows;
-#[path = "bench/subjects.rs"]
-mod subjects;
 #[path = "bench/table.rs"]
 mod table;
+#[path = "bench/testbed.rs"]
+mod testbed;
 
 use std::env;
 use std::fs;
@@ -29,33 +32,36 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use report::Report;
-use subjects::Subjects;
+use testbed::Testbed;
 
 const USAGE: &str = "\
 Usage: cargo bench -- [--update] [WORD...]
-Time the rows whose group or name has one of the WORDs; all, without any.
+Measure the rows whose group or name contains one of the WORDs. Without
+a WORD, measure all rows.
 
-  --update   write the table and the plot to doc/ too
+  --update   also write the table and the plot to doc/
 
-FLUX_LUA_BENCH=quick runs everything once, to see that it works.
-FLUX_LUA_JSON names a folder with the JSON documents to use.";
+FLUX_LUA_BENCH=quick runs everything once, as a test of the benchmark.
+FLUX_LUA_JSON=FOLDER uses the JSON documents in FOLDER.";
 
-/// How much is measured.
+/// How long and how often each row is measured.
 #[derive(Clone, Copy)]
 pub struct Effort {
+    /// The number of rounds. In each round, every subject runs once.
     pub rounds: usize,
-    /// Processor time of a subject's part of a round; zero for one operation.
+    /// The CPU time of a subject in one round. If zero, it runs one operation.
     pub round: Duration,
-    /// The largest of the sizes that growth is measured at.
+    /// The largest size at which growth is measured.
     pub largest: f64,
-    /// Processes started to time one.
+    /// The number of processes started to measure loading.
     pub processes: usize,
 }
 
 impl Effort {
-    /// As much in shorter turns: what an answer costs depends on what else the
-    /// broker's processor does just then.
-    pub fn in_short_turns(self) -> Effort {
+    /// The same time in more and shorter rounds, for rows that wait for a broker: the
+    /// cost of a response depends on the load of the broker's processor at that
+    /// moment.
+    pub fn with_short_rounds(self) -> Effort {
         const PARTS: usize = 4;
         match self.round.is_zero() {
             true => self,
@@ -107,7 +113,7 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failures) => {
-            eprintln!("bench: {failures} of what was run failed");
+            eprintln!("bench: {failures} failures");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -117,7 +123,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measure and report; the number of failures.
+/// Measure and report. Returns the number of failures.
 fn run(options: &Options) -> io::Result<usize> {
     let started = Instant::now();
     let is_quick = env::var("FLUX_LUA_BENCH").is_ok_and(|mode| mode == "quick");
@@ -126,29 +132,30 @@ fn run(options: &Options) -> io::Result<usize> {
         let name = format!("{group} {name}").to_lowercase();
         options.words.is_empty() || options.words.iter().any(|word| name.contains(word))
     };
-    let subjects = Subjects::find()?;
-    let mut report = Report::new(&subjects, is_quick);
+    let testbed = Testbed::find()?;
+    let mut report = Report::new(&testbed, is_quick);
     for row in rows::rows() {
         if is_wanted(row.group, &row.name) {
-            measure::row(&subjects, &row, &effort, &mut report);
+            measure::row(&testbed, &row, &effort, &mut report);
         }
     }
     if is_wanted(loading::GROUP, "") {
-        loading::measure(&subjects, &effort, &mut report)?;
+        loading::measure(&testbed, &effort, &mut report)?;
     }
     for curve in growth::CURVES {
         if is_wanted(growth::GROUP, &curve.full_name()) {
-            growth::measure(&subjects, curve, &effort, &mut report);
+            growth::measure(&testbed, curve, &effort, &mut report);
         }
     }
     if report.lines.is_empty() && report.curves.is_empty() {
-        return Err(io::Error::other("no row has such a name"));
+        return Err(io::Error::other("no row matches"));
     }
     publish(&report, options)?;
     println!("{:.0} s", started.elapsed().as_secs_f64());
     Ok(report.failures.len())
 }
 
+/// Print the report and write it to files.
 fn publish(report: &Report, options: &Options) -> io::Result<()> {
     let text = table::markdown(report);
     println!("{text}");
@@ -161,7 +168,7 @@ fn publish(report: &Report, options: &Options) -> io::Result<()> {
     fs::write(&svg, &picture)?;
     println!("written: {}, {}", json.display(), svg.display());
     if options.update && report.is_quick {
-        println!("not written to doc/: the times of a quick run are those of first uses");
+        println!("not written to doc/: a quick run measures only the first use of everything");
     } else if options.update {
         let doc = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc");
         table::update(&doc.join("performance.md"), &text)?;

@@ -1,26 +1,31 @@
--- A subject of the benchmark: lua cases.lua SUBJECT does what it is told on
--- standard input and answers each line by one:
+-- A subject of the benchmark: `lua cases.lua SUBJECT` reads commands from standard
+-- input and answers each with one line. The cases are in the folder cases/.
 --
---   open CASE [SIZE]   ready OPERATIONS BYTES | none
---   check              is TEXT
+--   command            answer
+--   open CASE [SIZE]   ready OPERATIONS BYTES, or none
+--   check              is RESULT
 --   settle             settled KIB
 --   run N              ran NANOSECONDS KIB
 --
--- OPERATIONS and BYTES are those of one round, N the rounds to make. KIB is the
--- process's memory, after a collection or at its most. What fails: error TEXT.
+-- `open` loads a case; `none` means that this subject does not have it. OPERATIONS
+-- is the number of operations that running the case once performs, and BYTES the
+-- bytes that it processes. `check` runs the case and returns its result. `settle`
+-- collects garbage and returns the memory of the process. `run` runs the case N
+-- times and returns the CPU time and the largest memory seen. A command that fails
+-- is answered with `error TEXT`.
 
 local directory = arg[0]:match "^(.*/)" or "./"
 local subject = arg[1]
 
-local measured = {}
+local meter = {}
 
--- Processor time of this process, in nanoseconds.
-function measured.now()
+-- The CPU time of this process, in nanoseconds.
+function meter.now()
   return os.clock() * 1e9
 end
 
--- KiB of it that are in memory; 0 where the system does not tell.
-function measured.resident()
+-- The resident memory of this process in KiB, or 0 if it is unknown.
+function meter.resident()
   local status = io.open "/proc/self/status"
   if not status then
     return 0
@@ -33,10 +38,10 @@ end
 local groups = {}
 for _, name in ipairs { "json", "loop", "broker", "growth" } do
   local load_group = assert(loadfile(directory .. "cases/" .. name .. ".lua"))
-  groups[name] = load_group(subject, directory, measured)
+  groups[name] = load_group(subject, directory, meter)
 end
 
--- A case's name begins with its group's: "json decode twitter".
+-- The name of a case starts with its group: "json decode twitter".
 local function find(name)
   local group, rest = name:match "^(%a+) (.*)$"
   return assert(groups[group], "no such group: " .. name), rest
@@ -67,18 +72,18 @@ end
 
 function commands.settle()
   collect()
-  return ("settled %d"):format(measured.resident())
+  return ("settled %d"):format(meter.resident())
 end
 
 function commands.run(argument)
   if case.without_collector then
     collectgarbage "stop"
   end
-  local before = measured.now()
+  local before = meter.now()
   local peak = case.run(tonumber(argument))
-  local took = measured.now() - before
+  local took = meter.now() - before
   collectgarbage "restart"
-  return ("ran %.0f %d"):format(took, peak or measured.resident())
+  return ("ran %.0f %d"):format(took, peak or meter.resident())
 end
 
 io.stdout:setvbuf "line"

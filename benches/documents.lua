@@ -1,13 +1,15 @@
--- The JSON documents of the benchmark: lua documents.lua FOLDER makes those
--- that are not in FOLDER yet, in the shapes of the files that JSON libraries
--- are commonly held against, and the same on every machine.
+-- Generates the JSON documents of the benchmark: `lua documents.lua FOLDER` writes
+-- them to FOLDER. They have the structure of the documents that JSON libraries are
+-- usually measured with, and are the same on every machine. Also computes digests
+-- of Lua values, to compare the results of different libraries.
 
 local documents = {}
 
--- What a null is written from; a table has no other way to hold one.
+-- Stands for null in the tables here, because a Lua table cannot hold a nil.
 local NULL = {}
 
--- Park and Miller's generator: exact in doubles, the same in every Lua.
+-- The Park-Miller generator. Its numbers are exact in doubles, so they are the same
+-- in every Lua. Returns a function that returns a random integer below its argument.
 local function generator(seed)
   local state = seed
   return function(limit)
@@ -16,7 +18,7 @@ local function generator(seed)
   end
 end
 
--- é and slashes are written as escapes, as some of the originals have them.
+-- é and slashes are escaped too, as in some of the original documents.
 local ESCAPES = {
   ['"'] = '\\"',
   ["\\"] = "\\\\",
@@ -41,8 +43,8 @@ end
 
 local write
 
--- An array's or an object's items, each on a line of its own where `margin`
--- is one; without, all on one.
+-- Write the items of an array or an object. With a `margin` (a newline and the
+-- indentation), each item is on its own line.
 local function write_items(out, open, items, close, margin)
   local inner = margin and margin .. "  "
   out[#out + 1] = open
@@ -82,7 +84,7 @@ function write(out, value, margin)
   end
 end
 
--- Messages of many fields, few of them numbers; text that is not ASCII.
+-- Messages with many fields, few of them numbers. Some text is not ASCII.
 local function tweets()
   local random = generator(1)
   local words = {
@@ -145,7 +147,7 @@ local function tweets()
   return { statuses = statuses, search_metadata = { count = 300, completed_in = 0.087 } }
 end
 
--- Many small integers, under names that come again and again.
+-- Many small integers, and a few names that repeat often.
 local function catalog()
   local random = generator(2)
   local function prices()
@@ -190,7 +192,7 @@ local function catalog()
   return { events = events, performances = performances }
 end
 
--- Rings of coordinates of 15 digits and more.
+-- Rings of coordinates with 15 and more digits.
 local function coordinates()
   local random = generator(3)
   local rings = {}
@@ -208,7 +210,7 @@ local function coordinates()
   return { type = "FeatureCollection", features = { feature } }
 end
 
--- A short document of events whose text is URLs, most of all.
+-- A short document of events. Most of its text is URLs.
 local function events()
   local random = generator(4)
   local api = "https://api.example.com/repos/organisation/repository-with-a-name"
@@ -252,7 +254,7 @@ local KINDS = {
   github_events = { make = events },
 }
 
--- The text of one of them.
+-- The text of the document of this name.
 function documents.text(name)
   local kind = KINDS[name]
   local out = {}
@@ -268,48 +270,49 @@ local function hash(text)
   return sum
 end
 
-local function add(into, place, value)
+-- Add a value to the totals. `path_hash` is a hash of the path to the value.
+local function add(totals, path_hash, value)
   local kind = type(value)
   if kind == "number" then
-    into.numbers, into.sum = into.numbers + 1, into.sum + value
+    totals.numbers, totals.sum = totals.numbers + 1, totals.sum + value
   elseif kind == "string" then
-    into.strings = (into.strings + hash(value) * (place % 65521)) % 4294967296
+    totals.strings = (totals.strings + hash(value) * (path_hash % 65521)) % 4294967296
   elseif kind == "boolean" then
-    into.booleans = into.booleans + (value and 65537 or 1)
+    totals.booleans = totals.booleans + (value and 65537 or 1)
   elseif kind == "table" then
-    into.tables = into.tables + 1
+    totals.tables = totals.tables + 1
     for name, item in pairs(value) do
-      add(into, (place * 31 + hash(tostring(name))) % 4294967296, item)
+      add(totals, (path_hash * 31 + hash(tostring(name))) % 4294967296, item)
     end
   end
 end
 
--- What a value holds and where, in a line that does not depend on the order of
--- names, nor on whether nulls are kept.
+-- A line of text that identifies a value. It depends neither on the order of the
+-- names nor on nulls.
 function documents.digest(value)
   if value == NULL then
     value = nil
   end
-  -- A float: the sum of integers wraps, and floats of the same numbers do not.
-  local into = { numbers = 0, sum = 0.0, strings = 0, booleans = 0, tables = 0 }
-  add(into, 1, value)
+  -- The sum is a float, because a sum of integers could wrap.
+  local totals = { numbers = 0, sum = 0.0, strings = 0, booleans = 0, tables = 0 }
+  add(totals, 1, value)
   return ("%d tables, %d numbers of %.9g, strings %.0f, booleans %.0f"):format(
-    into.tables,
-    into.numbers,
-    into.sum,
-    into.strings,
-    into.booleans
+    totals.tables,
+    totals.numbers,
+    totals.sum,
+    totals.strings,
+    totals.booleans
   )
 end
 
-local function put(path, text)
+local function write_file(path, text)
   local file = assert(io.open(path, "wb"))
   file:write(text)
   file:close()
 end
 
--- A value without what a library has for null, so that all libraries are given
--- the same to encode.
+-- Remove the nulls of any library from a value, in place, so that all libraries
+-- encode the same value.
 function documents.without_nulls(value)
   for name, item in pairs(value) do
     local kind = type(item)
@@ -322,11 +325,11 @@ function documents.without_nulls(value)
   return value
 end
 
--- Each with a line of what it holds, made before it ever was JSON.
+-- Write all documents, each with the digest of the value that it was made from.
 function documents.make(folder)
   for name, kind in pairs(KINDS) do
-    put(folder .. "/" .. name .. ".json", documents.text(name))
-    put(folder .. "/" .. name .. ".digest", documents.digest(documents.without_nulls(kind.make())))
+    write_file(folder .. "/" .. name .. ".json", documents.text(name))
+    write_file(folder .. "/" .. name .. ".digest", documents.digest(documents.without_nulls(kind.make())))
   end
 end
 

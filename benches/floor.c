@@ -1,6 +1,6 @@
-/* The floor of the benchmark: the same operations from C on libflux, with no
- * Lua and no JSON (a payload is the text it is sent as). It answers standard
- * input as cases.lua does. Built with: cc -O2 floor.c -lflux-core */
+/* The C floor of the benchmark: the same operations in C on libflux, without Lua
+ * and without encoding or decoding JSON. It reads commands from standard input and
+ * answers them as cases.lua does. Build it with: cc -O2 floor.c -lflux-core */
 
 #include <errno.h>
 #include <flux/core.h>
@@ -16,9 +16,9 @@ enum { IN_FLIGHT = 64, KEYS = 50 };
 
 static flux_t *handle;
 
-static void require (bool is_so, const char *what)
+static void require (bool condition, const char *what)
 {
-    if (is_so)
+    if (condition)
         return;
     printf ("error %s: %s\n", what, strerror (errno));
     exit (1);

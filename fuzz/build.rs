@@ -1,5 +1,5 @@
-//! Links the Lua that the features chose, all of it, exported: the module
-//! brings none, and looks up what it needs of it at run time.
+//! Links the whole Lua that the features select and exports its symbols. The module
+//! links to no Lua; it looks up the functions at run time.
 
 use std::path::PathBuf;
 

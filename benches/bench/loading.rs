@@ -1,5 +1,5 @@
-//! What it takes to load a module: the time of fresh processes with it, less
-//! that of those without; and how large it is.
+//! Measures loading: the time that `require` adds to a new process, and the size of
+//! `flux.so`.
 
 use std::fs;
 use std::io;
@@ -8,48 +8,48 @@ use std::time::Instant;
 
 use super::Effort;
 use super::measure::median;
-use super::report::{Aim, Line, Quantity, Report, Who};
-use super::subjects::{Program, Subjects};
+use super::report::{Line, Quantity, Report, Subject, Target};
+use super::testbed::{Program, Testbed};
 
 pub const GROUP: &str = "Loading";
 
 const MILLISECOND: f64 = 1e6;
 
-pub fn measure(subjects: &Subjects, effort: &Effort, report: &mut Report) -> io::Result<()> {
-    let mut loaders: Vec<Loader> = subjects
+pub fn measure(testbed: &Testbed, effort: &Effort, report: &mut Report) -> io::Result<()> {
+    let mut loaders: Vec<Loader> = testbed
         .programs()
-        .filter(|program| program.who != Who::Floor)
+        .filter(|program| program.subject != Subject::Floor)
         .map(Loader::new)
         .collect();
     for _ in 0..effort.processes {
         for loader in &mut loaders {
-            loader.round()?;
+            loader.run_pair()?;
         }
     }
     let quantities = [
-        (Quantity::WallTime, Some(Aim::AtMost(MILLISECOND))),
+        (Quantity::WallTime, Some(Target::AtMost(MILLISECOND))),
         (Quantity::CpuTime, None),
     ];
-    for (quantity, aim) in quantities {
+    for (quantity, target) in quantities {
         let figures = loaders
             .iter()
-            .filter_map(|loader| Some((loader.program.who, loader.figure(quantity)?)))
+            .filter_map(|loader| Some((loader.program.subject, loader.median_extra(quantity)?)))
             .collect();
         report.lines.push(Line {
             group: GROUP,
             name: "require".to_owned(),
             quantity,
             figures,
-            aim,
+            target,
         });
     }
-    match stripped_size(subjects) {
+    match stripped_size(testbed) {
         Ok(size) => report.lines.push(Line {
             group: GROUP,
             name: "flux.so, stripped".to_owned(),
             quantity: Quantity::Size,
-            figures: vec![(Who::Ours, size)],
-            aim: None,
+            figures: vec![(Subject::Ours, size)],
+            target: None,
         }),
         Err(error) => report.skipped.push(format!("the stripped size: {error}")),
     }
@@ -58,12 +58,12 @@ pub fn measure(subjects: &Subjects, effort: &Effort, report: &mut Report) -> io:
 
 struct Loader<'a> {
     program: &'a Program,
-    /// What a process with the module took more than one right beside it.
-    more: Vec<Took>,
+    /// The extra cost of a process that loads the module, for each pair of processes.
+    extra: Vec<Cost>,
 }
 
-/// Nanoseconds of a process, from its start to its end.
-struct Took {
+/// The cost of a process from its start to its end, in nanoseconds.
+struct Cost {
     wall: f64,
     cpu: f64,
 }
@@ -72,45 +72,47 @@ impl<'a> Loader<'a> {
     fn new(program: &'a Program) -> Loader<'a> {
         Loader {
             program,
-            more: Vec::new(),
+            extra: Vec::new(),
         }
     }
 
-    /// The two processes of a round take turns at being first.
-    fn round(&mut self) -> io::Result<()> {
-        let one = |is_empty| time(&mut self.program.loader(is_empty));
-        let (with, without) = if self.more.len().is_multiple_of(2) {
+    /// Run a process that loads the module and one that does not. The order
+    /// alternates from pair to pair.
+    fn run_pair(&mut self) -> io::Result<()> {
+        let one = |is_bare| run_to_end(&mut self.program.loader(is_bare));
+        let (with, without) = if self.extra.len().is_multiple_of(2) {
             let without = one(true)?;
             (one(false)?, without)
         } else {
             (one(false)?, one(true)?)
         };
-        self.more.push(Took {
+        self.extra.push(Cost {
             wall: with.wall - without.wall,
             cpu: with.cpu - without.cpu,
         });
         Ok(())
     }
 
-    /// None where it is lost in what else the machine does.
-    fn figure(&self, quantity: Quantity) -> Option<f64> {
-        let of = |took: &Took| match quantity {
-            Quantity::WallTime => took.wall,
-            _ => took.cpu,
+    /// The median of the extra cost, or `None` if it is not positive, that is, below
+    /// the noise.
+    fn median_extra(&self, quantity: Quantity) -> Option<f64> {
+        let of = |cost: &Cost| match quantity {
+            Quantity::WallTime => cost.wall,
+            _ => cost.cpu,
         };
-        median(self.more.iter().map(of).collect()).filter(|more| *more > 0.0)
+        median(self.extra.iter().map(of).collect()).filter(|extra| *extra > 0.0)
     }
 }
 
-/// Run a process to its end.
-fn time(command: &mut Command) -> io::Result<Took> {
+/// Run a process to its end and measure it.
+fn run_to_end(command: &mut Command) -> io::Result<Cost> {
     let started = Instant::now();
     let child = command.stdin(Stdio::null()).spawn()?;
     let mut status = 0;
-    // SAFETY: all zeros are a valid rusage.
+    // SAFETY: rusage is a plain C structure, for which all zeros are valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both places are this frame's. The child is waited for only here:
-    // dropping a Child does not.
+    // SAFETY: both pointers are to locals. Nothing else waits for the child, so its
+    // process id is still valid; dropping a `Child` does not wait.
     let waited = unsafe { libc::wait4(child.id() as libc::pid_t, &mut status, 0, &mut usage) };
     let wall = started.elapsed().as_nanos() as f64;
     if waited < 0 {
@@ -121,15 +123,16 @@ fn time(command: &mut Command) -> io::Result<Took> {
     }
     let nanoseconds = |time: libc::timeval| time.tv_sec as f64 * 1e9 + time.tv_usec as f64 * 1e3;
     let cpu = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
-    Ok(Took { wall, cpu })
+    Ok(Cost { wall, cpu })
 }
 
-fn stripped_size(subjects: &Subjects) -> io::Result<f64> {
-    let stripped = subjects.folder().join("stripped.so");
+/// The size in bytes of the module without symbols.
+fn stripped_size(testbed: &Testbed) -> io::Result<f64> {
+    let stripped = testbed.folder().join("stripped.so");
     let done = Command::new("strip")
         .arg("-o")
         .arg(&stripped)
-        .arg(subjects.module())
+        .arg(testbed.module())
         .status()?;
     match done.success() {
         true => Ok(fs::metadata(&stripped)?.len() as f64),

@@ -1,114 +1,129 @@
-//! Times a row: its subjects by turns, round after round, so that what else
-//! the machine does meets them all; the medians are the row's.
+//! Measures a row of the table. The subjects take turns, round after round, so
+//! that other load on the machine affects all of them. The figures are medians of
+//! the rounds.
 
 use std::time::Duration;
 
 use super::Effort;
-use super::report::{Line, Quantity, Report, Who};
+use super::process::{Process, Run};
+use super::report::{Line, Quantity, Report, Subject};
 use super::rows::Row;
-use super::subjects::{Process, Run, Subjects};
+use super::testbed::Testbed;
 
-/// Rounds grow by this until they are long enough.
-const STEP: u64 = 4;
+/// The factor by which the number of operations grows during calibration.
+const GROWTH: u64 = 4;
 
-/// Measure a row and report its lines. A subject that fails is left out, and
-/// is reported so.
-pub fn row(subjects: &Subjects, row: &Row, effort: &Effort, report: &mut Report) {
-    if row.needs_instance && !subjects.has_instance() {
+/// Measure a row and report its lines. A subject that fails is reported and left
+/// out.
+pub fn row(testbed: &Testbed, row: &Row, effort: &Effort, report: &mut Report) {
+    if row.needs_instance && !testbed.has_instance() {
         return;
     }
     let effort = match row.needs_instance {
-        true => effort.in_short_turns(),
+        true => effort.with_short_rounds(),
         false => *effort,
     };
-    let mut runners = open(subjects, row, &effort, report);
-    report.failures.extend(different(row, &runners));
+    let mut runners = start_runners(testbed, row, &effort, report);
+    report.failures.extend(mismatches(row, &runners));
     let mut failed = Vec::new();
     for _ in 0..effort.rounds {
         runners.retain_mut(|runner| match runner.round() {
             Ok(()) => true,
             Err(error) => {
-                failed.push(failure(row, runner.who, &error));
+                failed.push(failure(row, runner.subject, &error));
                 false
             }
         });
     }
     report.failures.extend(failed);
-    for told in &row.lines {
-        let figures: Vec<(Who, f64)> = runners
+    for spec in &row.lines {
+        let figures: Vec<(Subject, f64)> = runners
             .iter()
-            .filter_map(|runner| Some((runner.who, runner.figure(told.quantity)?)))
+            .filter_map(|runner| Some((runner.subject, runner.figure(spec.quantity)?)))
             .collect();
         if !figures.is_empty() {
             report.lines.push(Line {
                 group: row.group,
                 name: row.name.clone(),
-                quantity: told.quantity,
+                quantity: spec.quantity,
                 figures,
-                aim: told.aim,
+                target: spec.target,
             });
         }
     }
 }
 
-/// The subjects that have such a thing, ready to be timed.
-fn open(subjects: &Subjects, row: &Row, effort: &Effort, report: &mut Report) -> Vec<Runner> {
+/// Start the subjects that have this case.
+fn start_runners(
+    testbed: &Testbed,
+    row: &Row,
+    effort: &Effort,
+    report: &mut Report,
+) -> Vec<Runner> {
     let mut runners = Vec::new();
-    for program in subjects.programs() {
-        let who = program.who;
+    for program in testbed.programs() {
+        let subject = program.subject;
         let opened = program.open(&row.case).and_then(|process| match process {
-            Some(process) => Runner::prepare(who, process, effort).map(Some),
-            None if who == Who::Ours => Err("there is no such case".to_owned()),
+            Some(process) => Runner::new(subject, process, effort).map(Some),
+            None if subject == Subject::Ours => Err("no such case".to_owned()),
             None => Ok(None),
         });
         match opened {
             Ok(runner) => runners.extend(runner),
-            Err(error) => report.failures.push(failure(row, who, &error)),
+            Err(error) => report.failures.push(failure(row, subject, &error)),
         }
     }
     runners
 }
 
-fn failure(row: &Row, who: Who, error: &str) -> String {
-    format!("{}, {}, of {}: {error}", row.group, row.name, who.name())
+fn failure(row: &Row, subject: Subject, error: &str) -> String {
+    format!("{}, {}, {}: {error}", row.group, row.name, subject.name())
 }
 
-/// Those whose operation gives something else than ours does. C's has no
-/// values to compare: it checks them itself.
-fn different(row: &Row, runners: &[Runner]) -> Vec<String> {
-    let Some(ours) = runners.iter().find(|runner| runner.who == Who::Ours) else {
+/// The failures of subjects whose operation has a different result than ours. The C
+/// floor returns no result; it checks its operations itself.
+fn mismatches(row: &Row, runners: &[Runner]) -> Vec<String> {
+    let Some(ours) = runners
+        .iter()
+        .find(|runner| runner.subject == Subject::Ours)
+    else {
         return Vec::new();
     };
-    let others = runners.iter().filter(|runner| runner.who != Who::Floor);
+    let others = runners
+        .iter()
+        .filter(|runner| runner.subject != Subject::Floor);
     others
         .filter(|other| other.result != ours.result)
         .map(|other| {
-            let what = format!("it gives {}, and ours {}", other.result, ours.result);
-            failure(row, other.who, &what)
+            let what = format!("the result is {}, ours is {}", other.result, ours.result);
+            failure(row, other.subject, &what)
         })
         .collect()
 }
 
-/// A subject at one row.
+/// One subject of a row.
 struct Runner {
-    who: Who,
+    subject: Subject,
     process: Process,
+    /// The result of the operation, as text.
     result: String,
-    /// Operations of a round.
+    /// The number of operations in a round.
     count: u64,
+    /// The memory of the process before the first round, in KiB.
     before_kib: f64,
+    /// The memory after the last round, in KiB.
     after_kib: f64,
     runs: Vec<Run>,
 }
 
 impl Runner {
-    /// Check that it does what it should, and find how often it is to be run.
-    fn prepare(who: Who, mut process: Process, effort: &Effort) -> Result<Runner, String> {
+    /// Check the result of the operation, and calibrate the number of operations.
+    fn new(subject: Subject, mut process: Process, effort: &Effort) -> Result<Runner, String> {
         let result = process.check()?;
-        let count = long_enough(&mut process, effort.round)?;
+        let count = calibrate(&mut process, effort.round)?;
         let before_kib = process.settle()?;
         Ok(Runner {
-            who,
+            subject,
             process,
             result,
             count,
@@ -124,6 +139,7 @@ impl Runner {
         Ok(())
     }
 
+    /// The median of the rounds, per operation.
     fn figure(&self, quantity: Quantity) -> Option<f64> {
         let each = |of: fn(&Run) -> f64| {
             let one = self.runs.iter().map(|run| of(run) / self.count as f64);
@@ -133,7 +149,7 @@ impl Runner {
             Quantity::CpuTime => each(|run| run.cpu),
             Quantity::WallTime => each(|run| run.wall),
             Quantity::Throughput => each(|run| run.cpu).map(|ns| 1e9 * self.process.bytes / ns),
-            Quantity::Lost => {
+            Quantity::Leaked => {
                 let operations = self.count as f64 * self.runs.len() as f64;
                 let grown = (self.after_kib - self.before_kib) * 1024.0;
                 Some(grown.max(0.0) / operations)
@@ -143,9 +159,9 @@ impl Runner {
     }
 }
 
-/// How many operations take about that much processor time; 1 where none is
-/// asked for. Also what fills caches before anything is measured.
-pub fn long_enough(process: &mut Process, time: Duration) -> Result<u64, String> {
+/// How many operations take about `time` of CPU time, or 1 if `time` is zero. Also
+/// warms up the caches.
+pub fn calibrate(process: &mut Process, time: Duration) -> Result<u64, String> {
     let wanted = time.as_nanos() as f64;
     let mut count = 1;
     loop {
@@ -154,17 +170,18 @@ pub fn long_enough(process: &mut Process, time: Duration) -> Result<u64, String>
         }
         let run = process.run(count)?;
         process.settle()?;
-        // A subject that waits for a broker uses little of the processor.
-        if run.cpu >= wanted / STEP as f64 || run.wall >= wanted * STEP as f64 {
-            let more = wanted / run.cpu.max(1.0);
-            let most = STEP as f64;
-            return Ok(((count as f64 * more.min(most)) as u64).max(1));
+        // A subject that waits for a broker uses little CPU time, so the wall time
+        // is limited too.
+        if run.cpu >= wanted / GROWTH as f64 || run.wall >= wanted * GROWTH as f64 {
+            let factor = wanted / run.cpu.max(1.0);
+            let limit = GROWTH as f64;
+            return Ok(((count as f64 * factor.min(limit)) as u64).max(1));
         }
-        count *= STEP;
+        count *= GROWTH;
     }
 }
 
-/// None of nothing.
+/// The median of the values, or `None` if there are none.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,7 +1,7 @@
 //! The report as a picture: bars of ratios, and a panel of curves for each
 //! thing that grows. Its colours follow the reader's, light or dark.
 
-use super::report::{Aim, Curve, Line, Point, Report, Who, digits, time};
+use super::report::{Curve, Line, Point, Report, Subject, Target, digits, time};
 use super::table::count;
 
 const WIDTH: f64 = 880.0;
@@ -73,24 +73,26 @@ struct Bar {
 
 impl Bar {
     fn faster(line: &Line) -> Option<Bar> {
-        let other = line.figure(Who::Original).or(line.figure(Who::Cjson))?;
-        let aim = match line.aim {
-            Some(Aim::Faster(_, times)) => Some(times),
+        let other = line
+            .figure(Subject::Original)
+            .or(line.figure(Subject::Cjson))?;
+        let aim = match line.target {
+            Some(Target::FasterThan(_, times)) => Some(times),
             _ => None,
         };
         Bar::new(line, line.times_faster_than_rival()?, aim, other)
     }
 
     fn floor(line: &Line) -> Option<Bar> {
-        let aim = match line.aim {
-            Some(Aim::WithinFloor(times)) => Some(times),
+        let aim = match line.target {
+            Some(Target::WithinFloor(times)) => Some(times),
             _ => None,
         };
-        Bar::new(line, line.times_floor()?, aim, line.figure(Who::Floor)?)
+        Bar::new(line, line.times_floor()?, aim, line.figure(Subject::Floor)?)
     }
 
     fn new(line: &Line, ratio: f64, aim: Option<f64>, other: f64) -> Option<Bar> {
-        let ours = line.quantity.show(line.figure(Who::Ours)?);
+        let ours = line.quantity.show(line.figure(Subject::Ours)?);
         let other = line.quantity.show(other);
         let name = match line.group {
             "Real broker" => format!("{}, {}", line.name, line.quantity.name()),

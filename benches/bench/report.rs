@@ -1,5 +1,5 @@
-//! What was measured: lines of the table and curves, and what follows from
-//! them. How they are shown is the table's and the plot's.
+//! The measurements and the figures derived from them. `table` and `plot` show
+//! them.
 
 use std::fs;
 use std::thread;
@@ -7,11 +7,12 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::installed::lua;
-use super::subjects::Subjects;
+use super::testbed::Testbed;
 
-/// Whose measurement it is: a column of the table.
+/// What is measured: our module, another module, or the C floor. A column of the
+/// table.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum Subject {
     Ours,
     Cjson,
     Rapidjson,
@@ -20,39 +21,40 @@ pub enum Who {
     Floor,
 }
 
-impl Who {
-    pub const ALL: [Who; 6] = [
-        Who::Ours,
-        Who::Cjson,
-        Who::Rapidjson,
-        Who::Simdjson,
-        Who::Original,
-        Who::Floor,
+impl Subject {
+    pub const ALL: [Subject; 6] = [
+        Subject::Ours,
+        Subject::Cjson,
+        Subject::Rapidjson,
+        Subject::Simdjson,
+        Subject::Original,
+        Subject::Floor,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
-            Who::Ours => "flux-lua",
-            Who::Cjson => "lua-cjson",
-            Who::Rapidjson => "lua-rapidjson",
-            Who::Simdjson => "lua-simdjson",
-            Who::Original => "C original",
-            Who::Floor => "C floor",
+            Subject::Ours => "flux-lua",
+            Subject::Cjson => "lua-cjson",
+            Subject::Rapidjson => "lua-rapidjson",
+            Subject::Simdjson => "lua-simdjson",
+            Subject::Original => "C bindings",
+            Subject::Floor => "C floor",
         }
     }
 }
 
+/// What is measured about a subject.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
-    /// Bytes of JSON in a second of processor time.
+    /// Bytes of JSON per second of CPU time.
     Throughput,
-    /// Nanoseconds of processor time of an operation.
+    /// CPU time of an operation, in nanoseconds.
     CpuTime,
-    /// Nanoseconds by the clock.
+    /// Wall time of an operation, in nanoseconds.
     WallTime,
-    /// Bytes that an operation keeps for good.
-    Lost,
-    /// Bytes of a file.
+    /// Bytes that an operation leaks.
+    Leaked,
+    /// Size of a file in bytes.
     Size,
 }
 
@@ -62,7 +64,7 @@ impl Quantity {
             Quantity::Throughput => "throughput",
             Quantity::CpuTime => "CPU time",
             Quantity::WallTime => "wall time",
-            Quantity::Lost => "memory lost",
+            Quantity::Leaked => "memory leaked",
             Quantity::Size => "size",
         }
     }
@@ -71,22 +73,22 @@ impl Quantity {
         match self {
             Quantity::Throughput => "bytes/s",
             Quantity::CpuTime | Quantity::WallTime => "ns",
-            Quantity::Lost | Quantity::Size => "bytes",
+            Quantity::Leaked | Quantity::Size => "bytes",
         }
     }
 
-    /// A figure of it, with its unit.
+    /// A figure of this quantity, with its unit.
     pub fn show(self, figure: f64) -> String {
         match self {
             Quantity::Throughput => format!("{} MB/s", digits(figure / 1e6)),
             Quantity::CpuTime | Quantity::WallTime => time(figure),
-            Quantity::Lost => format!("{figure:.0} B"),
+            Quantity::Leaked => format!("{figure:.0} B"),
             Quantity::Size => format!("{:.0} kB", figure / 1e3),
         }
     }
 }
 
-/// Nanoseconds, in the unit that fits.
+/// A time in nanoseconds as text, in the unit that fits.
 pub fn time(nanoseconds: f64) -> String {
     let (scale, unit) = match nanoseconds {
         n if n < 1e3 => (1.0, "ns"),
@@ -97,7 +99,8 @@ pub fn time(nanoseconds: f64) -> String {
     format!("{} {unit}", digits(nanoseconds / scale))
 }
 
-/// Three digits, as far as they are behind the point.
+/// A figure as text with three significant digits, but without rounding its integral
+/// part.
 pub fn digits(figure: f64) -> String {
     let decimals = match figure.abs() {
         n if n < 9.995 => 2,
@@ -107,58 +110,65 @@ pub fn digits(figure: f64) -> String {
     format!("{figure:.decimals$}")
 }
 
+/// A performance target for our module.
 #[derive(Clone, Copy)]
-pub enum Aim {
-    /// So many times faster than that one, at least.
-    Faster(Who, f64),
-    /// So many times what C takes, at most.
+pub enum Target {
+    /// At least this many times faster than the other subject.
+    FasterThan(Subject, f64),
+    /// At most this many times the time of the C floor.
     WithinFloor(f64),
-    /// So much, at most.
+    /// At most this figure.
     AtMost(f64),
 }
 
-/// A line of the table.
+/// A line of the table: one quantity of one row.
 pub struct Line {
     pub group: &'static str,
     pub name: String,
     pub quantity: Quantity,
-    pub figures: Vec<(Who, f64)>,
-    pub aim: Option<Aim>,
+    pub figures: Vec<(Subject, f64)>,
+    pub target: Option<Target>,
 }
 
 impl Line {
-    pub fn figure(&self, who: Who) -> Option<f64> {
-        let found = self.figures.iter().find(|(one, _)| *one == who);
+    pub fn figure(&self, subject: Subject) -> Option<f64> {
+        let found = self
+            .figures
+            .iter()
+            .find(|(candidate, _)| *candidate == subject);
         found.map(|(_, figure)| *figure)
     }
 
-    /// How many times faster ours is than the other one.
-    pub fn times_faster(&self, than: Who) -> Option<f64> {
-        let (ours, other) = (self.figure(Who::Ours)?, self.figure(than)?);
+    /// How many times faster our module is than `than`.
+    pub fn times_faster(&self, than: Subject) -> Option<f64> {
+        let (ours, other) = (self.figure(Subject::Ours)?, self.figure(than)?);
         match self.quantity {
             Quantity::Throughput => Some(ours / other),
             Quantity::CpuTime | Quantity::WallTime => Some(other / ours),
-            Quantity::Lost | Quantity::Size => None,
+            Quantity::Leaked | Quantity::Size => None,
         }
     }
 
-    /// The same, than the one whose place ours takes.
+    /// How many times faster our module is than the one it replaces: the C bindings or
+    /// lua-cjson.
     pub fn times_faster_than_rival(&self) -> Option<f64> {
-        let rivals = [Who::Original, Who::Cjson];
-        rivals.into_iter().find_map(|who| self.times_faster(who))
+        let rivals = [Subject::Original, Subject::Cjson];
+        rivals
+            .into_iter()
+            .find_map(|subject| self.times_faster(subject))
     }
 
-    /// How many times what C takes ours is.
+    /// How many times the time of the C floor our module takes.
     pub fn times_floor(&self) -> Option<f64> {
-        self.times_faster(Who::Floor).map(f64::recip)
+        self.times_faster(Subject::Floor).map(f64::recip)
     }
 
-    /// None where it cannot be told.
-    pub fn is_aim_met(&self) -> Option<bool> {
-        match self.aim? {
-            Aim::Faster(who, times) => Some(self.times_faster(who)? >= times),
-            Aim::WithinFloor(times) => Some(self.times_floor()? <= times),
-            Aim::AtMost(most) => Some(self.figure(Who::Ours)? <= most),
+    /// Whether the target is met, or `None` if there is no target or no figure.
+    pub fn is_target_met(&self) -> Option<bool> {
+        match self.target? {
+            Target::FasterThan(subject, times) => Some(self.times_faster(subject)? >= times),
+            Target::WithinFloor(times) => Some(self.times_floor()? <= times),
+            Target::AtMost(most) => Some(self.figure(Subject::Ours)? <= most),
         }
     }
 
@@ -166,7 +176,7 @@ impl Line {
         let figures: serde_json::Map<String, Value> = self
             .figures
             .iter()
-            .map(|(who, figure)| (who.name().to_owned(), json!(figure)))
+            .map(|(subject, figure)| (subject.name().to_owned(), json!(figure)))
             .collect();
         json!({
             "group": self.group,
@@ -176,33 +186,36 @@ impl Line {
             "figures": figures,
             "times_faster": self.times_faster_than_rival(),
             "times_floor": self.times_floor(),
-            "aim_met": self.is_aim_met(),
+            "target_met": self.is_target_met(),
         })
     }
 }
 
-/// One size that growth was measured at.
+/// A measurement of growth at one size.
 pub struct Point {
     pub size: f64,
-    /// Of processor time, of an operation.
+    /// CPU time of an operation.
     pub nanoseconds: f64,
-    /// Held in memory meanwhile, for each; none where that is too little to tell.
+    /// Memory for each counted thing, or `None` if too little to measure.
     pub bytes: Option<f64>,
 }
 
+/// A measurement of growth over several sizes.
 pub struct Curve {
+    /// The panel of the plot.
     pub panel: &'static str,
+    /// The name within the panel.
     pub name: &'static str,
-    /// What there are more and more of.
+    /// What is counted along the x axis.
     pub count: &'static str,
-    /// What the time is of.
+    /// The operation whose time is measured.
     pub per: &'static str,
     pub points: Vec<Point>,
 }
 
 impl Curve {
-    /// How many times the cheapest operation the one at the largest size is:
-    /// where what is done does not depend on the size, about 1.
+    /// The time at the largest size divided by the shortest time. About 1 if the time
+    /// does not depend on the size.
     pub fn growth(&self) -> Option<f64> {
         let cheapest = self.points.iter().map(|point| point.nanoseconds);
         let last = self.points.last()?.nanoseconds;
@@ -223,11 +236,12 @@ impl Curve {
     }
 }
 
+/// All measurements of a run.
 pub struct Report {
-    /// Everything was run once: the times are those of a first use, and are
-    /// held against nothing.
+    /// Everything was run only once, so the times are those of a first use and are
+    /// not compared with the targets.
     pub is_quick: bool,
-    /// Where and of what.
+    /// The versions and the machine.
     pub conditions: String,
     pub skipped: Vec<String>,
     pub lines: Vec<Line>,
@@ -236,14 +250,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(subjects: &Subjects, is_quick: bool) -> Report {
+    pub fn new(testbed: &Testbed, is_quick: bool) -> Report {
         Report {
             is_quick,
             conditions: conditions(),
-            skipped: subjects.skipped.clone(),
+            skipped: testbed.skipped.clone(),
             lines: Vec::new(),
             curves: Vec::new(),
-            failures: subjects.failures.clone(),
+            failures: testbed.failures.clone(),
         }
     }
 
@@ -259,7 +273,7 @@ impl Report {
     }
 }
 
-/// The Lua and the machine; how busy that is decides what times are worth.
+/// The versions, the machine and its load. Under load, the times are not reliable.
 fn conditions() -> String {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,33 +1,37 @@
-//! The rows of the table: what is timed in them, of whom, and what is aimed at.
+//! The rows of the table: the case that each row measures, the quantities, and
+//! the targets.
 
-use super::report::{Aim, Quantity, Who};
+use super::report::{Quantity, Subject, Target};
 
+/// An operation to measure.
 pub struct Row {
     pub group: &'static str,
     pub name: String,
-    /// What cases.lua and floor.c call it.
+    /// The name of the case in cases.lua and floor.c.
     pub case: String,
-    /// Whether it is nothing without a broker outside this process.
+    /// Whether the row needs a real broker.
     pub needs_instance: bool,
-    /// What is told of it, a line of the table each.
-    pub lines: Vec<Told>,
+    /// The quantities to report, each in a line of the table.
+    pub lines: Vec<LineSpec>,
 }
 
-pub struct Told {
+/// A quantity to report for a row.
+pub struct LineSpec {
     pub quantity: Quantity,
-    pub aim: Option<Aim>,
+    pub target: Option<Target>,
 }
 
-/// The factor by which JSON is to be faster than lua-cjson's.
-const JSON: Option<Aim> = Some(Aim::Faster(Who::Cjson, 1.3));
-/// And messages without a broker than the C bindings'.
-const LOOP: Option<Aim> = Some(Aim::Faster(Who::Original, 3.0));
-/// How much more processor time than C takes it may be where a broker is asked.
-const REAL: Option<Aim> = Some(Aim::WithinFloor(1.25));
-/// With many requests in flight a call is little but its JSON and its objects,
-/// of which the floor has none: no more than the C bindings take.
-const PIPELINE: Option<Aim> = Some(Aim::Faster(Who::Original, 1.0));
+/// JSON: this many times faster than lua-cjson.
+const JSON: Option<Target> = Some(Target::FasterThan(Subject::Cjson, 1.3));
+/// Messages and timers without a broker: this many times faster than the C bindings.
+const LOOP: Option<Target> = Some(Target::FasterThan(Subject::Original, 3.0));
+/// Calls of a real broker: at most this many times the CPU time of the C floor.
+const REAL: Option<Target> = Some(Target::WithinFloor(1.25));
+/// Many requests in flight: at least as fast as the C bindings. Most of the cost is
+/// JSON and Lua objects, which the C floor does not have.
+const PIPELINE: Option<Target> = Some(Target::FasterThan(Subject::Original, 1.0));
 
+/// All rows, in the order of the table.
 pub fn rows() -> Vec<Row> {
     let mut rows = json();
     rows.extend(loopback());
@@ -39,7 +43,7 @@ pub fn rows() -> Vec<Row> {
 fn json() -> Vec<Row> {
     let documents = ["twitter", "citm_catalog", "canada", "github_events"];
     let payloads = ["ping", "jobspec", "joblist", "strings"];
-    let of = |names: [&'static str; 4], quantity: Quantity| {
+    let rows_of = |names: [&'static str; 4], quantity: Quantity| {
         let operations = [
             ("decode", "decode"),
             ("encode", "encode"),
@@ -51,26 +55,26 @@ fn json() -> Vec<Row> {
                 name: format!("{name}: {title}"),
                 case: format!("json {operation} {name}"),
                 needs_instance: false,
-                lines: vec![Told {
+                lines: vec![LineSpec {
                     quantity,
-                    aim: JSON,
+                    target: JSON,
                 }],
             })
         })
     };
-    of(documents, Quantity::Throughput)
-        .chain(of(payloads, Quantity::CpuTime))
+    rows_of(documents, Quantity::Throughput)
+        .chain(rows_of(payloads, Quantity::CpuTime))
         .collect()
 }
 
 fn loopback() -> Vec<Row> {
-    let time = || Told {
+    let time = || LineSpec {
         quantity: Quantity::CpuTime,
-        aim: LOOP,
+        target: LOOP,
     };
-    let lost = Told {
-        quantity: Quantity::Lost,
-        aim: Some(Aim::AtMost(1.0)),
+    let leaked = LineSpec {
+        quantity: Quantity::Leaked,
+        target: Some(Target::AtMost(1.0)),
     };
     let row = |case: &str, name: &str, lines| Row {
         group: "Loopback",
@@ -83,7 +87,7 @@ fn loopback() -> Vec<Row> {
         row("send", "send, recvmsg, a field read", vec![time()]),
         row("respond", "send, respond, recv", vec![time()]),
         row("handler", "message handler called", vec![time()]),
-        row("timer", "timer made and removed", vec![time(), lost]),
+        row("timer", "timer made and removed", vec![time(), leaked]),
     ]
 }
 
@@ -96,19 +100,19 @@ fn broker(place: &str, group: &'static str) -> Vec<Row> {
         ("get", "KVS get"),
     ];
     let lines = |case: &str| {
-        let wall = Told {
+        let wall = LineSpec {
             quantity: Quantity::WallTime,
-            aim: None,
+            target: None,
         };
-        let cpu = Told {
+        let cpu = LineSpec {
             quantity: Quantity::CpuTime,
-            aim: match (place, case) {
+            target: match (place, case) {
                 ("real", "pipeline") => PIPELINE,
                 ("real", _) => REAL,
                 _ => None,
             },
         };
-        // An embedded broker runs in the process: both times are the same.
+        // The embedded broker runs in this process, so both times are the same.
         match place {
             "real" => vec![wall, cpu],
             _ => vec![cpu],

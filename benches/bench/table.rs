@@ -1,22 +1,23 @@
-//! The report as text: Markdown whose columns are aligned, for a terminal and
-//! for doc/performance.md, where it goes between two marks.
+//! The report as Markdown with aligned columns, for the terminal and for
+//! doc/performance.md, where it replaces the text between two marks.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::report::{Aim, Curve, Line, Report, Who, digits, time};
+use super::report::{Curve, Line, Report, Subject, Target, digits, time};
 
-const BEGIN: &str = "<!-- What cargo bench -- --update writes begins here. -->";
-const END: &str = "<!-- And ends here. -->";
+const BEGIN: &str = "<!-- Written by cargo bench -- --update: begin -->";
+const END: &str = "<!-- Written by cargo bench -- --update: end -->";
 
+/// The whole report.
 pub fn markdown(report: &Report) -> String {
     let mut text = format!("{}.\n", report.conditions);
     for what in &report.skipped {
         text += &format!("Not measured: {what}.\n");
     }
     if report.is_quick {
-        text += "A quick run: all of it once, so that the times are those of first uses.\n";
+        text += "A quick run: everything ran only once, so the times are those of first uses.\n";
     }
     if !report.lines.is_empty() {
         text += "\n";
@@ -29,10 +30,10 @@ pub fn markdown(report: &Report) -> String {
     text
 }
 
-/// Put the text between the marks of a file.
+/// Replace the text between the marks of a file.
 pub fn update(path: &Path, text: &str) -> io::Result<()> {
     let old = fs::read_to_string(path)?;
-    let missing = || io::Error::other(format!("{}: its marks are missing", path.display()));
+    let missing = || io::Error::other(format!("{}: the marks are missing", path.display()));
     let (head, rest) = old.split_once(BEGIN).ok_or_else(missing)?;
     let (_, tail) = rest.split_once(END).ok_or_else(missing)?;
     fs::write(path, format!("{head}{BEGIN}\n\n{text}\n{END}{tail}"))
@@ -40,12 +41,13 @@ pub fn update(path: &Path, text: &str) -> io::Result<()> {
 
 type Cells = Vec<String>;
 
-fn lines(lines: &[Line], is_judged: bool) -> Vec<Cells> {
-    let is_there = |who: &Who| lines.iter().any(|line| line.figure(*who).is_some());
-    let columns: Vec<Who> = Who::ALL.into_iter().filter(is_there).collect();
-    let mut head = vec![String::new(), "of one".to_owned()];
-    head.extend(columns.iter().map(|who| who.name().to_owned()));
-    head.extend(["times faster", "of the floor", "aim", ""].map(str::to_owned));
+/// The rows of the table of lines, with a head.
+fn lines(lines: &[Line], show_verdicts: bool) -> Vec<Cells> {
+    let is_present = |subject: &Subject| lines.iter().any(|line| line.figure(*subject).is_some());
+    let columns: Vec<Subject> = Subject::ALL.into_iter().filter(is_present).collect();
+    let mut head = vec![String::new(), "quantity".to_owned()];
+    head.extend(columns.iter().map(|subject| subject.name().to_owned()));
+    head.extend(["times faster", "times floor", "target", ""].map(str::to_owned));
     let mut table = vec![head];
     let mut group = "";
     for line in lines {
@@ -54,14 +56,14 @@ fn lines(lines: &[Line], is_judged: bool) -> Vec<Cells> {
             table.push(vec![format!("**{group}**")]);
         }
         let mut cells = vec![line.name.clone(), line.quantity.name().to_owned()];
-        cells.extend(columns.iter().map(|&who| {
-            let figure = line.figure(who);
+        cells.extend(columns.iter().map(|&subject| {
+            let figure = line.figure(subject);
             figure.map_or_else(String::new, |figure| line.quantity.show(figure))
         }));
         cells.push(times(line.times_faster_than_rival()));
         cells.push(times(line.times_floor()));
-        cells.push(aim(line));
-        let met = line.is_aim_met().filter(|_| is_judged);
+        cells.push(target(line));
+        let met = line.is_target_met().filter(|_| show_verdicts);
         cells.push(
             met.map_or("", |met| if met { "met" } else { "missed" })
                 .to_owned(),
@@ -75,16 +77,16 @@ fn times(factor: Option<f64>) -> String {
     factor.map_or_else(String::new, |factor| format!("{} ×", digits(factor)))
 }
 
-fn aim(line: &Line) -> String {
-    match line.aim {
-        Some(Aim::Faster(who, times)) => format!("≥ {times} × {}", who.name()),
-        Some(Aim::WithinFloor(times)) => format!("≤ {times} × floor"),
-        Some(Aim::AtMost(most)) => format!("≤ {}", line.quantity.show(most)),
+fn target(line: &Line) -> String {
+    match line.target {
+        Some(Target::FasterThan(subject, times)) => format!("≥ {times} × {}", subject.name()),
+        Some(Target::WithinFloor(times)) => format!("≤ {times} × floor"),
+        Some(Target::AtMost(limit)) => format!("≤ {}", line.quantity.show(limit)),
         None => String::new(),
     }
 }
 
-/// Curves that were measured at the same sizes, together.
+/// The curves, grouped by the sizes at which they were measured.
 fn by_sizes(curves: &[Curve]) -> Vec<Vec<&Curve>> {
     let mut groups: Vec<Vec<&Curve>> = Vec::new();
     for curve in curves.iter().filter(|curve| !curve.points.is_empty()) {
@@ -103,11 +105,12 @@ fn sizes(curve: &Curve) -> Vec<f64> {
     curve.points.iter().map(|point| point.size).collect()
 }
 
+/// The rows of a table of growth, with a head. All curves have the same sizes.
 fn growth(curves: &[&Curve]) -> Vec<Cells> {
-    let mut head = vec!["**Growth**".to_owned(), "CPU time of one".to_owned()];
-    head.push("with".to_owned());
+    let mut head = vec!["**Growth**".to_owned(), "CPU time per".to_owned()];
+    head.push("number of".to_owned());
     head.extend(sizes(curves[0]).into_iter().map(count));
-    head.extend(["last, of the cheapest", "memory for one"].map(str::to_owned));
+    head.extend(["largest / cheapest", "memory each"].map(str::to_owned));
     let mut table = vec![head];
     for curve in curves {
         let mut cells = vec![format!("{}, {}", curve.panel, curve.name)];
@@ -121,7 +124,7 @@ fn growth(curves: &[&Curve]) -> Vec<Cells> {
     table
 }
 
-/// A number by thousands.
+/// A number as text with a comma between groups of three digits.
 pub fn count(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -134,7 +137,8 @@ pub fn count(number: f64) -> String {
     text
 }
 
-/// A table of Markdown. All but the first two columns are of figures.
+/// A Markdown table from rows of cells. All columns but the first two are aligned to
+/// the right.
 fn aligned(table: &[Cells]) -> String {
     let width = |column: usize| {
         let cells = table.iter().filter_map(|cells| cells.get(column));

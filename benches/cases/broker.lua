@@ -1,9 +1,9 @@
--- What goes through a broker, and comes back: "real rpc" on that of FLUX_URI,
--- "embedded rpc" on the one in this process.
+-- Calls that a broker answers: "real rpc" uses the broker of FLUX_URI, "embedded
+-- rpc" the one in this process.
 
 local subject = ...
 
-if subject ~= "flux-lua" and subject ~= "C original" then
+if subject ~= "flux-lua" and subject ~= "C bindings" then
   return function() end
 end
 local flux = require "flux"

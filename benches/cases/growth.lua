@@ -1,7 +1,8 @@
--- How time and memory grow with how many there are: "timers" of 10 to 100,000.
--- A round is made with all of them alive; its operations are counted by it.
+-- Growth: the time and the memory of an operation as the number of timers, keys,
+-- ranks and so on grows ("timers" with 10 to 100,000). Running a case once creates
+-- all of them.
 
-local subject, _, measured = ...
+local subject, _, meter = ...
 
 if subject ~= "flux-lua" then
   return function() end
@@ -10,15 +11,15 @@ local flux = require "flux"
 
 local PAYLOAD = { seq = "1", pad = "xxxxxx" }
 
--- What is done to one of many is done so often in a round.
+-- An operation on one of many is repeated this many times when the case runs once.
 local PER_ROUND = 100
 
 local CASES = {}
 
 local function ignore() end
 
--- Requests whose responses nobody takes until all are sent; then in the order
--- in which they came, or by tag, the last first.
+-- Send all requests before taking a response. `take` then takes the responses, in
+-- their order or by matchtag.
 local function matchtags(take)
   return function(size)
     local f = assert(flux.new "embed://")
@@ -27,7 +28,7 @@ local function matchtags(take)
       for n = 1, size do
         tags[n] = f:send("broker.ping", PAYLOAD)
       end
-      local peak = measured.resident()
+      local peak = meter.resident()
       take(f, tags)
       return peak
     end
@@ -47,7 +48,7 @@ CASES["matchtags newest first"] = matchtags(function(f, tags)
   end
 end)
 
--- Messages one after the other, each of which is garbage at once.
+-- Messages one after the other. Each is garbage before the next one is sent.
 function CASES.messages(size)
   local f = assert(flux.new "loop://")
   local function run()
@@ -55,7 +56,7 @@ function CASES.messages(size)
       f:send("test", PAYLOAD)
       assert(f:recvmsg().data.pad == PAYLOAD.pad)
     end
-    return measured.resident()
+    return meter.resident()
   end
   return { operations = size, run = run }
 end
@@ -67,7 +68,7 @@ function CASES.timers(size)
     for n = 1, size do
       timers[n] = f:timer { timeout = 100000 + n, handler = ignore }
     end
-    local peak = measured.resident()
+    local peak = meter.resident()
     for n = 1, size do
       timers[n]:remove()
     end
@@ -86,7 +87,7 @@ CASES["timers expire"] = function(size)
     for _ = 1, size do
       f:timer { timeout = 0, handler = expire }
     end
-    local peak = measured.resident()
+    local peak = meter.resident()
     f:reactor()
     assert(expired == size, expired)
     return peak
@@ -94,12 +95,12 @@ CASES["timers expire"] = function(size)
   return { operations = size, run = run }
 end
 
--- Handlers of requests, of a topic or a pattern each.
-local function register(f, size, form, handler)
+-- Register handlers of requests, each with a topic or a pattern of its own.
+local function register(f, size, pattern_format, handler)
   local handlers = {}
   for n = 1, size do
     handlers[n] = assert(f:msghandler {
-      pattern = form:format(n),
+      pattern = pattern_format:format(n),
       msgtypes = { flux.MSGTYPE_REQUEST },
       handler = handler,
     })
@@ -107,12 +108,12 @@ local function register(f, size, form, handler)
   return handlers
 end
 
-local function handlers(form)
+local function handlers(pattern_format)
   return function(size)
     local f = assert(flux.new "loop://")
     local function run()
-      local registered = register(f, size, form, ignore)
-      local peak = measured.resident()
+      local registered = register(f, size, pattern_format, ignore)
+      local peak = meter.resident()
       for n = 1, size do
         registered[n]:remove()
       end
@@ -125,12 +126,12 @@ end
 CASES["topics"] = handlers "topic-%d"
 CASES["patterns"] = handlers "topic-%d.*"
 
--- Messages for the first of them, one after the other.
-local function dispatch(form, topic)
+-- Messages for the first of many handlers, one after the other.
+local function dispatch(pattern_format, topic)
   return function(size)
     local f = assert(flux.new "loop://")
     local left
-    register(f, size, form, function()
+    register(f, size, pattern_format, function()
       left = left - 1
       if left == 0 then
         f:reactor_stop()
@@ -151,7 +152,7 @@ end
 CASES["dispatch topics"] = dispatch("topic-%d", "topic-1")
 CASES["dispatch patterns"] = dispatch("topic-%d.*", "topic-1.x")
 
--- A handle whose "d" holds so many keys, put in one transaction.
+-- Put `size` keys into the KVS directory "d" in one transaction.
 local function fill(f, size)
   for n = 1, size do
     f:kvs_put("d.key-" .. n, n)
@@ -163,7 +164,7 @@ CASES["keys committed"] = function(size)
   local f = assert(flux.new "embed://")
   local function run()
     fill(f, size)
-    local peak = measured.resident()
+    local peak = meter.resident()
     f:kvs_unlink "d"
     assert(f:kvs_commit())
     return peak
@@ -184,7 +185,7 @@ CASES["keys listed"] = function(size)
   return { operations = size, run = run }
 end
 
--- One of many keys, of a place that differs each time.
+-- An operation on one of many keys, on a different one each time.
 local function among_keys(use)
   return function(size)
     local f = assert(flux.new "embed://")
@@ -211,7 +212,7 @@ CASES["ranks opened"] = function(size)
   local function run()
     local f = assert(flux.new("embed://growth?size=" .. size))
     assert(f.size == size)
-    local peak = measured.resident()
+    local peak = meter.resident()
     f:close()
     return peak
   end
@@ -241,7 +242,8 @@ CASES["ranks event"] = function(size)
   return { operations = PER_ROUND, run = run }
 end
 
--- A message of so many bytes, there and decoded; by the byte.
+-- A message with a payload of `size` bytes, sent, received and decoded. The time is
+-- per byte.
 function CASES.payload(size)
   local f = assert(flux.new "loop://")
   local payload = { pad = ("x"):rep(size) }
@@ -249,7 +251,7 @@ function CASES.payload(size)
     f:send("test", payload)
     local msg = f:recvmsg()
     assert(#msg.data.pad == size)
-    return measured.resident()
+    return meter.resident()
   end
   return { operations = size, run = run }
 end

@@ -1,5 +1,5 @@
--- JSON: documents, and the payloads of a few messages, by each library that
--- has an encoder and a decoder: "decode twitter", "round joblist".
+-- JSON: each library decodes and encodes documents and the payloads of a few
+-- messages: "decode twitter", "round joblist" (encode, then decode).
 
 local subject, directory = ...
 
@@ -12,7 +12,7 @@ local LIBRARIES = {
   end,
   ["lua-cjson"] = function()
     local cjson = require "cjson"
-    -- As many digits as it can; some versions of it know no more than 14.
+    -- Write floats with full precision. Some versions allow only 14 digits.
     if not pcall(cjson.encode_number_precision, 17) then
       cjson.encode_number_precision(14)
     end
@@ -83,8 +83,8 @@ local function read(path)
   return text
 end
 
--- The value and the text of a document or a payload; what the value holds, as
--- far as that is known otherwise than by decoding.
+-- The value, the text and the digest of a document or a payload. The digest is nil
+-- for a document that came without one.
 local function source(name, decode, encode)
   if PAYLOADS[name] then
     local value = PAYLOADS[name]()
@@ -95,14 +95,14 @@ local function source(name, decode, encode)
   return documents.without_nulls(decode(text)), text, read(folder .. "/" .. name .. ".digest")
 end
 
-local function same(value, known)
+local function check_digest(value, expected)
   local digest = documents.digest(value)
-  assert(not known or digest == known, digest .. " is not " .. tostring(known))
+  assert(not expected or digest == expected, digest .. " is not " .. tostring(expected))
   return digest
 end
 
--- What is called, of its argument: the library's own function, as what a
--- function between costs is a fifth of the shortest calls.
+-- The function to measure, and its argument. It is the library's own function: a
+-- wrapper would add a fifth to the shortest calls.
 local OPERATIONS = {}
 
 function OPERATIONS.decode(decode, _, _, text)
@@ -129,18 +129,19 @@ return function(name)
   if not encode and (operation ~= "decode" or PAYLOADS[document]) then
     return nil
   end
-  local value, text, known = source(document, decode, encode)
+  local value, text, expected = source(document, decode, encode)
   local call, argument = OPERATIONS[operation](decode, encode, value, text)
   return {
     bytes = #text,
-    -- A document is as large as what is collected after several of them.
+    -- For documents the collector is stopped during a run: a collection after every
+    -- few of them would be part of their time at random.
     without_collector = not PAYLOADS[document],
     check = function()
       local result = call(argument)
       if type(result) == "string" then
         result = decode(result)
       end
-      return same(documents.without_nulls(result), known)
+      return check_digest(documents.without_nulls(result), expected)
     end,
     run = function(count)
       for _ = 1, count do

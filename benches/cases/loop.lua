@@ -1,18 +1,18 @@
--- Messages and timers on a loopback: what the bindings cost, without a broker.
+-- Messages and timers on loop://. They measure the bindings alone, without a broker.
 
 local subject = ...
 
-if subject ~= "flux-lua" and subject ~= "C original" then
+if subject ~= "flux-lua" and subject ~= "C bindings" then
   return function() end
 end
 local flux = require "flux"
--- Only one of them has this function; the loader may have found the other.
+-- Check that the right module was loaded: only flux-lua has this function.
 assert((type(flux.version) == "function") == (subject == "flux-lua"), "another module was loaded")
 
 local PAYLOAD = { seq = "1", pad = "xxxxxx" }
 
--- The C bindings free no matchtag, and the process ends when 1024 are out. So
--- all subjects get a new handle after so many messages.
+-- The C bindings never free a matchtag and end the process when 1024 are in use. So
+-- every subject gets a new handle after this many messages.
 local MESSAGES_PER_HANDLE = 1000
 
 local function on_handles(count, use)
@@ -70,15 +70,15 @@ local MESSAGES = {
   ["handler"] = { use = handle, expected = "xxxxxx" },
 }
 
-local function messages(kind)
+local function messages(case)
   return {
     check = function()
-      local seen = kind.use(flux.new "loop://", 3)
-      assert(seen == kind.expected, seen)
+      local seen = case.use(flux.new "loop://", 3)
+      assert(seen == case.expected, seen)
       return seen
     end,
     run = function(count)
-      on_handles(count, kind.use)
+      on_handles(count, case.use)
     end,
   }
 end

@@ -1,27 +1,30 @@
-//! What the targets share: reading an input as decisions, and holding Lua
-//! values and JSON values against serde_json's. A difference is a panic, which
-//! libFuzzer takes for a finding.
+//! Shared by the fuzz targets: reads an input as a sequence of decisions, and
+//! compares Lua values and JSON values with those of serde_json. A difference is a
+//! panic, which libFuzzer reports.
 
 use std::os::raw::c_int;
 
 use flux::lua::{Kind, State};
 use serde_json::{Number, Value};
 
-/// Whether this Lua has integers beside floats.
+/// Whether this Lua has an integer type.
 pub const HAS_INTEGERS: bool = cfg!(any(feature = "lua53", feature = "lua54", feature = "lua55"));
 
-/// An input, read as one decision after the other; zeros after its end.
+/// An input as a sequence of decisions. After its end, all decisions are zero.
 pub struct Decisions<'d>(&'d [u8]);
 
 impl<'d> Decisions<'d> {
+    /// The decisions of an input.
     pub fn new(data: &'d [u8]) -> Decisions<'d> {
         Decisions(data)
     }
 
+    /// Whether the input has ended.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Any byte.
     pub fn byte(&mut self) -> u8 {
         match self.0.split_first() {
             Some((&byte, rest)) => {
@@ -37,17 +40,19 @@ impl<'d> Decisions<'d> {
         usize::from(self.byte()) % n
     }
 
-    pub fn of<'c, T>(&mut self, choices: &'c [T]) -> &'c T {
+    /// One of at most 256 choices.
+    pub fn choose<'c, T>(&mut self, choices: &'c [T]) -> &'c T {
         &choices[self.below(choices.len())]
     }
 
-    /// Up to `n` bytes.
+    /// The next `n` bytes, or fewer at the end of the input.
     pub fn bytes(&mut self, n: usize) -> &'d [u8] {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
+    /// Any 64 bits.
     pub fn word(&mut self) -> u64 {
         let mut word = [0; 8];
         let taken = self.bytes(8);
@@ -56,9 +61,9 @@ impl<'d> Decisions<'d> {
     }
 }
 
-/// How many brackets are open at most; exact if the text is JSON.
+/// The maximum nesting depth of brackets. Exact if the text is JSON.
 pub fn nesting(data: &[u8]) -> u32 {
-    let (mut depth, mut most) = (0_u32, 0);
+    let (mut depth, mut deepest) = (0_u32, 0);
     let mut bytes = data.iter();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -67,9 +72,9 @@ pub fn nesting(data: &[u8]) -> u32 {
             b'"' => skip_string(&mut bytes),
             _ => {}
         }
-        most = most.max(depth);
+        deepest = deepest.max(depth);
     }
-    most
+    deepest
 }
 
 fn skip_string<'d>(bytes: &mut impl Iterator<Item = &'d u8>) {
@@ -84,16 +89,17 @@ fn skip_string<'d>(bytes: &mut impl Iterator<Item = &'d u8>) {
     }
 }
 
-/// What a decoded null is.
+/// The Lua value that null decodes to.
 #[derive(Clone, Copy, Debug)]
 pub enum Null {
-    /// Absent from its table.
+    /// Nil, so the entry is missing in its table.
     Nil,
-    /// `flux.NULL`.
+    /// `flux.NULL`, a light userdata.
     Light,
 }
 
-/// The Lua value on top is what `value` says, in all its depth.
+/// Assert that the Lua value on top of the stack equals `value`, including nested
+/// tables.
 pub fn assert_decoded(state: State<'_>, value: &Value, null: Null) {
     match (value, state.kind(-1)) {
         (Value::Null, kind) => match null {
@@ -114,7 +120,8 @@ pub fn assert_decoded(state: State<'_>, value: &Value, null: Null) {
     }
 }
 
-/// 64 bits where Lua has integers; all else is a float, bit for bit.
+/// Assert that the number on top of the stack equals `value`: as an integer if it
+/// fits and Lua has integers, otherwise as a float with the same bits.
 fn assert_number(state: State<'_>, value: &Number) {
     let (integer, float) = (value.as_i64(), value.as_f64().expect("a number"));
     if HAS_INTEGERS && integer.is_some() {
@@ -154,7 +161,7 @@ fn assert_object(state: State<'_>, value: &Value, null: Null) {
     while unsafe { state.next(table) } {
         let name = state.bytes(table + 1).expect("a name is a string");
         let name = std::str::from_utf8(name).expect("a name is UTF-8");
-        let field = fields.get(name).expect("a name of the object's");
+        let field = fields.get(name).expect("a name choose the object's");
         assert_decoded(state, field, null);
         state.set_top(table + 1);
     }
@@ -173,7 +180,7 @@ fn count(state: State<'_>, table: c_int) -> usize {
     count
 }
 
-/// `written` is what encoding makes of the Lua value that `value` was decoded to.
+/// Assert that `written` is the encoding of the Lua value that `value` decodes to.
 pub fn assert_encoded(value: &Value, written: &Value) {
     match (value, written) {
         (Value::Number(value), Value::Number(written)) => match value.as_i64() {
@@ -196,7 +203,8 @@ pub fn assert_encoded(value: &Value, written: &Value) {
     }
 }
 
-/// A float is written as an integer where it is one below 2^53, minus zero not.
+/// Assert that `written` is the encoding of the float `x`: an integer if `x` is
+/// integral, below 2^53 and not minus zero, otherwise a float with the same bits.
 pub fn assert_float(x: f64, written: &Number) {
     let is_integral = x.trunc() == x && x.abs() < (1_u64 << 53) as f64;
     let is_integer = is_integral && x.to_bits() != (-0.0_f64).to_bits();

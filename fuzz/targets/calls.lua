@@ -1,15 +1,15 @@
--- An input's bytes as calls of the API: which, on which objects, with which
--- arguments, and what is done between two of them. The chunk gets the modules,
--- what the driver lends, and the input. Whatever is called may fail; nothing
--- may crash, hang, or say "internal error".
+-- Turns the bytes of an input into API calls: they choose the functions, objects and
+-- arguments, and collections and closes in between. The arguments of this chunk are
+-- the modules, a table of functions of calls.rs, and the input. Any call may fail, but
+-- none may crash, hang, or raise an "internal error".
 
 local flux, kvs, native, data = ...
 
 local unpack = table.unpack or unpack
 local at = 0
--- So many calls at most, those of handlers and coroutines included.
+-- The number of calls left, including those made in handlers and coroutines.
 local left = 200
--- And so many runs of a reactor that wait.
+-- The number of blocking reactor runs left.
 local waits = 2
 
 local function byte()
@@ -21,11 +21,11 @@ local function below(n)
   return byte() % n
 end
 
-local function of(choices)
+local function choose(choices)
   return choices[below(#choices) + 1]
 end
 
--- The objects that are kept, by the names of their classes.
+-- Objects to call methods on, by the name of their class. At most four of each.
 local pool
 
 local function forget_all()
@@ -61,7 +61,8 @@ local function keep(...)
   return ...
 end
 
--- What fits nowhere.
+-- Values that are wrong or unusual as arguments. A table { pool = CLASS } stands for
+-- an object of this class from the pool.
 local ODD = {
   false,
   0,
@@ -104,14 +105,14 @@ local function kept(class)
 end
 
 local function odd()
-  local value = of(ODD)
+  local value = choose(ODD)
   if type(value) == "table" then
     return kept(value.pool)
   end
   return value
 end
 
--- One of a class, or, now and then, anything.
+-- Mostly an object of the class, sometimes any odd value.
 local function object(class)
   if below(24) == 7 then
     return odd()
@@ -126,7 +127,7 @@ local function text()
   if below(16) == 9 then
     return odd()
   end
-  return of(TEXTS)
+  return choose(TEXTS)
 end
 
 local value
@@ -151,11 +152,11 @@ local TABLES = {
     return { key = text(), flags = below(128) * 4, namespace = "primary" }
   end,
   function()
-    local dirent = { type = of { "val", "dir", "symlink", "dirref", "x" }, ver = 1, data = of { "eHg=", {}, { target = "a" } } }
-    return { namespace = "primary", flags = 0, ops = flux.json.array { { key = text(), flags = of { 0, 32 }, dirent = dirent } } }
+    local dirent = { type = choose { "val", "dir", "symlink", "dirref", "x" }, ver = 1, data = choose { "eHg=", {}, { target = "a" } } }
+    return { namespace = "primary", flags = 0, ops = flux.json.array { { key = text(), flags = choose { 0, 32 }, dirent = dirent } } }
   end,
   function()
-    return { namespace = of { "other", "primary" }, rootref = "sha1-" .. ("0"):rep(40), owner = -1, flags = 0, rootseq = below(4) }
+    return { namespace = choose { "other", "primary" }, rootref = "sha1-" .. ("0"):rep(40), owner = -1, flags = 0, rootseq = below(4) }
   end,
   function()
     return { matchtag = below(8) }
@@ -185,7 +186,7 @@ function value()
   elseif n == 5 then
     return odd()
   end
-  return of(TABLES)()
+  return choose(TABLES)()
 end
 
 local function payload()
@@ -195,7 +196,7 @@ local function payload()
   elseif n < 4 then
     return nil
   end
-  return of(TABLES)()
+  return choose(TABLES)()
 end
 
 local TOPICS = {
@@ -209,16 +210,16 @@ local function topic()
   if below(16) == 5 then
     return odd()
   end
-  return of(TOPICS)
+  return choose(TOPICS)
 end
 
 local function nodeid()
-  -- Whoever waits while others could answer is to wait no longer than this.
-  local n = native.is_alone and below(8) or 4 + below(3)
+  -- With a second thread, a call without a timeout could wait for ever.
+  local n = native.is_single_threaded and below(8) or 4 + below(3)
   if n < 3 then
     return nil
   elseif n == 3 then
-    return of { 0, 1, 2, -1, -2, flux.NODEID_UPSTREAM, 1e10 }
+    return choose { 0, 1, 2, -1, -2, flux.NODEID_UPSTREAM, 1e10 }
   elseif n < 6 then
     return { timeout = 0 }
   elseif n == 6 then
@@ -292,12 +293,12 @@ local function handler()
   elseif n == 1 then
     return setmetatable({}, { __call = HANDLERS[2] })
   end
-  return of(HANDLERS)
+  return choose(HANDLERS)
 end
 
 local SIGNALS = { 28, 23, 17, 18, 2, 3, 9, 19, 0, 64, 65, -1, 1e10, "x" }
 
--- The calls: a class, a method, and what makes each argument.
+-- The calls: a class, a method, and a function for each argument.
 local function fields(make)
   return function()
     if below(32) == 3 then
@@ -322,7 +323,7 @@ local CALLS = {
   { HANDLE, "sendevent", text },
   { HANDLE, "subscribe", text },
   { HANDLE, "unsubscribe", text },
-  { HANDLE, "getattr", function() return below(8) == 0 and odd() or of(ATTRIBUTES) end },
+  { HANDLE, "getattr", function() return below(8) == 0 and odd() or choose(ATTRIBUTES) end },
   { HANDLE, "log", number(9), text },
   { HANDLE, "kvs_put", text, value },
   { HANDLE, "kvs_put", text, value },
@@ -334,7 +335,7 @@ local CALLS = {
   { HANDLE, "kvs_type", text },
   { HANDLE, "kvsdir", text },
   { HANDLE, "kvsdir" },
-  { HANDLE, "kz_open", text, function() return of { "r", "w", "x" } end },
+  { HANDLE, "kz_open", text, function() return choose { "r", "w", "x" } end },
   { HANDLE, "reactor", function() return "nowait" end },
   { HANDLE, "reactor", function() return "nowait" end },
   { HANDLE, "reactor_stop" },
@@ -343,7 +344,7 @@ local CALLS = {
     HANDLE,
     "msghandler",
     fields(function()
-      return { pattern = of { "*", "svc.*", "event*", "[", "?", text() }, handler = handler(), msgtypes = of { {}, { 1 }, { 2 }, { 4 }, { 15 }, { "x" } }, rolemask = of { 1, 7, 0 } }
+      return { pattern = choose { "*", "svc.*", "event*", "[", "?", text() }, handler = handler(), msgtypes = choose { {}, { 1 }, { 2 }, { 4 }, { 15 }, { "x" } }, rolemask = choose { 1, 7, 0 } }
     end),
   },
   {
@@ -357,49 +358,49 @@ local CALLS = {
     HANDLE,
     "timer",
     fields(function()
-      return { timeout = of { 0, 0, 1e-6, 1e300, odd() }, oneshot = of { true, false }, handler = handler() }
+      return { timeout = choose { 0, 0, 1e-6, 1e300, odd() }, oneshot = choose { true, false }, handler = handler() }
     end),
   },
   {
     HANDLE,
     "fdwatcher",
     fields(function()
-      return { fd = of { native.reader(), native.writer(), -1, 1e6 }, events = of { "r", "w", "rw", 7, "x" }, handler = handler() }
+      return { fd = choose { native.reader(), native.writer(), -1, 1e6 }, events = choose { "r", "w", "rw", 7, "x" }, handler = handler() }
     end),
   },
   {
     HANDLE,
     "iowatcher",
     fields(function()
-      return { fd = of { native.reader(), native.reader(), -1, 1e6 }, handler = handler() }
+      return { fd = choose { native.reader(), native.reader(), -1, 1e6 }, handler = handler() }
     end),
   },
   {
     HANDLE,
     "iowatcher",
     fields(function()
-      return { key = text(), handler = handler(), kz_flags = of { {}, { "nofollow" }, { "x" } } }
+      return { key = text(), handler = handler(), kz_flags = choose { {}, { "nofollow" }, { "x" } } }
     end),
   },
   {
     HANDLE,
     "statwatcher",
     fields(function()
-      return { path = of { "/proc/self/stat", "/", "", "/no such" }, interval = of { 0, 0.01, -1 }, handler = handler() }
+      return { path = choose { "/proc/self/stat", "/", "", "/no such" }, interval = choose { 0, 0.01, -1 }, handler = handler() }
     end),
   },
   {
     HANDLE,
     "sighandler",
     fields(function()
-      return { sigmask = { of(SIGNALS), of(SIGNALS) }, handler = handler() }
+      return { sigmask = { choose(SIGNALS), choose(SIGNALS) }, handler = handler() }
     end),
   },
   {
     HANDLE,
     "kvswatcher",
     fields(function()
-      return { key = text(), isdir = of { false, true }, handler = handler() }
+      return { key = text(), isdir = choose { false, true }, handler = handler() }
     end),
   },
   { MESSAGE, "respond", payload },
@@ -415,7 +416,7 @@ local CALLS = {
   { KZ, "close" },
 }
 
--- These wait for what others do.
+-- Calls that wait for an event.
 local WAITING = {
   { HANDLE, "recv", number(6) },
   { HANDLE, "recv" },
@@ -429,7 +430,7 @@ local WAITING = {
 }
 
 local function call_method(calls)
-  local call = of(calls)
+  local call = choose(calls)
   local self = object(call[1])
   local arguments, count = {}, #call - 2
   for n = 1, count do
@@ -441,8 +442,9 @@ local function call_method(calls)
   keep(self[call[2]](self, unpack(arguments, 1, count)))
 end
 
--- A run that something ends: a timer that goes on, should what it stops begin
--- again. It rarely leaves time to sleep: that would be most of the time.
+-- A blocking run of the reactor. A repeating timer stops it, again if a handler
+-- starts another run. The timeout is mostly too short to sleep, because sleeping
+-- would take most of the time of the fuzzer.
 local function run_waiting()
   local f = object(HANDLE)
   if waits == 0 or f == nil then
@@ -450,7 +452,7 @@ local function run_waiting()
   end
   waits = waits - 1
   local guard = f:timer { timeout = below(64) == 1 and 0.02 or 1e-6, oneshot = false, handler = f.reactor_stop }
-  pcall(f.reactor, f, of { nil, "once", "once" })
+  pcall(f.reactor, f, choose { nil, "once", "once" })
   if guard then
     guard:remove()
   end
@@ -458,36 +460,36 @@ end
 
 local FLAGS = { 0, 1, 2, 16, 4, 12, 68, 196, 132, 260, 512, 1284 }
 
--- Requests that services take, as far as they take their fields.
+-- Requests with mostly valid payloads for the services of the embedded broker.
 local REQUESTS = {
   function()
     return "broker.ping", { seq = below(9), pad = text() }
   end,
   function()
-    return "attr.get", { name = of(ATTRIBUTES) }
+    return "attr.get", { name = choose(ATTRIBUTES) }
   end,
   function()
     return "attr.set", { name = text(), value = text() }
   end,
   function()
-    return of { "kvs.lookup", "kvs-watch.lookup" }, { key = text(), namespace = of { "primary", "other" }, flags = of(FLAGS) }
+    return choose { "kvs.lookup", "kvs-watch.lookup" }, { key = text(), namespace = choose { "primary", "other" }, flags = choose(FLAGS) }
   end,
   function()
-    local dirent = of {
+    local dirent = choose {
       flux.NULL,
       { type = "val", ver = 1, data = "eHg=" },
       { type = "dir", ver = 1, data = { x = { type = "val", ver = 1, data = "" } } },
-      { type = "symlink", ver = 1, data = { target = text(), namespace = of { "primary", "other" } } },
+      { type = "symlink", ver = 1, data = { target = text(), namespace = choose { "primary", "other" } } },
       { type = "dirref", ver = 1, data = { "sha1-" } },
     }
-    local op = { key = text(), flags = of { 0, 0, 32 }, dirent = dirent }
-    return "kvs.commit", { namespace = of { "primary", "other" }, flags = 0, ops = flux.json.array { op } }
+    local op = { key = text(), flags = choose { 0, 0, 32 }, dirent = dirent }
+    return "kvs.commit", { namespace = choose { "primary", "other" }, flags = 0, ops = flux.json.array { op } }
   end,
   function()
-    return of { "kvs.getroot", "kvs.namespace-remove" }, { namespace = of { "primary", "other" } }
+    return choose { "kvs.getroot", "kvs.namespace-remove" }, { namespace = choose { "primary", "other" } }
   end,
   function()
-    -- The root of nothing.
+    -- The root of an empty namespace.
     local root = "sha1-c0a9faf907dda6216fd73bf81d0b3b21a1a8cb91"
     return "kvs.namespace-create", { namespace = "other", rootref = root, owner = -1, flags = 0 }
   end,
@@ -495,7 +497,7 @@ local REQUESTS = {
     return "kvs.wait-version", { namespace = "primary", rootseq = below(4) }
   end,
   function()
-    return of { "service.add", "service.add", "service.remove" }, { service = "svc" }
+    return choose { "service.add", "service.add", "service.remove" }, { service = "svc" }
   end,
   function()
     return "svc.x", { n = 1 }
@@ -504,24 +506,24 @@ local REQUESTS = {
     return "event.publish", { topic = "event.x", flags = 0, payload = { n = 1 } }
   end,
   function()
-    return of { "kvs.stats-get", "kvs-watch.stats-get", "kvs.namespace-list", "attr.list", "log.dmesg" }, {}
+    return choose { "kvs.stats-get", "kvs-watch.stats-get", "kvs.namespace-list", "attr.list", "log.dmesg" }, {}
   end,
 }
 
 local function request()
   local f = object(HANDLE)
-  local topic, payload = of(REQUESTS)()
+  local topic, payload = choose(REQUESTS)()
   if f ~= nil then
-    keep(f[of { "rpc", "send" }](f, topic, payload, nodeid()))
+    keep(f[choose { "rpc", "send" }](f, topic, payload, nodeid()))
   end
 end
 
 local FIELDS = { "type", "tag", "data", "payload", "errnum", "matchtag", "nodeid", "userid", "rolemask", "streaming", "rank", "size", "arity", "handler", "x" }
 
--- What is no call of a method.
+-- Actions other than method calls.
 local OTHERS = {
   function()
-    keep(flux.new(of { "embed://", "embed://", "embed://fuzz?size=2&rank=1", "embed://fuzz?size=2", "loop://", "embed://?size=x", odd() }))
+    keep(flux.new(choose { "embed://", "embed://", "embed://fuzz?size=2&rank=1", "embed://fuzz?size=2", "loop://", "embed://?size=x", odd() }))
   end,
   function()
     local dir = object(DIR)
@@ -536,22 +538,22 @@ local OTHERS = {
     end
   end,
   function()
-    local it = object(of { HANDLE, MESSAGE, WATCHER })
+    local it = object(choose { HANDLE, MESSAGE, WATCHER })
     if it ~= nil then
-      keep(it[of(FIELDS)])
+      keep(it[choose(FIELDS)])
     end
   end,
   function()
-    local it = object(of { WATCHER, WATCHER, HANDLE, MESSAGE, KZ })
+    local it = object(choose { WATCHER, WATCHER, HANDLE, MESSAGE, KZ })
     if it ~= nil then
-      it[of(FIELDS)] = of { handler, odd }()
+      it[choose(FIELDS)] = choose { handler, odd }()
     end
   end,
   function()
-    keep(flux.assert(of { value, odd }(), odd(), odd(), odd()))
+    keep(flux.assert(choose { value, odd }(), odd(), odd(), odd()))
   end,
   function()
-    flux.strerror(of { below, odd }(134))
+    flux.strerror(choose { below, odd }(134))
   end,
   function()
     local next = object "function"
@@ -561,14 +563,14 @@ local OTHERS = {
   end,
   function()
     local text = flux.json.encode(value())
-    keep(flux.json.decode(text, of { { null = flux.NULL }, {} }))
+    keep(flux.json.decode(text, choose { { null = flux.NULL }, {} }))
   end,
   function()
-    tostring(object(of { HANDLE, MESSAGE, DIR, WATCHER, KZ }))
+    tostring(object(choose { HANDLE, MESSAGE, DIR, WATCHER, KZ }))
   end,
-  -- Gone from the pool, and, when the collector comes, altogether.
+  -- Drop an object from the pool, so that it becomes garbage.
   function()
-    pool[of { HANDLE, MESSAGE, DIR, WATCHER, KZ }][below(4) + 1] = nil
+    pool[choose { HANDLE, MESSAGE, DIR, WATCHER, KZ }][below(4) + 1] = nil
   end,
   function()
     if below(2) == 0 then
@@ -579,27 +581,27 @@ local OTHERS = {
       f:close()
     end
   end,
-  -- The function of one class on an object of any.
+  -- Call a method of one class on an object of any class.
   function()
-    local class = object(of { HANDLE, MESSAGE, DIR, WATCHER, KZ })
-    local call, self = of(CALLS), object(of { HANDLE, MESSAGE, DIR, WATCHER, KZ })
+    local class = object(choose { HANDLE, MESSAGE, DIR, WATCHER, KZ })
+    local call, self = choose(CALLS), object(choose { HANDLE, MESSAGE, DIR, WATCHER, KZ })
     local metatable = debug.getmetatable(class)
     local method = metatable and metatable[call[2]]
     if method and call[2] ~= "reactor" then
       keep(method(self, value(), value()))
     end
   end,
-  -- Its finalizer, before its time.
+  -- Call the finalizer of an object that is still in use.
   function()
-    local it = object(of { HANDLE, MESSAGE, DIR, WATCHER, KZ })
+    local it = object(choose { HANDLE, MESSAGE, DIR, WATCHER, KZ })
     local metatable = debug.getmetatable(it)
     if type(it) == "userdata" and metatable.__gc then
       metatable.__gc(it)
     end
   end,
-  -- An object with another class's metatable, for the time of a call.
+  -- Call a method while an object has the metatable of another class.
   function()
-    local it, other = kept(of { HANDLE, MESSAGE, DIR, WATCHER, KZ }), kept(of { HANDLE, MESSAGE, DIR, WATCHER, KZ })
+    local it, other = kept(choose { HANDLE, MESSAGE, DIR, WATCHER, KZ }), kept(choose { HANDLE, MESSAGE, DIR, WATCHER, KZ })
     if it ~= nil and other ~= nil then
       local own = debug.getmetatable(it)
       debug.setmetatable(it, debug.getmetatable(other))
@@ -627,13 +629,13 @@ local OTHERS = {
     end
   end,
   function()
-    native.feed(of { "line\n", "two\nlines", "x" })
+    native.write_to_pipe(choose { "line\n", "two\nlines", "x" })
   end,
   function()
-    native.shut(below(2))
+    native.close_end(below(2))
   end,
   function()
-    native.signal(of { 28, 23, 17, 18 })
+    native.signal(choose { 28, 23, 17, 18 })
   end,
   run_waiting,
   run_waiting,
@@ -644,11 +646,11 @@ local function call()
   if n < 8 then
     call_method(CALLS)
   elseif n == 8 then
-    call_method(native.is_alone and WAITING or CALLS)
+    call_method(native.is_single_threaded and WAITING or CALLS)
   elseif n < 11 then
     request()
   else
-    of(OTHERS)()
+    choose(OTHERS)()
   end
 end
 
@@ -665,11 +667,11 @@ function act()
   end
   local ok, err = pcall(call)
   if not ok and type(err) == "string" and err:find "internal error" then
-    native.fail(err)
+    native.abort_with(err)
   end
 end
 
-pool[HANDLE][1] = flux.new(of { "embed://", "embed://", "embed://fuzz?size=2", "loop://" })
+pool[HANDLE][1] = flux.new(choose { "embed://", "embed://", "embed://fuzz?size=2", "loop://" })
 pool[HANDLE][2] = flux.new "embed://"
 while at < #data and left > 0 do
   act()

@@ -1,6 +1,6 @@
-//! Sequences of API calls in a Lua of their own, which calls.lua makes of the
-//! input: no crash, no panic, no hang; and once that Lua is closed, nothing is
-//! left of it.
+//! Runs calls.lua, which makes a sequence of API calls from the input, in a new Lua
+//! state. There must be no crash, panic or hang, and no descriptor, signal handler or
+//! embedded instance may remain after the state is closed.
 
 #![no_main]
 
@@ -22,7 +22,8 @@ fuzz_target!(|data: &[u8]| {
     drop(lua);
     PIPE.take();
     assert_eq!(Process::now(), before);
-    // An instance that were still there would have another size.
+    // An instance that still exists has another size, so opening it with this size
+    // fails.
     for uri in ["embed://?size=3", "embed://fuzz?size=3"] {
         assert!(embedded::open(uri).is_ok(), "the instance is still there");
     }
@@ -46,7 +47,7 @@ fn run(lua: &Interpreter, data: &[u8]) {
     lua.call(4).expect("the script catches what it calls");
 }
 
-/// The script in this Lua's own form, which is sooner loaded.
+/// The compiled script, which loads faster than its source.
 fn compile() -> Vec<u8> {
     let lua = Interpreter::new().expect("a Lua state");
     lua.load(b"return string.dump(...)", "=dump")
@@ -56,13 +57,13 @@ fn compile() -> Vec<u8> {
     lua.state().bytes(-1).expect("a string").to_vec()
 }
 
-/// What belongs to the process, and is to be as it was.
+/// The state of the process that the script must restore.
 #[derive(Debug, PartialEq)]
 struct Process {
-    /// The lowest descriptor that is free.
+    /// The lowest free descriptor.
     free_descriptor: RawFd,
-    /// What is done about each signal that the script may handle.
-    actions: [libc::sighandler_t; SIGNALS.len()],
+    /// The handler of each signal that the script may handle.
+    handlers: [libc::sighandler_t; SIGNALS.len()],
 }
 
 const SIGNALS: [i32; 6] = [
@@ -76,47 +77,49 @@ const SIGNALS: [i32; 6] = [
 
 impl Process {
     fn now() -> Process {
-        // SAFETY: a descriptor is made and closed.
+        // SAFETY: dup and close have no preconditions. The closed descriptor is the new
+        // one, which nothing else uses.
         let free_descriptor = unsafe {
             let copy = libc::dup(2);
             libc::close(copy);
             copy
         };
-        let actions = SIGNALS.map(|signum| {
-            // SAFETY: of a sigaction, all zeros is one.
+        let handlers = SIGNALS.map(|signum| {
+            // SAFETY: sigaction is a plain C structure, for which all zeros are valid.
             let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-            // SAFETY: only asks.
+            // SAFETY: without a new action, the call only writes to the local `action`.
             unsafe { libc::sigaction(signum, std::ptr::null(), &mut action) };
             action.sa_sigaction
         });
         Process {
             free_descriptor,
-            actions,
+            handlers,
         }
     }
 }
 
 thread_local! {
-    /// The script's pipe: its ends, as far as they are open.
+    /// The pipe of the script.
     static PIPE: RefCell<Option<Pipe>> = const { RefCell::new(None) };
-    static IS_ALONE: Cell<Option<bool>> = const { Cell::new(None) };
+    static IS_SINGLE_THREADED: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
+/// A pipe: the descriptors of its read end and its write end. A closed end is -1.
 struct Pipe([RawFd; 2]);
 
 impl Pipe {
     fn new() -> Pipe {
         let mut ends = [-1; 2];
-        // SAFETY: there is room for two descriptors.
+        // SAFETY: `ends` has space for two descriptors.
         let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) };
         assert_eq!(made, 0);
         Pipe(ends)
     }
 
-    fn shut(&mut self, end: usize) {
+    fn close_end(&mut self, end: usize) {
         let end = std::mem::replace(&mut self.0[end], -1);
         if end >= 0 {
-            // SAFETY: it is ours, and closed once.
+            // SAFETY: the descriptor belongs to this pipe and is closed only here, once.
             unsafe { libc::close(end) };
         }
     }
@@ -124,31 +127,33 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.shut(0);
-        self.shut(1);
+        self.close_end(0);
+        self.close_end(1);
     }
 }
 
-/// libFuzzer has a second thread where it limits memory: then a wait that
-/// nobody ends is no EDEADLK.
-fn is_alone() -> bool {
+/// Whether the process has a single thread. With a memory limit, libFuzzer has a
+/// second one, and then a call that nobody can answer waits for ever instead of
+/// failing with EDEADLK.
+fn is_single_threaded() -> bool {
     let count = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    let known = IS_ALONE.get().unwrap_or_else(|| count() == 1);
-    IS_ALONE.set(Some(known));
+    let known = IS_SINGLE_THREADED.get().unwrap_or_else(|| count() == 1);
+    IS_SINGLE_THREADED.set(Some(known));
     known
 }
 
+/// Push the table of functions that the script uses besides the module.
 fn push_native(writer: &Writer<'_>) {
     writer.table(0, 8);
-    writer.boolean(is_alone());
-    writer.set_field(-2, c"is_alone");
+    writer.boolean(is_single_threaded());
+    writer.set_field(-2, c"is_single_threaded");
     for (name, function) in [
         (c"reader", lua_reader as _),
         (c"writer", lua_writer as _),
-        (c"feed", lua_feed as _),
-        (c"shut", lua_shut as _),
+        (c"write_to_pipe", lua_write_to_pipe as _),
+        (c"close_end", lua_close_end as _),
         (c"signal", lua_signal as _),
-        (c"fail", lua_fail as _),
+        (c"abort_with", lua_abort_with as _),
     ] {
         writer.function(Some(function));
         writer.set_field(-2, name);
@@ -158,45 +163,46 @@ fn push_native(writer: &Writer<'_>) {
 lua_functions! {
     lua_reader => reader;
     lua_writer => writer;
-    lua_feed => feed;
-    lua_shut => shut;
+    lua_write_to_pipe => write_to_pipe;
+    lua_close_end => close_end;
     lua_signal => signal;
-    lua_fail => fail;
+    lua_abort_with => abort_with;
 }
 
-fn end(which: usize) -> Result<Integer> {
+fn pipe_end(which: usize) -> Result<Integer> {
     let end = PIPE.with_borrow_mut(|pipe| pipe.get_or_insert_with(Pipe::new).0[which]);
     Ok(Integer(end.into()))
 }
 
 fn reader(_: State<'_>) -> Result<Integer> {
-    end(0)
+    pipe_end(0)
 }
 
 fn writer(_: State<'_>) -> Result<Integer> {
-    end(1)
+    pipe_end(1)
 }
 
-/// Write a text to the pipe.
-fn feed(state: State<'_>) -> Result<()> {
+/// Write argument 1 to the pipe.
+fn write_to_pipe(state: State<'_>) -> Result<()> {
     let text = state.bytes(1).unwrap_or_default();
     let writer = PIPE.with_borrow(|pipe| pipe.as_ref().map_or(-1, |pipe| pipe.0[1]));
     let reader = PIPE.with_borrow(|pipe| pipe.as_ref().map_or(-1, |pipe| pipe.0[0]));
     if writer >= 0 && reader >= 0 {
-        // SAFETY: the text is readable; a full pipe takes none of it.
+        // SAFETY: the pointer and the length are those of `text`. The pipe does not
+        // block.
         unsafe { libc::write(writer, text.as_ptr().cast(), text.len()) };
     }
     Ok(())
 }
 
-/// Close an end of the pipe, whoever watches it.
-fn shut(state: State<'_>) -> Result<()> {
+/// Close an end of the pipe, even if a watcher uses it.
+fn close_end(state: State<'_>) -> Result<()> {
     let end = state.integer(1).unwrap_or_default() as usize;
-    PIPE.with_borrow_mut(|pipe| pipe.iter_mut().for_each(|pipe| pipe.shut(end & 1)));
+    PIPE.with_borrow_mut(|pipe| pipe.iter_mut().for_each(|pipe| pipe.close_end(end & 1)));
     Ok(())
 }
 
-/// Have a signal that does no harm where nobody handles it.
+/// Raise signal number argument 1, if its default action is to ignore it.
 fn signal(state: State<'_>) -> Result<()> {
     let signum = state.integer(1).unwrap_or_default() as i32;
     if SIGNALS[..4].contains(&signum) {
@@ -206,7 +212,8 @@ fn signal(state: State<'_>) -> Result<()> {
     Ok(())
 }
 
-fn fail(state: State<'_>) -> Result<()> {
+/// Print argument 1 and abort, so that libFuzzer reports the input.
+fn abort_with(state: State<'_>) -> Result<()> {
     assert_eq!(state.kind(1), Kind::String);
     let text = String::from_utf8_lossy(state.bytes(1).unwrap_or_default());
     eprintln!("{text}");

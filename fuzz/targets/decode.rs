@@ -1,7 +1,7 @@
-//! Bytes decoded, against serde_json's verdict and value. The one difference
-//! that is documented: nesting past 1,000 is an error here. Of numbers out of
-//! range, lone surrogates, equal names, NaN and what is not UTF-8 both must
-//! think alike.
+//! Decodes any bytes and compares the result with serde_json: whether it is an error,
+//! and the value. The only allowed difference is the depth limit of 1,000. Both must
+//! treat numbers out of range, lone surrogates, equal names, NaN and invalid UTF-8 in
+//! the same way.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Deserializer, Value};
 
 thread_local! {
-    /// Used again from input to input.
+    /// One Lua state for all inputs.
     static LUA: Interpreter = {
         let lua = Interpreter::new().expect("a Lua state");
         let opened = lua.state().protect(0, |writer| {
@@ -31,10 +31,10 @@ fuzz_target!(|data: &[u8]| LUA.with(|lua| check(lua.state(), data)));
 
 fn check(state: State<'_>, data: &[u8]) {
     let top = state.top();
-    let wanted = parse(data);
+    let expected = parse(data);
     for null in [Null::Nil, Null::Light] {
         let got = decode(state, data, null);
-        match (&wanted, got) {
+        match (&expected, got) {
             (Some(value), Ok(())) => {
                 assert_decoded(state, value, null);
                 if matches!(null, Null::Light) {
@@ -44,13 +44,13 @@ fn check(state: State<'_>, data: &[u8]) {
             }
             (None, Err(error)) => assert!(error.offset <= data.len(), "{error}"),
             (Some(value), Err(error)) => panic!("{value}: {error}"),
-            (None, Ok(())) => panic!("{:?} is no JSON", String::from_utf8_lossy(data)),
+            (None, Ok(())) => panic!("{:?} is not JSON", String::from_utf8_lossy(data)),
         }
         assert_eq!(state.top(), top);
     }
 }
 
-/// serde_json's value, if it has one of this depth.
+/// The value that serde_json decodes, or `None` on an error or beyond the depth limit.
 fn parse(data: &[u8]) -> Option<Value> {
     if nesting(data) > MAX_DEPTH {
         return None;
@@ -62,14 +62,16 @@ fn parse(data: &[u8]) -> Option<Value> {
     Some(value)
 }
 
-/// What a C function finds free on its stack, and what decoding asks for.
-const FREE: usize = 20;
-const NEEDED: usize = 8;
+/// The free stack slots that Lua guarantees to a C function.
+const FREE_SLOTS: usize = 20;
+/// The free stack slots that decoding requires.
+const NEEDED_SLOTS: usize = 8;
 
-/// Push the value, from a stack that is as full as it may be, or less.
+/// Decode and push the value. The stack is filled first, at most to the number of
+/// slots that decoding requires.
 fn decode(state: State<'_>, data: &[u8], null: Null) -> Result<(), DecodeError> {
     let mut decoded = Ok(());
-    let filled = data.len() % (FREE - NEEDED);
+    let filled = data.len() % (FREE_SLOTS - NEEDED_SLOTS);
     let done = state.protect(0, |writer| {
         writer.light_userdata(std::ptr::null());
         for _ in 0..filled {
@@ -86,7 +88,7 @@ fn decode(state: State<'_>, data: &[u8], null: Null) -> Result<(), DecodeError> 
     decoded
 }
 
-/// The text of the value on top is JSON of the same value.
+/// Assert that the value on top of the stack encodes to JSON of `value`.
 fn check_encoding(state: State<'_>, value: &Value) {
     let top = state.top();
     let mut scratch = Scratch::new();

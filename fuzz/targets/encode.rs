@@ -1,6 +1,6 @@
-//! Lua values of all kinds encoded: what can be JSON becomes valid JSON of the
-//! same value, which decodes to it again; of what cannot, an error says so. An
-//! input describes a few tables, which may hold each other in any way.
+//! Encodes Lua values of all kinds. A value with a JSON form must encode to valid
+//! JSON that decodes to the same value. Any other value must be an error. An input
+//! describes a few tables, which may contain each other in any way.
 
 #![no_main]
 
@@ -19,13 +19,14 @@ mod document;
 use document::Document;
 
 thread_local! {
-    /// Used again from input to input. Its stack holds `HOSTILE` and `ENCODE`.
+    /// One Lua state for all inputs. The values at `HOSTILE` and `ENCODE` stay on its
+    /// stack.
     static LUA: Interpreter = new_lua();
 }
 
-/// A metatable whose every metamethod raises.
+/// The stack index of a metatable whose metamethods all raise errors.
 const HOSTILE: c_int = 1;
-/// `flux.json.encode`.
+/// The stack index of the function `flux.json.encode`.
 const ENCODE: c_int = 2;
 
 const SETUP: &[u8] = br#"
@@ -50,16 +51,17 @@ fn new_lua() -> Interpreter {
     lua
 }
 
-/// What a C function finds free on its stack, and what encoding asks for.
-const FREE: usize = 20;
-const NEEDED: usize = 8;
+/// The free stack slots that Lua guarantees to a C function.
+const FREE_SLOTS: usize = 20;
+/// The free stack slots that encoding requires.
+const NEEDED_SLOTS: usize = 8;
 
 fuzz_target!(|data: &[u8]| LUA.with(|lua| check(lua.state(), data)));
 
 fn check(state: State<'_>, data: &[u8]) {
     let top = state.top();
     let mut decisions = Decisions::new(data);
-    let filled = decisions.below(FREE - NEEDED + 1);
+    let filled = decisions.below(FREE_SLOTS - NEEDED_SLOTS + 1);
     let document = Document::of(&mut decisions);
     let Some(is_encodable) = document.verdict() else {
         return;
@@ -89,19 +91,21 @@ fn check(state: State<'_>, data: &[u8]) {
             assert_eq!(&text[..], b"kept");
             let error = error.to_string();
             assert!(error.len() < 5000, "{error}");
-            check_script(state, false, error.as_bytes());
+            check_script_function(state, false, error.as_bytes());
         }
     }
     state.set_top(top);
 }
 
+/// Assert that `text` is the encoding of the document, whose value is on top of the
+/// stack, and that it decodes to the same value.
 fn check_text(state: State<'_>, document: &Document, text: &[u8]) {
     let mut parser = serde_json::Deserializer::from_slice(text);
     parser.disable_recursion_limit();
     let written = Value::deserialize(&mut parser).expect("JSON");
     parser.end().expect("nothing after it");
     document.assert_written(&document.root, &written);
-    check_script(state, true, text);
+    check_script_function(state, true, text);
     let decoded = state.protect(0, |writer| {
         writer.light_userdata(std::ptr::null());
         let options = Options { null: Some(1) };
@@ -113,12 +117,13 @@ fn check_text(state: State<'_>, document: &Document, text: &[u8]) {
     state.pop(1);
 }
 
-/// `flux.json.encode` of the value on top says the same.
-fn check_script(state: State<'_>, returns: bool, wanted: &[u8]) {
+/// Assert that the script function `flux.json.encode`, called with the value on top
+/// of the stack, returns `expected` or, if not `succeeds`, raises it.
+fn check_script_function(state: State<'_>, succeeds: bool, expected: &[u8]) {
     state.push_value(ENCODE);
     state.push_value(-2);
     let called = state.call(1, 1);
-    assert_eq!(called.is_ok(), returns);
-    assert_eq!(state.bytes(-1), Some(wanted));
+    assert_eq!(called.is_ok(), succeeds);
+    assert_eq!(state.bytes(-1), Some(expected));
     state.pop(1);
 }

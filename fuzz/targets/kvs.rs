@@ -1,6 +1,6 @@
-//! The embedded KVS, through the back end's trait, against a model of it: keys
-//! of any text, transactions that land whole or not at all, links, namespaces,
-//! watches. What the model does not know is left out: blobs, versions.
+//! Compares the embedded KVS, used through the back end's trait, with a simple model:
+//! any keys, atomic transactions, links, namespaces and watches. The model has no
+//! blob references and no versions.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 #[path = "kvs/model.rs"]
 mod model;
 
-use model::{Change, Dir, Namespace, Namespaces, Node, Outcome, is_apart, normalize};
+use model::{Change, Dir, Namespace, Namespaces, Node, Outcome, is_stored_apart, normalize};
 
 fuzz_target!(|data: &[u8]| {
     let mut decisions = Decisions::new(data);
@@ -33,33 +33,36 @@ fuzz_target!(|data: &[u8]| {
 const PRIMARY: &str = "primary";
 const NAMESPACES: [&str; 4] = [PRIMARY, "other", "third", "no\0name"];
 
-/// A watch as the model has it, with what it has yet to be told.
+/// A watch, and the notifications that the model expects for it.
 struct Watch {
     future: Box<dyn Future>,
     namespace: String,
     key: String,
     flags: i32,
+    /// The node of the last notification.
     previous: Option<Node>,
-    /// Of a watch for what is appended: how many blobs it has been told.
-    blobs_told: Option<usize>,
-    ended: bool,
-    expected: VecDeque<Told>,
+    /// With `WATCH_APPEND`: how many blobs were notified so far.
+    blobs_seen: Option<usize>,
+    /// The last expected notification is an error, which ends the watch.
+    has_ended: bool,
+    /// The expected notifications that did not arrive yet.
+    expected: VecDeque<Notification>,
 }
 
-/// A value, a directory's names, or an errno.
+/// A notification: a value, the names in a directory, or an errno.
 #[derive(Clone, Debug, PartialEq)]
-enum Told {
+enum Notification {
     Value(Vec<u8>),
     Names(Vec<(String, treeobj::EntryKind)>),
     Error(i32),
 }
 
-/// A transaction, and what it is to the model.
+/// A transaction, and its changes for the model.
 type Pending = (Box<dyn Transaction>, Vec<(String, Change)>);
 
 struct Session {
     handles: [Box<dyn Handle>; 2],
-    /// What each handle has put.
+    /// The pending transaction of each handle.
     pending: [Pending; 2],
     namespaces: Namespaces,
     watches: Vec<Watch>,
@@ -72,10 +75,10 @@ impl Session {
             open("embed://fuzz?size=2&rank=0"),
             open("embed://fuzz?size=2&rank=1"),
         ];
-        let begin =
+        let start =
             |handle: &dyn Handle| (handle.transaction().expect("a transaction"), Vec::new());
         Session {
-            pending: [begin(&*handles[0]), begin(&*handles[1])],
+            pending: [start(&*handles[0]), start(&*handles[1])],
             handles,
             namespaces: Namespaces(BTreeMap::from([(PRIMARY.to_owned(), Namespace::default())])),
             watches: Vec::new(),
@@ -88,15 +91,15 @@ impl Session {
             0..=7 => self.change(which, decisions),
             8..=10 => self.commit(which, decisions),
             11 => {
-                let namespace = *decisions.of(&NAMESPACES);
-                let flags = *decisions.of(&[0, READDIR, READLINK, TREEOBJ, READDIR | TREEOBJ]);
+                let namespace = *decisions.choose(&NAMESPACES);
+                let flags = *decisions.choose(&[0, READDIR, READLINK, TREEOBJ, READDIR | TREEOBJ]);
                 self.check_lookup(which, namespace, flags, &key(decisions));
             }
             12 => self.watch(which, decisions),
             13 => {
                 if !self.watches.is_empty() {
-                    let gone = decisions.below(self.watches.len());
-                    self.watches.swap_remove(gone);
+                    let index = decisions.below(self.watches.len());
+                    self.watches.swap_remove(index);
                 }
             }
             14 => self.create_or_remove(which, decisions),
@@ -104,7 +107,7 @@ impl Session {
         }
     }
 
-    /// Put something on the pending transaction.
+    /// Add a change to the pending transaction of a handle.
     fn change(&mut self, which: usize, decisions: &mut Decisions<'_>) {
         let key = key(decisions);
         let (transaction, changes) = &mut self.pending[which];
@@ -162,13 +165,13 @@ impl Session {
         let got = handle
             .commit(Some(namespace), 0, &mut *transaction)
             .and_then(|future| future.payload().map(|_| ()));
-        let wanted = match self.namespaces.0.get_mut(namespace) {
+        let expected = match self.namespaces.0.get_mut(namespace) {
             None if namespace.contains('\0') => Err(libc::EINVAL),
             None => Err(libc::ENOTSUP),
             Some(model) => model.commit(namespace, &changes),
         };
-        assert_eq!(got.map_err(|error| error.errnum), wanted);
-        if wanted.is_ok() {
+        assert_eq!(got.map_err(|error| error.errnum), expected);
+        if expected.is_ok() {
             let keys = changes.iter().map(|(key, _)| normalize(key)).collect();
             self.expect_changes(namespace, &keys);
         }
@@ -176,24 +179,24 @@ impl Session {
 
     fn check_lookup(&self, which: usize, namespace: &str, flags: i32, key: &str) {
         let got = self.handles[which].lookup(Some(namespace), flags, key);
-        let got = got.and_then(|future| told(&*future, flags));
-        let wanted = match key.is_empty() || key.contains('\0') || namespace.contains('\0') {
+        let got = got.and_then(|future| result_of(&*future, flags));
+        let expected = match key.is_empty() || key.contains('\0') || namespace.contains('\0') {
             true => Err(libc::EINVAL),
             false => self.namespaces.find(namespace, flags, &normalize(key)),
         };
-        let wanted = wanted.and_then(|node| node.ok_or(libc::ENOENT));
-        match (&wanted, &got) {
-            (Ok(node), Ok(got)) => assert_eq!(*got, shown(node, flags), "{key:?}"),
+        let expected = expected.and_then(|node| node.ok_or(libc::ENOENT));
+        match (&expected, &got) {
+            (Ok(node), Ok(got)) => assert_eq!(*got, expected_result(node, flags), "{key:?}"),
             (Err(errnum), Err(error)) => assert_eq!(*errnum, error.errnum, "{key:?}"),
-            _ => panic!("{key:?} with {flags}: {got:?}, wanted {wanted:?}"),
+            _ => panic!("{key:?} with {flags}: {got:?}, expected {expected:?}"),
         }
     }
 
     fn watch(&mut self, which: usize, decisions: &mut Decisions<'_>) {
         let namespace = NAMESPACES[decisions.below(3)];
-        let flags = *decisions.of(&[0, WATCH_FULL, WATCH_UNIQ, WATCH_FULL | WATCH_UNIQ])
-            | *decisions.of(&[0, WAITCREATE])
-            | *decisions.of(&[0, 0, READDIR, WATCH_APPEND])
+        let flags = *decisions.choose(&[0, WATCH_FULL, WATCH_UNIQ, WATCH_FULL | WATCH_UNIQ])
+            | *decisions.choose(&[0, WAITCREATE])
+            | *decisions.choose(&[0, 0, READDIR, WATCH_APPEND])
             | WATCH;
         let key = key(decisions);
         let future = match self.handles[which].lookup(Some(namespace), flags, &key) {
@@ -210,47 +213,48 @@ impl Session {
             key: normalize(&key),
             flags,
             previous: None,
-            blobs_told: None,
-            ended: false,
+            blobs_seen: None,
+            has_ended: false,
             expected: VecDeque::new(),
         };
-        self.begin(&mut watch);
+        self.start(&mut watch);
         self.watches.push(watch);
     }
 
-    /// A watch begins, or the namespace that it waits for does.
-    fn begin(&self, watch: &mut Watch) {
+    /// Expect the first notification of a watch, when it starts or when the namespace
+    /// that it waits for is created.
+    fn start(&self, watch: &mut Watch) {
         match self
             .namespaces
             .find(&watch.namespace, watch.lookup_flags(), &watch.key)
         {
             Err(libc::ENOTSUP) if !self.namespaces.0.contains_key(&watch.namespace) => {
                 if watch.flags & WAITCREATE == 0 {
-                    watch.fail(libc::ENOTSUP);
+                    watch.expect_error(libc::ENOTSUP);
                 }
             }
-            Err(errnum) => watch.fail(errnum),
-            Ok(Some(node)) => watch.tell(node),
+            Err(errnum) => watch.expect_error(errnum),
+            Ok(Some(node)) => watch.expect_node(node),
             Ok(None) if watch.flags & WAITCREATE != 0 => {}
-            Ok(None) => watch.fail(libc::ENOENT),
+            Ok(None) => watch.expect_error(libc::ENOENT),
         }
     }
 
-    /// What the watches are told of a commit that changed these keys.
+    /// Expect the notifications for a commit that changed these keys.
     fn expect_changes(&mut self, namespace: &str, keys: &BTreeSet<String>) {
         let mut watches = std::mem::take(&mut self.watches);
         for watch in &mut watches {
             let concerned = watch.flags & WATCH_FULL != 0 || keys.contains(&watch.key);
-            if watch.ended || watch.namespace != namespace || !concerned {
+            if watch.has_ended || watch.namespace != namespace || !concerned {
                 continue;
             }
             match self
                 .namespaces
                 .find(namespace, watch.lookup_flags(), &watch.key)
             {
-                Err(errnum) => watch.fail(errnum),
-                Ok(None) => watch.fail(libc::ENOENT),
-                Ok(Some(node)) => watch.tell(node),
+                Err(errnum) => watch.expect_error(errnum),
+                Ok(None) => watch.expect_error(libc::ENOENT),
+                Ok(Some(node)) => watch.expect_node(node),
             }
         }
         self.watches = watches;
@@ -265,8 +269,8 @@ impl Session {
     fn create_or_remove(&mut self, which: usize, decisions: &mut Decisions<'_>) {
         let name = NAMESPACES[decisions.below(3)];
         if decisions.below(2) == 0 {
-            let from = *decisions.of(&NAMESPACES[..2]);
-            return self.create(which, name, from);
+            let source = *decisions.choose(&NAMESPACES[..2]);
+            return self.create(which, name, source);
         }
         let removed = self.call(which, "kvs.namespace-remove", &json!({ "namespace": name }));
         if name == PRIMARY {
@@ -278,16 +282,16 @@ impl Session {
             return;
         }
         for watch in &mut self.watches {
-            if watch.namespace == name && !watch.ended {
-                watch.fail(libc::ENOTSUP);
+            if watch.namespace == name && !watch.has_ended {
+                watch.expect_error(libc::ENOTSUP);
             }
         }
     }
 
-    /// Create a namespace that begins with the root of another.
-    fn create(&mut self, which: usize, name: &str, from: &str) {
-        let root = self.call(which, "kvs.getroot", &json!({ "namespace": from }));
-        let Some(model) = self.namespaces.0.get(from) else {
+    /// Create a namespace with the root of another one.
+    fn create(&mut self, which: usize, name: &str, source: &str) {
+        let root = self.call(which, "kvs.getroot", &json!({ "namespace": source }));
+        let Some(model) = self.namespaces.0.get(source) else {
             assert_eq!(root.map(|_| ()), Err(libc::ENOTSUP));
             return;
         };
@@ -308,13 +312,14 @@ impl Session {
         self.namespaces.0.insert(name.to_owned(), namespace);
         let mut watches = std::mem::take(&mut self.watches);
         for watch in &mut watches {
-            if watch.namespace == name && !watch.ended {
-                self.begin(watch);
+            if watch.namespace == name && !watch.has_ended {
+                self.start(watch);
             }
         }
         self.watches = watches;
     }
 
+    /// Make an RPC. Returns its response or the errno.
     fn call(&self, which: usize, topic: &str, request: &Value) -> Outcome<Value> {
         let request = request.to_string();
         let future = self.handles[which].rpc(topic, Some(request.as_bytes()), NODEID_ANY, 0);
@@ -332,11 +337,11 @@ impl Session {
         let names: Vec<&str> = names
             .filter_map(|item| item["namespace"].as_str())
             .collect();
-        let wanted: Vec<&str> = self.namespaces.0.keys().map(String::as_str).collect();
-        assert_eq!(names, wanted);
+        let expected: Vec<&str> = self.namespaces.0.keys().map(String::as_str).collect();
+        assert_eq!(names, expected);
     }
 
-    /// All that was committed is there, and nothing else.
+    /// Assert that the KVS contains exactly what the model contains.
     fn check_all(&self) {
         self.check_namespaces(0);
         for (name, namespace) in &self.namespaces.0 {
@@ -364,9 +369,10 @@ impl Session {
 }
 
 impl Watch {
-    fn fail(&mut self, errnum: i32) {
-        self.expected.push_back(Told::Error(errnum));
-        self.ended = true;
+    /// Expect an error, which ends the watch.
+    fn expect_error(&mut self, errnum: i32) {
+        self.expected.push_back(Notification::Error(errnum));
+        self.has_ended = true;
     }
 
     fn lookup_flags(&self) -> i32 {
@@ -376,11 +382,13 @@ impl Watch {
         }
     }
 
-    fn tell(&mut self, node: Node) {
+    /// Expect a notification of this node, unless the flags filter it out.
+    fn expect_node(&mut self, node: Node) {
         if self.flags & WATCH_APPEND != 0 {
-            return self.tell_appended(&node);
+            return self.expect_appended(&node);
         }
-        // A directory tells of its values how they are kept, too.
+        // Values are compared by their bytes. Within directories, they also differ if
+        // their blobs do, because the directory object contains the references.
         let is_same = match (&self.previous, &node) {
             (Some(Node::Value(before)), Node::Value(now)) => before.concat() == now.concat(),
             (before, now) => before.as_ref() == Some(now),
@@ -388,39 +396,39 @@ impl Watch {
         if self.flags & (WATCH_FULL | WATCH_UNIQ) != 0 && is_same {
             return;
         }
-        self.expected.push_back(shown(&node, self.flags));
+        self.expected.push_back(expected_result(&node, self.flags));
         self.previous = Some(node);
     }
 
-    /// Blob by blob; a value that is no longer what was appended to is an error.
-    fn tell_appended(&mut self, node: &Node) {
-        let (blobs, from) = match (node, self.blobs_told) {
+    /// Expect a notification for each new blob, or an error if the value was replaced.
+    fn expect_appended(&mut self, node: &Node) {
+        let (blobs, first) = match (node, self.blobs_seen) {
             (Node::Value(blobs), None) => (blobs, 0),
-            (Node::Value(blobs), Some(told)) if is_apart(blobs) && told <= blobs.len() => {
-                (blobs, told)
+            (Node::Value(blobs), Some(seen)) if is_stored_apart(blobs) && seen <= blobs.len() => {
+                (blobs, seen)
             }
-            (_, Some(_)) => return self.fail(libc::EINVAL),
-            (Node::Dir(_), None) => return self.fail(libc::EISDIR),
-            (Node::Link(..), None) => return self.fail(libc::EINVAL),
+            (_, Some(_)) => return self.expect_error(libc::EINVAL),
+            (Node::Dir(_), None) => return self.expect_error(libc::EISDIR),
+            (Node::Link(..), None) => return self.expect_error(libc::EINVAL),
         };
-        let more = blobs[from..].iter().cloned().map(Told::Value);
+        let more = blobs[first..].iter().cloned().map(Notification::Value);
         self.expected.extend(more);
-        self.blobs_told = Some(blobs.len());
+        self.blobs_seen = Some(blobs.len());
     }
 
-    /// It has been told what it should, and no more.
+    /// Assert that all expected notifications arrived, and no others.
     fn check(&mut self) {
         while let Some(expected) = self.expected.pop_front() {
             let waited = self.future.wait(Some(Duration::ZERO));
             assert_eq!(waited, Ok(()), "{expected:?} of {:?}", self.key);
-            let got = told(&*self.future, self.flags);
-            let got = got.unwrap_or_else(|error| Told::Error(error.errnum));
+            let got = result_of(&*self.future, self.flags);
+            let got = got.unwrap_or_else(|error| Notification::Error(error.errnum));
             assert_eq!(got, expected, "{:?} with {}", self.key, self.flags);
             self.future.reset();
         }
-        if !self.ended {
+        if !self.has_ended {
             let more = self.future.wait(Some(Duration::ZERO));
-            let more = more.map(|()| told(&*self.future, self.flags));
+            let more = more.map(|()| result_of(&*self.future, self.flags));
             let more = more.map_err(|error| error.errnum);
             assert_eq!(
                 more,
@@ -434,28 +442,28 @@ impl Watch {
     }
 }
 
-/// What a lookup of the node with these flags tells.
-fn shown(node: &Node, flags: i32) -> Told {
+/// The expected result of a lookup of `node` with these flags.
+fn expected_result(node: &Node, flags: i32) -> Notification {
     let kind = |node: &Node| match node {
         Node::Value(_) => treeobj::EntryKind::Value,
         Node::Dir(_) => treeobj::EntryKind::Dir,
         Node::Link(..) => treeobj::EntryKind::Symlink,
     };
     match node {
-        _ if flags & TREEOBJ != 0 => Told::Names(vec![(String::new(), kind(node))]),
-        Node::Value(blobs) => Told::Value(blobs.concat()),
+        _ if flags & TREEOBJ != 0 => Notification::Names(vec![(String::new(), kind(node))]),
+        Node::Value(blobs) => Notification::Value(blobs.concat()),
         Node::Dir(dir) => {
             let names = dir.iter().map(|(name, node)| (name.clone(), kind(node)));
-            Told::Names(names.collect())
+            Notification::Names(names.collect())
         }
         Node::Link(namespace, target) => {
-            Told::Value(format!("{namespace:?} {target}").into_bytes())
+            Notification::Value(format!("{namespace:?} {target}").into_bytes())
         }
     }
 }
 
-/// What a lookup with these flags told.
-fn told(future: &dyn Future, flags: i32) -> Result<Told> {
+/// The result of a lookup with these flags.
+fn result_of(future: &dyn Future, flags: i32) -> Result<Notification> {
     let payload = future.payload()?.expect("a lookup has a payload");
     if flags & TREEOBJ != 0 {
         let object: Value = serde_json::from_slice(payload).expect("a tree object");
@@ -465,19 +473,21 @@ fn told(future: &dyn Future, flags: i32) -> Result<Told> {
             Some("symlink") => treeobj::EntryKind::Symlink,
             other => panic!("a tree object of type {other:?}"),
         };
-        return Ok(Told::Names(vec![(String::new(), kind)]));
+        return Ok(Notification::Names(vec![(String::new(), kind)]));
     }
     if flags & READDIR != 0 {
-        return Ok(Told::Names(treeobj::dir_entries(payload)?));
+        return Ok(Notification::Names(treeobj::dir_entries(payload)?));
     }
     if flags & READLINK != 0 {
         let (namespace, target) = treeobj::symlink_target(payload)?;
-        return Ok(Told::Value(format!("{namespace:?} {target}").into_bytes()));
+        return Ok(Notification::Value(
+            format!("{namespace:?} {target}").into_bytes(),
+        ));
     }
-    Ok(Told::Value(payload.to_vec()))
+    Ok(Notification::Value(payload.to_vec()))
 }
 
-/// Mostly of few names, so that keys meet.
+/// A key. Most keys use few names, so that operations often meet the same key.
 fn key(decisions: &mut Decisions<'_>) -> String {
     const NAMES: [&str; 16] = [
         "a", "b", "a", "c", "a.b", "b.a", "a.a", "", ".", "..", "é日", "a b", "\"\\", "\u{1}",

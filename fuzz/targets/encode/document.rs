@@ -1,5 +1,5 @@
-//! The Lua value that an input describes: tables, as they are filled, and what
-//! encoding is to make of them.
+//! The Lua value that an input describes: its tables, how they are filled, and the
+//! expected result of encoding.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::raw::c_int;
@@ -16,7 +16,7 @@ fn do_nothing(_: State<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A value, or the table of this number.
+/// A Lua value.
 #[derive(Clone)]
 pub enum Item {
     Boolean(bool),
@@ -24,11 +24,13 @@ pub enum Item {
     Float(f64),
     Text(Vec<u8>),
     Null,
-    /// What JSON has nothing for.
+    /// A value without a JSON form.
     Other(Other),
+    /// The table with this index in [`Document::tables`].
     Table(usize),
 }
 
+/// Kinds of values without a JSON form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Other {
     Light,
@@ -37,16 +39,18 @@ pub enum Other {
     Userdata,
 }
 
-/// A key as Lua tells one from another: a float that is integral is an integer.
+/// A key as Lua compares it: an integral float is the same key as the integer.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Integer(i64),
+    /// The bits of the float.
     Float(u64),
     Text(Vec<u8>),
-    /// That has no text.
-    Bad(usize),
+    /// A key of a type that has no text in JSON. The number identifies the key.
+    NoText(usize),
 }
 
+/// The metatable of a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
     None,
@@ -55,24 +59,27 @@ enum Mark {
 }
 
 struct Table {
-    /// In the order in which they are set.
+    /// The assignments, in their order. A later one may overwrite an earlier one.
     pairs: Vec<(Item, Item)>,
     mark: Mark,
-    /// What is there in the end.
+    /// The index in `pairs` of the last assignment to each key.
     fields: BTreeMap<Key, usize>,
 }
 
+/// A value with its tables.
 pub struct Document {
     tables: Vec<Table>,
     pub root: Item,
 }
 
-/// Wrapped so often, one table in the other, a value is about at the limit.
-const CHAINS: [usize; 8] = [1, 2, 3, 17, 200, 998, 1000, 1001];
-/// With more values than these a document is left alone.
+/// How many nested tables a value may be wrapped in. The last ones are at the depth
+/// limit.
+const CHAIN_LENGTHS: [usize; 8] = [1, 2, 3, 17, 200, 998, 1000, 1001];
+/// Documents with more values are skipped, because they take too long.
 const MAX_VALUES: u64 = 20_000;
 
 impl Document {
+    /// The document that the decisions describe.
     pub fn of(decisions: &mut Decisions<'_>) -> Document {
         let mut document = Document {
             tables: Vec::new(),
@@ -85,7 +92,7 @@ impl Document {
         }
         document.root = Document::item(decisions, count);
         if decisions.below(64) == 1 {
-            for n in 0..*decisions.of(&CHAINS) {
+            for n in 0..*decisions.choose(&CHAIN_LENGTHS) {
                 let key = match n % 3 {
                     0 => Item::Text(b"k".to_vec()),
                     1 => Item::Integer(1),
@@ -101,10 +108,11 @@ impl Document {
         document
     }
 
-    /// One that holds, mostly, tables that came before it.
+    /// A table. Most tables only contain earlier tables; some may contain any of the
+    /// `count` tables.
     fn table(&self, decisions: &mut Decisions<'_>, count: usize) -> Table {
         let shape = decisions.byte();
-        let known = match shape & 0xc0 {
+        let available = match shape & 0xc0 {
             0xc0 => count,
             _ => self.tables.len(),
         };
@@ -115,11 +123,11 @@ impl Document {
                 0 => Item::Integer(n as i64),
                 1 => Item::Integer((len + 1 - n) as i64),
                 2 => Item::Text(text(decisions)),
-                _ => Document::item(decisions, known),
+                _ => Document::item(decisions, available),
             };
-            // Lua has no such keys.
+            // Lua does not allow NaN as a key.
             if !matches!(key, Item::Float(x) if x.is_nan()) {
-                pairs.push((key, Document::item(decisions, known)));
+                pairs.push((key, Document::item(decisions, available)));
             }
         }
         let mark = match shape >> 2 & 7 {
@@ -130,14 +138,14 @@ impl Document {
         Table::new(pairs, mark)
     }
 
-    /// Any value; a table only among the first `known`.
-    fn item(decisions: &mut Decisions<'_>, known: usize) -> Item {
+    /// Any value. A table is one of the first `available`.
+    fn item(decisions: &mut Decisions<'_>, available: usize) -> Item {
         match decisions.below(32) {
             0 => Item::Boolean(decisions.below(2) == 1),
             1 => Item::Null,
             2..=5 => Item::Integer(i64::from(decisions.byte()) - 100),
             6 => Item::Integer(decisions.word() as i64),
-            7 => Item::Integer(*decisions.of(&[
+            7 => Item::Integer(*decisions.choose(&[
                 i64::MAX,
                 i64::MIN,
                 1 << 53,
@@ -147,7 +155,7 @@ impl Document {
             ])),
             8 => Item::Float(f64::from_bits(decisions.word())),
             9 => Item::Float(f64::from(decisions.byte()) / 16.0 - 4.0),
-            10 => Item::Float(*decisions.of(&[
+            10 => Item::Float(*decisions.choose(&[
                 0.0,
                 -0.0,
                 f64::NAN,
@@ -162,46 +170,48 @@ impl Document {
                 9.223_372_036_854_776e18,
                 1e23,
             ])),
-            11 => Item::Other(*decisions.of(&[
+            11 => Item::Other(*decisions.choose(&[
                 Other::Light,
                 Other::Function,
                 Other::Thread,
                 Other::Userdata,
             ])),
             12..=20 => Item::Text(text(decisions)),
-            n if known > 0 => Item::Table((n + decisions.below(256)) % known),
+            n if available > 0 => Item::Table((n + decisions.below(256)) % available),
             _ => Item::Boolean(true),
         }
     }
 
-    /// Whether it can be encoded; none where that would take too long to tell.
+    /// Whether the value can be encoded, or `None` if the document is too large.
     pub fn verdict(&self) -> Option<bool> {
         let mut sizes = vec![Size::Unknown; self.tables.len()];
         let mut values = 1_u64;
-        let mut is_endless = false;
+        let mut is_infinite = false;
         for table in 0..self.tables.len() {
             match self.measure(table, &mut sizes) {
                 Size::Finite { values: more, .. } => values = values.saturating_add(more),
-                _ => is_endless = true,
+                _ => is_infinite = true,
             }
         }
-        // Each level of what has no end may hold all that has one.
-        let factor = if is_endless { 100 } else { 1 };
+        // The encoder visits an infinite value down to the depth limit, and each level
+        // may contain all finite values.
+        let factor = if is_infinite { 100 } else { 1 };
         if values.saturating_mul(factor) > MAX_VALUES {
             return None;
         }
         Some(self.is_encodable(&self.root, &sizes))
     }
 
+    /// The size of a table, computed once.
     fn measure(&self, table: usize, sizes: &mut Vec<Size>) -> Size {
         match sizes[table] {
             Size::Unknown => {}
-            // It holds itself, and so does all that holds it.
-            Size::Counting => return Size::Endless,
-            known => return known,
+            // The table contains itself.
+            Size::InProgress => return Size::Infinite,
+            available => return available,
         }
-        sizes[table] = Size::Counting;
-        let (mut all, mut deepest, mut endless) = (1_u64, 0, false);
+        sizes[table] = Size::InProgress;
+        let (mut all, mut deepest, mut infinite) = (1_u64, 0, false);
         for &pair in self.tables[table].fields.values() {
             let Item::Table(inner) = self.tables[table].pairs[pair].1 else {
                 all += 1;
@@ -212,11 +222,11 @@ impl Document {
                     all = all.saturating_add(values);
                     deepest = deepest.max(depth);
                 }
-                _ => endless = true,
+                _ => infinite = true,
             }
         }
-        sizes[table] = match endless {
-            true => Size::Endless,
+        sizes[table] = match infinite {
+            true => Size::Infinite,
             false => Size::Finite {
                 values: all,
                 depth: deepest + 1,
@@ -241,6 +251,7 @@ impl Document {
         }
     }
 
+    /// Assert that `written` is the expected encoding of `item`.
     pub fn assert_written(&self, item: &Item, written: &Value) {
         match (item, written) {
             (Item::Boolean(value), Value::Bool(written)) => assert_eq!(value, written),
@@ -268,11 +279,12 @@ impl Document {
                     self.assert_written(&table.pairs[pair].1, &fields[&name]);
                 }
             }
-            (_, written) => panic!("{written} is what another value is written as"),
+            (_, written) => panic!("{written} is the encoding of a different value"),
         }
     }
 
-    /// Push the root. `hostile` is where the metatable is that some tables get.
+    /// Push the root value. `hostile` is the stack index of the metatable for hostile
+    /// tables.
     pub fn push(&self, state: State<'_>, hostile: c_int) {
         state.push_value(hostile);
         let pushed = state.protect(1, |writer| {
@@ -293,17 +305,23 @@ impl Document {
     }
 }
 
-/// Where tables are filled: the hostile metatable, all tables, and the one.
+// The stack while tables are filled: the hostile metatable, a table of all tables, and
+// the table to fill.
 const HOSTILE: c_int = 1;
 const TABLES: c_int = 2;
 const FILLED: c_int = 3;
 
+/// The size of a table with everything in it.
 #[derive(Clone, Copy)]
 enum Size {
     Unknown,
-    Counting,
-    Endless,
-    Finite { values: u64, depth: u32 },
+    InProgress,
+    /// The table contains itself, directly or not.
+    Infinite,
+    Finite {
+        values: u64,
+        depth: u32,
+    },
 }
 
 impl Table {
@@ -343,8 +361,8 @@ impl Table {
         }
     }
 
-    /// The names of an object's fields, none where a key has no text, or two
-    /// have the same.
+    /// The names of the fields of an object, each with its index in `pairs`. `None` if
+    /// a key has no text or two keys have the same text.
     fn names(&self) -> Option<Vec<(String, usize)>> {
         let mut texts = BTreeSet::new();
         let names = self.fields.iter().map(|(key, &pair)| {
@@ -366,10 +384,10 @@ impl Key {
             Item::Integer(n) => number(*n as f64),
             Item::Float(x) => number(*x),
             Item::Text(text) => Key::Text(text.clone()),
-            Item::Boolean(value) => Key::Bad(usize::from(*value)),
-            Item::Null => Key::Bad(2),
-            Item::Other(other) => Key::Bad(3 + *other as usize),
-            Item::Table(table) => Key::Bad(10 + table),
+            Item::Boolean(value) => Key::NoText(usize::from(*value)),
+            Item::Null => Key::NoText(2),
+            Item::Other(other) => Key::NoText(3 + *other as usize),
+            Item::Table(table) => Key::NoText(10 + table),
         }
     }
 
@@ -381,7 +399,7 @@ impl Key {
                 x.is_finite().then(|| Value::from(x).to_string())
             }
             Key::Text(text) => String::from_utf8(text.clone()).ok(),
-            Key::Bad(_) => None,
+            Key::NoText(_) => None,
         }
     }
 }
@@ -404,9 +422,9 @@ fn text(decisions: &mut Decisions<'_>) -> Vec<u8> {
     let shape = decisions.byte();
     let len = usize::from(shape >> 2 & 15);
     match shape & 3 {
-        0 | 1 => decisions.of(&PIECES).to_vec(),
+        0 | 1 => decisions.choose(&PIECES).to_vec(),
         2 => (0..len)
-            .flat_map(|_| *decisions.of(&PIECES))
+            .flat_map(|_| *decisions.choose(&PIECES))
             .copied()
             .collect(),
         _ => decisions.bytes(len).to_vec(),

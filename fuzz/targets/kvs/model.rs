@@ -1,41 +1,44 @@
-//! The KVS as the target models it: trees of names, which a commit replaces.
+//! A simple model of the KVS: trees of names. A commit replaces a whole tree.
 
 use std::collections::BTreeMap;
 
 use flux::backend::kvs_flags::{READDIR, READLINK, TREEOBJ};
 
-/// Or the errno.
+/// A result, or an errno.
 pub type Outcome<T> = Result<T, i32>;
 
-/// What a name stands for.
+/// An entry of a directory.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
-    /// In blobs, as it was put and appended to.
+    /// A value as its blobs: what was put, then each piece that was appended.
     Value(Vec<Vec<u8>>),
     Dir(Dir),
+    /// A symbolic link: the namespace, if it names one, and the target.
     Link(Option<String>, String),
 }
 
+/// A directory: its entries by name.
 pub type Dir = BTreeMap<String, Node>;
 
+/// A change of one key in a transaction.
 pub enum Change {
     Put(Node),
     Append(Vec<u8>),
     Unlink,
 }
 
-/// A namespace as the model has it.
+/// A namespace: its root directory and the number of commits.
 #[derive(Default)]
 pub struct Namespace {
     pub root: Dir,
     pub commits: i64,
 }
 
-/// All namespaces, by name: a link may lead from one to another.
+/// All namespaces by name. A link may lead from one to another.
 pub struct Namespaces(pub BTreeMap<String, Namespace>);
 
 impl Namespaces {
-    /// What a normalized key stands for, as these flags ask for it.
+    /// The result of a lookup of a normalized key with these flags.
     pub fn find(&self, namespace: &str, flags: i32, key: &str) -> Outcome<Option<Node>> {
         let Some(start) = self.0.get(namespace) else {
             return Err(libc::ENOTSUP);
@@ -62,16 +65,18 @@ impl Namespaces {
         Ok(Some(node))
     }
 
+    /// The node at `path`, below `root`.
     fn walk(&self, root: &Dir, follow: bool, path: &str, depth: u32) -> Outcome<Option<Node>> {
         let (name, rest) = match path.split_once('.') {
             Some((name, rest)) => (name, Some(rest)),
             None => (path, None),
         };
-        self.walk_on(root, root, follow, (name, rest), depth)
+        self.walk_from(root, root, follow, (name, rest), depth)
     }
 
-    /// On from `dir`, which is below `root`.
-    fn walk_on(
+    /// The node at `name`, then `rest`, below `dir`. Absolute targets of links start at
+    /// `root`.
+    fn walk_from(
         &self,
         root: &Dir,
         dir: &Dir,
@@ -104,7 +109,7 @@ impl Namespaces {
             None => (rest, None),
         };
         match found {
-            Some(Node::Dir(dir)) => self.walk_on(root, &dir, follow, next, depth),
+            Some(Node::Dir(dir)) => self.walk_from(root, &dir, follow, next, depth),
             Some(Node::Link(..)) => Err(libc::ENOTRECOVERABLE),
             Some(Node::Value(_)) | None => Ok(None),
         }
@@ -112,7 +117,7 @@ impl Namespaces {
 }
 
 impl Namespace {
-    /// All changes, or none.
+    /// Apply all changes, or none if one fails.
     pub fn commit(&mut self, name: &str, changes: &[(String, Change)]) -> Outcome<()> {
         let mut root = self.root.clone();
         for (key, change) in changes {
@@ -138,7 +143,8 @@ fn apply(root: &mut Dir, namespace: &str, key: &str, change: &Change) -> Outcome
     Err(libc::ELOOP)
 }
 
-/// Change what the key stands for, or say where a link has it instead.
+/// Apply a change to a key. If the path leads through a link, return the key that the
+/// link leads to instead.
 fn apply_at(dir: &mut Dir, namespace: &str, key: &str, change: &Change) -> Outcome<Option<String>> {
     let Some((name, rest)) = key.split_once('.') else {
         return change.apply(dir, key).map(|()| None);
@@ -180,13 +186,13 @@ impl Change {
     }
 }
 
-/// Whether a value is kept apart from its directory, as blobs: it was appended
-/// to, or its base64 is longer than 72.
-pub fn is_apart(blobs: &[Vec<u8>]) -> bool {
+/// Whether a value is stored as blobs outside its directory. It is if it was appended
+/// to or its base64 has more than 72 characters.
+pub fn is_stored_apart(blobs: &[Vec<u8>]) -> bool {
     blobs.len() > 1 || blobs[0].len() > 54
 }
 
-/// A key as the KVS reads it.
+/// A key in the normal form of the KVS: without empty names.
 pub fn normalize(key: &str) -> String {
     let names: Vec<&str> = key.split('.').filter(|name| !name.is_empty()).collect();
     match names.is_empty() && !key.is_empty() {
