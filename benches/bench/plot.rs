@@ -1,5 +1,5 @@
-//! The report as a picture: bars of ratios, and a panel of curves for each
-//! thing that grows. Its colours follow the reader's, light or dark.
+//! The report as an SVG picture: bars for ratios, and panels of curves for growth. Its
+//! style sheet has colours for a light and a dark background.
 
 use super::report::{Curve, Line, Point, Report, Subject, Target, digits, time};
 use super::table::count;
@@ -7,13 +7,14 @@ use super::table::count;
 const WIDTH: f64 = 880.0;
 const MARGIN: f64 = 16.0;
 
+/// The classes `a`, `b` and `c` are the colours of the curves in a panel.
 const STYLE: &str = "\
   text { font: 12px system-ui, sans-serif; fill: #24292f }
   .head { font-weight: 600; font-size: 14px }
   .small { font-size: 10px; fill: #57606a }
   .axis { stroke: #8c959f; stroke-width: 1; fill: none }
   .grid { stroke: #d0d7de; stroke-width: 1; fill: none }
-  .aim { stroke: #bf3989; stroke-width: 2; fill: none }
+  .target { stroke: #bf3989; stroke-width: 2; fill: none }
   .bar { fill: #0969da }
   .a { stroke: #0969da; fill: #0969da } .b { stroke: #bc4c00; fill: #bc4c00 }
   .c { stroke: #1a7f37; fill: #1a7f37 }
@@ -21,24 +22,25 @@ const STYLE: &str = "\
   text.label { stroke: none; font-size: 10px }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .small { fill: #9198a1 }
-    .axis { stroke: #6e7681 } .grid { stroke: #30363d } .aim { stroke: #f778ba }
+    .axis { stroke: #6e7681 } .grid { stroke: #30363d } .target { stroke: #f778ba }
     .bar { fill: #4493f8 }
     .a { stroke: #4493f8; fill: #4493f8 } .b { stroke: #f0883e; fill: #f0883e }
     .c { stroke: #3fb950; fill: #3fb950 }
   }";
 
+/// The picture as the text of an SVG file.
 pub fn svg(report: &Report) -> String {
     let mut picture = Picture {
         body: String::new(),
         y: MARGIN,
     };
-    let faster = |group: &'static str, head: &str, picture: &mut Picture| {
+    let bars_of = |group: &'static str, head: &str, picture: &mut Picture| {
         let lines = report.lines.iter().filter(|line| line.group == group);
         let bars: Vec<Bar> = lines.filter_map(Bar::faster).collect();
         picture.bars(head, &bars);
     };
-    faster("JSON", "JSON: times faster than lua-cjson", &mut picture);
-    faster(
+    bars_of("JSON", "JSON: times faster than lua-cjson", &mut picture);
+    bars_of(
         "Loopback",
         "Messages and timers: times faster than the C bindings",
         &mut picture,
@@ -48,50 +50,55 @@ pub fn svg(report: &Report) -> String {
         .iter()
         .filter(|line| line.group == "Real broker");
     let bars: Vec<Bar> = real.filter_map(Bar::floor).collect();
-    picture.bars(
-        "Real broker: time, in times of what C takes (less is better)",
-        &bars,
-    );
+    picture.bars("Real broker: times the C floor (less is better)", &bars);
     picture.panels(&report.curves);
     let height = picture.y + MARGIN;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
          width=\"{WIDTH}\" height=\"{height:.0}\" role=\"img\" \
-         aria-label=\"How fast flux-lua is, and how that grows\">\n\
+         aria-label=\"How fast flux-lua is, and how times grow\">\n\
          <style>\n{STYLE}\n</style>\n{}</svg>\n",
         picture.body
     )
 }
 
+/// A bar of a bar chart.
 struct Bar {
     name: String,
     ratio: f64,
-    aim: Option<f64>,
-    /// What the ratio is of.
-    times: String,
+    target: Option<f64>,
+    /// The ratio and the two figures, shown at the end of the bar.
+    label: String,
 }
 
 impl Bar {
+    /// How many times faster our module is than the one it replaces.
     fn faster(line: &Line) -> Option<Bar> {
         let other = line
             .figure(Subject::Original)
             .or(line.figure(Subject::Cjson))?;
-        let aim = match line.target {
+        let target = match line.target {
             Some(Target::FasterThan(_, times)) => Some(times),
             _ => None,
         };
-        Bar::new(line, line.times_faster_than_rival()?, aim, other)
+        Bar::new(line, line.times_faster_than_rival()?, target, other)
     }
 
+    /// How many times the time of the C floor our module takes.
     fn floor(line: &Line) -> Option<Bar> {
-        let aim = match line.target {
+        let target = match line.target {
             Some(Target::WithinFloor(times)) => Some(times),
             _ => None,
         };
-        Bar::new(line, line.times_floor()?, aim, line.figure(Subject::Floor)?)
+        Bar::new(
+            line,
+            line.times_floor()?,
+            target,
+            line.figure(Subject::Floor)?,
+        )
     }
 
-    fn new(line: &Line, ratio: f64, aim: Option<f64>, other: f64) -> Option<Bar> {
+    fn new(line: &Line, ratio: f64, target: Option<f64>, other: f64) -> Option<Bar> {
         let ours = line.quantity.show(line.figure(Subject::Ours)?);
         let other = line.quantity.show(other);
         let name = match line.group {
@@ -101,15 +108,17 @@ impl Bar {
         Some(Bar {
             name,
             ratio,
-            aim,
-            times: format!("{} × ({ours}, not {other})", digits(ratio)),
+            target,
+            label: format!("{} × ({ours} vs. {other})", digits(ratio)),
         })
     }
 }
 
+/// A picture that grows downwards.
 struct Picture {
+    /// The SVG elements.
     body: String,
-    /// Where the next thing goes.
+    /// The y coordinate of the next element.
     y: f64,
 }
 
@@ -129,7 +138,7 @@ impl Picture {
         self.body += &format!("<path class=\"{class}\" d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\"/>\n");
     }
 
-    /// A bar for each ratio, from zero; a mark at its aim, a line at 1.
+    /// Draw a bar chart. Each bar has a mark at its target; a line marks the ratio 1.
     fn bars(&mut self, head: &str, bars: &[Bar]) {
         const LEFT: f64 = 280.0;
         const RIGHT: f64 = 190.0;
@@ -140,7 +149,9 @@ impl Picture {
         self.y += 14.0;
         self.text(MARGIN, self.y, "head", "start", head);
         self.y += 10.0;
-        let ends = bars.iter().map(|bar| bar.ratio.max(bar.aim.unwrap_or(1.0)));
+        let ends = bars
+            .iter()
+            .map(|bar| bar.ratio.max(bar.target.unwrap_or(1.0)));
         let end = ends.fold(1.0, f64::max);
         let scale = (WIDTH - LEFT - RIGHT) / end;
         let top = self.y;
@@ -161,20 +172,24 @@ impl Picture {
                 bar.ratio * scale,
                 ROW - 5.0
             );
-            let mark = bar.aim.map(|aim| LEFT + aim * scale);
+            let mark = bar.target.map(|target| LEFT + target * scale);
             if let Some(mark) = mark {
-                self.line("aim", (mark, self.y), (mark, self.y + ROW - 1.0));
+                self.line("target", (mark, self.y), (mark, self.y + ROW - 1.0));
             }
             let beside = x.max(mark.unwrap_or(x)) + 6.0;
-            self.text(beside, self.y + 12.0, "small", "start", &bar.times);
+            self.text(beside, self.y + 12.0, "small", "start", &bar.label);
             self.y += ROW;
         }
-        self.line("aim", (WIDTH - 60.0, top - 14.0), (WIDTH - 60.0, top - 4.0));
-        self.text(WIDTH - 54.0, top - 5.0, "small", "start", "the aim");
+        self.line(
+            "target",
+            (WIDTH - 60.0, top - 14.0),
+            (WIDTH - 60.0, top - 4.0),
+        );
+        self.text(WIDTH - 54.0, top - 5.0, "small", "start", "target");
         self.y += 30.0;
     }
 
-    /// The curves, those of a panel together, some panels beside each other.
+    /// Draw the curves, in rows of panels.
     fn panels(&mut self, curves: &[Curve]) {
         const BESIDE: usize = 4;
         const HEIGHT: f64 = 190.0;
@@ -192,8 +207,7 @@ impl Picture {
             return;
         }
         self.y += 14.0;
-        let head =
-            "Growth: CPU time of one operation, with how many there are (both axes logarithmic)";
+        let head = "Growth: CPU time of one operation by number or size (logarithmic axes)";
         self.text(MARGIN, self.y, "head", "start", head);
         self.y += 12.0;
         let width = (WIDTH - 2.0 * MARGIN) / BESIDE as f64;
@@ -205,6 +219,7 @@ impl Picture {
         }
     }
 
+    /// Draw the curves of a panel, with axes and a key.
     fn panel(&mut self, x: f64, width: f64, curves: &[&Curve]) {
         let points = || curves.iter().flat_map(|curve| &curve.points);
         let axis =
@@ -246,6 +261,7 @@ impl Picture {
         }
     }
 
+    /// Draw a curve, with a tooltip for each point.
     fn curve(&mut self, curve: &Curve, class: &str, across: &Axis, up: &Axis) {
         let mut path = String::new();
         for (n, point) in curve.points.iter().enumerate() {
@@ -262,15 +278,20 @@ impl Picture {
     }
 }
 
-/// A logarithmic axis, over whole decades.
+/// A logarithmic axis over whole decades.
 struct Axis {
+    /// The smallest value.
     low: f64,
+    /// The largest value.
     high: f64,
+    /// The coordinate of `low`.
     from: f64,
+    /// The coordinate of `high`.
     to: f64,
 }
 
 impl Axis {
+    /// An axis that covers the values.
     fn over(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Axis {
         let least = values.clone().fold(f64::INFINITY, f64::min);
         let most = values.fold(0.0, f64::max);
@@ -284,11 +305,13 @@ impl Axis {
         }
     }
 
+    /// The coordinate of a value.
     fn place(&self, value: f64) -> f64 {
         let part = (value.max(self.low) / self.low).log10() / (self.high / self.low).log10();
         self.from + part * (self.to - self.from)
     }
 
+    /// The powers of ten on the axis.
     fn decades(&self) -> impl Iterator<Item = f64> + use<> {
         let (low, high) = (self.low, self.high * 1.01);
         std::iter::successors(Some(low), |decade| Some(decade * 10.0))
@@ -296,7 +319,7 @@ impl Axis {
     }
 }
 
-/// A power of ten of nanoseconds.
+/// A label for a power of ten of nanoseconds.
 fn round_time(nanoseconds: f64) -> String {
     match nanoseconds {
         n if n < 0.9 => format!("{} ns", (n * 1000.0).round() / 1000.0),
@@ -307,6 +330,7 @@ fn round_time(nanoseconds: f64) -> String {
     }
 }
 
+/// A label for a number or size.
 fn short_count(number: f64) -> String {
     match number {
         n if n >= 9e5 => format!("{:.0} M", n / 1e6),
