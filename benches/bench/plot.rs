@@ -1,5 +1,6 @@
-//! The report as an SVG picture: bars for ratios, and panels of curves for growth. Its
-//! style sheet has colours for a light and a dark background.
+//! The report as an SVG picture: bars for ratios, and panels of curves for growth. It
+//! is written by hand, because plotting crates use fixed colours: this style sheet has
+//! colours for a light and a dark background.
 
 use super::report::{Curve, Line, Point, Report, Subject, Target, digits, time};
 use super::table::count;
