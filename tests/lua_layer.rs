@@ -1,5 +1,6 @@
-//! The mechanisms that every entry point stands on: the one door, the panic
-//! barrier, protected calls, typed userdata.
+//! The mechanisms behind every entry point of the module: the conversion of Rust
+//! results and panics, protected calls, and typed userdata. The functions here
+//! stand in for those of the module.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -13,11 +14,11 @@ use flux::lua::{
 use flux::lua_functions;
 
 thread_local! {
-    /// How many [`Owned`] are alive.
+    /// How many [`Owned`] values exist.
     static ALIVE: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Something with a destructor.
+/// A value whose destructor is counted.
 struct Owned;
 
 impl Owned {
@@ -45,7 +46,7 @@ impl Push for RaisesWhenPushed {
     }
 }
 
-/// A counter that lives in userdata.
+/// A counter in a userdata.
 #[derive(Clone)]
 struct Counter(Rc<(Owned, Cell<i64>)>);
 
@@ -56,7 +57,7 @@ impl Class for Counter {
     }
 }
 
-/// Another class, to be mistaken for the first.
+/// A second class, whose objects must not be accepted as counters.
 #[derive(Clone)]
 struct Other;
 
@@ -67,6 +68,7 @@ impl Class for Other {
     }
 }
 
+/// A new userdata with this value.
 struct New<T>(Option<T>);
 
 impl<T: Class> Push for New<T> {
@@ -106,7 +108,7 @@ fn fails(_: State<'_>) -> Result<()> {
     Err(failure.into())
 }
 
-/// Calls argument 1 and passes on what it raises.
+/// Calls argument 1 and passes on the error that it raises.
 fn calls(state: State<'_>) -> Result<Text> {
     let _owned = Owned::new();
     state.push_value(1);
@@ -115,8 +117,8 @@ fn calls(state: State<'_>) -> Result<Text> {
     Ok(Text(text.unwrap_or_default().into_owned()))
 }
 
-/// Runs a job that raises, and goes on.
-fn survives(state: State<'_>) -> Result<Integer> {
+/// Makes a protected call that raises, and continues after it.
+fn recovers(state: State<'_>) -> Result<Integer> {
     let owned = Owned::new();
     let top = state.top();
     let done = state.protect(0, |writer| {
@@ -150,15 +152,16 @@ fn close(state: State<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Keeps argument 2 in the counter's own table, and returns what was there.
-struct Kept;
+/// The result of `keep`: stores argument 2 in the counter's own table and pushes
+/// the value that was there before.
+struct PreviousEntry;
 
-fn keep(state: State<'_>) -> Result<Kept> {
+fn keep(state: State<'_>) -> Result<PreviousEntry> {
     state.check_object::<Counter>(1)?;
-    Ok(Kept)
+    Ok(PreviousEntry)
 }
 
-impl Push for Kept {
+impl Push for PreviousEntry {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         assert!(writer.object_table::<Counter>(1));
         writer.state().raw_get_index(-1, 1);
@@ -175,7 +178,7 @@ lua_functions! {
     lua_refuses_argument => refuses_argument;
     lua_fails => fails;
     lua_calls => calls;
-    lua_survives => survives;
+    lua_recovers => recovers;
     lua_new_counter => new_counter;
     lua_new_other => new_other;
     lua_count => count;
@@ -190,7 +193,7 @@ const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[
     (c"refuses_argument", Some(lua_refuses_argument)),
     (c"fails", Some(lua_fails)),
     (c"calls", Some(lua_calls)),
-    (c"survives", Some(lua_survives)),
+    (c"recovers", Some(lua_recovers)),
     (c"counter", Some(lua_new_counter)),
     (c"other", Some(lua_new_other)),
     (c"count", Some(lua_count)),
@@ -199,7 +202,7 @@ const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[
 ];
 
 unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
-    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    // SAFETY: Lua passes a live state, and no frame here has a destructor.
     let writer = unsafe { Writer::new(raw) };
     writer.new_class::<Counter>(&[]);
     writer.new_class::<Other>(&[]);
@@ -211,7 +214,7 @@ unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
     1
 }
 
-/// Run a chunk in which `t` holds the functions above.
+/// Run a chunk in which `t` is a table of the functions above.
 fn run(chunk: &str) -> std::result::Result<(), String> {
     let host = Interpreter::new().expect("memory for a Lua state");
     host.preload(c"t", Some(open))?;
@@ -222,6 +225,7 @@ fn run(chunk: &str) -> std::result::Result<(), String> {
     host.call(0).map(|_| ())
 }
 
+/// Run a chunk that must succeed, and check that every [`Owned`] was dropped.
 fn ok(chunk: &str) {
     ALIVE.set(0);
     if let Err(message) = run(chunk) {
@@ -231,7 +235,7 @@ fn ok(chunk: &str) {
 }
 
 #[test]
-fn a_panic_becomes_a_lua_error_and_its_destructors_run() {
+fn a_panic_becomes_a_lua_error_after_the_destructors_ran() {
     std::panic::set_hook(Box::new(|_| {}));
     ok(r#"
         local ok, err = pcall(t.panics)
@@ -241,7 +245,7 @@ fn a_panic_becomes_a_lua_error_and_its_destructors_run() {
 }
 
 #[test]
-fn an_error_is_raised_after_the_destructors_with_the_callers_position() {
+fn an_error_is_raised_after_the_destructors_ran_with_the_callers_position() {
     ok(r#"
         local ok, err = pcall(function()
           t.raises()
@@ -252,7 +256,7 @@ fn an_error_is_raised_after_the_destructors_with_the_callers_position() {
 }
 
 #[test]
-fn what_a_result_owns_is_dropped_when_pushing_it_raises() {
+fn a_result_is_dropped_when_pushing_it_raises() {
     ok(r#"
         local ok, err = pcall(t.raises_when_pushed)
         assert(not ok and err == "no room", err)
@@ -260,7 +264,7 @@ fn what_a_result_owns_is_dropped_when_pushing_it_raises() {
 }
 
 #[test]
-fn a_wrong_argument_is_named_with_its_function() {
+fn a_wrong_argument_is_an_error_that_names_the_argument_and_the_function() {
     ok(r#"
         local ok, err = pcall(function() t.refuses_argument() end)
         assert(not ok)
@@ -280,7 +284,7 @@ fn a_failure_returns_nil_text_code_and_detail() {
 }
 
 #[test]
-fn what_a_called_function_raises_is_passed_on_as_it_is() {
+fn an_error_value_of_a_called_function_is_passed_on_unchanged() {
     ok(r#"
         local value = { "a table" }
         local ok, err = pcall(t.calls, function() error(value) end)
@@ -290,12 +294,12 @@ fn what_a_called_function_raises_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn a_protected_job_that_raises_leaves_its_caller_running() {
-    ok("assert(t.survives() == 0)");
+fn the_caller_of_a_protected_call_continues_after_an_error() {
+    ok("assert(t.recovers() == 0)");
 }
 
 #[test]
-fn a_userdata_drops_its_value_once_when_collected() {
+fn a_collected_userdata_drops_its_value_exactly_once() {
     ok(r#"
         for i = 1, 1000 do
           local c = t.counter()
@@ -313,7 +317,7 @@ fn a_userdata_drops_its_value_once_when_collected() {
 }
 
 #[test]
-fn a_closed_object_says_so() {
+fn a_method_of_a_closed_object_raises_an_error_that_says_so() {
     ok(r#"
         local c = t.counter()
         t.close(c)
@@ -324,7 +328,7 @@ fn a_closed_object_says_so() {
 }
 
 #[test]
-fn an_object_of_another_class_is_refused_however_it_is_dressed() {
+fn an_object_of_another_class_is_refused_even_with_a_forged_metatable() {
     ok(r#"
         local c, o = t.counter(), t.other()
         for _, value in ipairs { o, io.stdout, {}, 1, "x", print, true } do
@@ -344,7 +348,7 @@ fn an_object_of_another_class_is_refused_however_it_is_dressed() {
 }
 
 #[test]
-fn an_object_keeps_its_own_table_and_no_other_objects() {
+fn every_object_has_a_table_of_its_own() {
     ok(r#"
         local a, b = t.counter(), t.counter()
         assert(t.keep(a, "first") == nil)
@@ -355,11 +359,11 @@ fn an_object_keeps_its_own_table_and_no_other_objects() {
 }
 
 #[test]
-fn a_hook_that_calls_in_between_disturbs_no_protected_job() {
+fn a_hook_may_make_a_protected_call_during_another_one() {
     ok(r#"
         debug.sethook(function()
           debug.sethook()
-          assert(t.survives() >= 0)
+          assert(t.recovers() >= 0)
         end, "c")
         local c = t.counter()
         debug.sethook()
@@ -368,7 +372,7 @@ fn a_hook_that_calls_in_between_disturbs_no_protected_job() {
 }
 
 #[test]
-fn kinds_have_the_names_that_lua_gives_them() {
+fn kinds_have_the_type_names_of_lua() {
     let names = [Kind::None, Kind::Nil, Kind::Table, Kind::Userdata].map(Kind::name);
     assert_eq!(names, ["no value", "nil", "table", "userdata"]);
 }

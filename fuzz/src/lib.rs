@@ -157,7 +157,7 @@ fn assert_object(state: State<'_>, value: &Value, null: Null) {
     assert!(state.reserve(4).is_ok());
     let fields = value.as_object().expect("an object");
     state.push_nil();
-    // SAFETY: a table is at this index; the key is nil, or came from there.
+    // SAFETY: a table is at `table`. The key is nil, or `next` pushed it.
     while unsafe { state.next(table) } {
         let name = state.bytes(table + 1).expect("a name is a string");
         let name = std::str::from_utf8(name).expect("a name is UTF-8");
@@ -172,7 +172,7 @@ fn assert_object(state: State<'_>, value: &Value, null: Null) {
 fn count(state: State<'_>, table: c_int) -> usize {
     let mut count = 0;
     state.push_nil();
-    // SAFETY: a table is at this index; the key is nil, or came from there.
+    // SAFETY: a table is at `table`. The key is nil, or `next` pushed it.
     while unsafe { state.next(table) } {
         state.pop(1);
         count += 1;

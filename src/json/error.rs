@@ -1,5 +1,5 @@
-//! What is wrong with a value or a text, and where: the errors of both
-//! directions, and the path to a value in a table.
+//! The errors of encoding and decoding. An encoding error names the path to the
+//! offending value; a decoding error names the byte offset.
 
 use std::fmt;
 use std::os::raw::c_int;
@@ -7,14 +7,14 @@ use std::os::raw::c_int;
 use super::number::float_text;
 use crate::lua::{Error, Kind, StackError, State};
 
-/// Why a value has no JSON text.
+/// Why a Lua value cannot be encoded.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EncodeError {
-    /// The value would become something else than the object it must be.
+    /// The value must be a JSON object, and is not.
     NotAnObject,
-    /// What cannot be encoded, and where it is.
+    /// A value has no JSON form. The message includes the path to it.
     Value(String),
-    /// The stack has no room to look at it.
+    /// The Lua stack could not grow.
     Stack(StackError),
 }
 
@@ -31,7 +31,8 @@ impl fmt::Display for EncodeError {
 impl std::error::Error for EncodeError {}
 
 impl EncodeError {
-    /// As a script gets it, about its argument at `index`, or about none.
+    /// The error to raise in the script. With an `index`, it is an argument error
+    /// that names this argument.
     pub fn raised(self, index: Option<c_int>) -> Error {
         match (self, index) {
             (EncodeError::Stack(error), _) => error.into(),
@@ -41,20 +42,23 @@ impl EncodeError {
     }
 }
 
-/// An error on its way up through the tables that it is in.
+/// An encoding error while it propagates: each enclosing table adds a step to
+/// the path.
 pub struct Fault {
     message: String,
     stack: Option<StackError>,
-    /// The innermost first.
+    /// Innermost step first.
     path: Vec<String>,
 }
 
-/// Of a longer path, so many steps at each end are named.
-const PATH_ENDS: usize = 8;
-/// Of a longer key, so many characters are named.
-const KEY_LENGTH: usize = 40;
+/// A path of more than twice as many steps is cut in the middle, and only this
+/// many steps at each end are shown.
+const MAX_PATH_END: usize = 8;
+/// A longer key is cut to this many characters.
+const MAX_KEY_CHARS: usize = 40;
 
 impl Fault {
+    /// An error with an empty path.
     #[cold]
     pub fn new(message: impl Into<String>) -> Box<Fault> {
         Box::new(Fault {
@@ -64,7 +68,8 @@ impl Fault {
         })
     }
 
-    /// Of a stack without room, which is no value's fault.
+    /// The Lua stack could not grow. The error then has no path, because no value
+    /// caused it.
     #[cold]
     pub fn no_stack(error: StackError) -> Box<Fault> {
         Box::new(Fault {
@@ -74,23 +79,24 @@ impl Fault {
         })
     }
 
-    /// The same, under the key that is at `index`.
+    /// Add the key at stack index `index` to the path.
     #[cold]
-    pub fn under(mut self: Box<Fault>, state: State<'_>, index: c_int) -> Box<Fault> {
+    pub fn at_key(mut self: Box<Fault>, state: State<'_>, index: c_int) -> Box<Fault> {
         self.path.push(match state.bytes(index) {
-            Some(name) => name_step(&String::from_utf8_lossy(name)),
+            Some(name) => key_step(&String::from_utf8_lossy(name)),
             None => format!("[{}]", number_text(state, index)),
         });
         self
     }
 
-    /// The same, under the array item `n`.
+    /// Add the array index `n` to the path.
     #[cold]
-    pub fn under_item(mut self: Box<Fault>, n: i64) -> Box<Fault> {
+    pub fn at_item(mut self: Box<Fault>, n: i64) -> Box<Fault> {
         self.path.push(format!("[{n}]"));
         self
     }
 
+    /// The final error, with the path as text.
     #[cold]
     pub fn finish(mut self) -> EncodeError {
         if let Some(error) = self.stack {
@@ -100,20 +106,22 @@ impl Fault {
             return EncodeError::Value(self.message);
         }
         let steps = &mut self.path;
-        if steps.len() > 2 * PATH_ENDS {
-            let cut = PATH_ENDS..steps.len() - PATH_ENDS;
-            steps.splice(cut, ["…".to_owned()]);
+        if steps.len() > 2 * MAX_PATH_END {
+            let middle = MAX_PATH_END..steps.len() - MAX_PATH_END;
+            steps.splice(middle, ["…".to_owned()]);
         }
         steps.reverse();
         EncodeError::Value(format!("{} at {}", self.message, steps.concat()))
     }
 }
 
-fn name_step(name: &str) -> String {
+/// A string key as a step of a path: `.name` if it is an identifier, else
+/// `["a name"]`.
+fn key_step(name: &str) -> String {
     let is_identifier = !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let shown = match name.char_indices().nth(KEY_LENGTH) {
+    let shown = match name.char_indices().nth(MAX_KEY_CHARS) {
         Some((end, _)) => &format!("{}…", &name[..end]),
         None => name,
     };
@@ -124,7 +132,7 @@ fn name_step(name: &str) -> String {
     }
 }
 
-/// The number key at `index`, as an error names it.
+/// The text of the number key at `index`.
 fn number_text(state: State<'_>, index: c_int) -> String {
     match (state.kind(index), state.integer(index), state.number(index)) {
         (Kind::Number, Some(n), _) => n.to_string(),
@@ -133,31 +141,47 @@ fn number_text(state: State<'_>, index: c_int) -> String {
     }
 }
 
-/// Why a text is not JSON, or not JSON that Lua can have. Owns nothing: it
-/// passes through frames that a Lua error may jump over.
+/// Why a text cannot be decoded. Has no destructor, because it passes through
+/// frames that a Lua error may jump over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
+    /// The kind of error.
     pub reason: Reason,
-    /// The byte of the text that is wrong, or that the wrong thing starts at;
-    /// 0 is the first.
+    /// The offset in bytes, from 0, of the invalid byte or of the start of the
+    /// invalid token.
     pub offset: usize,
 }
 
+/// The kinds of decoding errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// The text is not UTF-8.
     NotUtf8,
+    /// The text ends too early.
     End,
+    /// A value is missing.
     Value,
+    /// A name in an object is missing.
     Name,
+    /// The colon after a name is missing.
     Colon,
+    /// An array continues with neither a comma nor its bracket.
     ArrayEnd,
+    /// An object continues with neither a comma nor its brace.
     ObjectEnd,
+    /// The text continues after the value.
     Trailing,
+    /// A number does not follow JSON's grammar.
     Number,
+    /// A number is too large for a float.
     NumberRange,
+    /// A string contains an unescaped control character.
     Control,
+    /// A string contains an unknown or malformed escape.
     Escape,
+    /// A string escapes one half of a surrogate pair alone.
     Surrogate,
+    /// Arrays and objects are nested deeper than [`super::MAX_DEPTH`].
     Nesting,
 }
 
@@ -183,7 +207,7 @@ impl Reason {
 }
 
 impl fmt::Display for DecodeError {
-    /// Bytes count from 1 here, as in Lua's strings.
+    /// Shows the offset counted from 1, as Lua counts bytes in strings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}", self.reason.text(), self.offset + 1)
     }

@@ -1,6 +1,7 @@
-//! Lua ↔ JSON, straight between the Lua stack and bytes, with no tree between:
-//! what other modules call, and `flux.json` as scripts see it. Knows nothing
-//! of Flux.
+//! Converts between Lua values and JSON text, directly between the Lua stack
+//! and bytes, without an intermediate tree. This file holds the interface for
+//! other modules and the script module `flux.json`; the submodules do the
+//! conversion. Nothing here knows about Flux.
 
 mod decode;
 mod encode;
@@ -21,15 +22,15 @@ pub use output::Output;
 use crate::lua::{Error, Kind, OnTop, Push, RegistryKey, Result, Scratch, State, Writer};
 use crate::lua_functions;
 
-/// So many tables within one another, and no more: a table that holds itself
-/// ends here.
+/// The maximum nesting depth of tables and of JSON text. It also ends the
+/// encoding of a table that contains itself.
 pub use crate::MAX_JSON_DEPTH as MAX_DEPTH;
 
-/// Under which the registry keeps the metatable that makes an empty table an
-/// array.
+/// The registry key of the array mark: the metatable that makes an empty table
+/// encode as `[]`.
 static ARRAY_MARK: RegistryKey = RegistryKey::unique();
 
-/// Make the array mark, once per Lua state.
+/// Create the array mark, once per Lua state. May raise for lack of memory.
 pub fn open(writer: &Writer<'_>) {
     let is_open = push_array_mark(writer.state());
     writer.state().pop(1);
@@ -42,19 +43,20 @@ pub fn open(writer: &Writer<'_>) {
     writer.set_registry(&ARRAY_MARK);
 }
 
-/// Push the metatable that marks arrays; a nil, and false, before [`open`].
+/// Push the array mark and return true. Before [`open`], push nil and return
+/// false. Needs one free stack slot.
 pub fn push_array_mark(state: State<'_>) -> bool {
     state.registry(&ARRAY_MARK) == Kind::Table
 }
 
-/// Mark the table at the absolute index `table` as an array, which it is while
-/// it is empty. Does not raise.
+/// Mark the table at the absolute index `table`, so that it encodes as an array
+/// while it is empty. Does not raise. Needs one free stack slot.
 pub fn mark_array(writer: &Writer<'_>, table: c_int) {
     push_array_mark(writer.state());
     writer.set_metatable(table);
 }
 
-/// Needs two free slots.
+/// Whether the table at `table` has the array mark. Needs two free stack slots.
 fn has_array_mark(state: State<'_>, table: c_int) -> bool {
     if !state.push_metatable(table) {
         return false;
@@ -64,7 +66,8 @@ fn has_array_mark(state: State<'_>, table: c_int) -> bool {
     is_mark
 }
 
-/// Push the table `flux.json`. Opens what it needs.
+/// Push the table `flux.json`. Also creates the array mark. May raise for error
+/// of memory.
 pub fn push_module(writer: &Writer<'_>) {
     open(writer);
     writer.table(0, 4);
@@ -84,28 +87,29 @@ lua_functions! {
     json_array => array;
 }
 
-/// `flux.json.encode(v)` → text.
+/// Script function `flux.json.encode(v)` → text.
 #[inline]
 fn encode_value<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<Output<'s>> {
     let mut text = Output::new(scratch);
-    match encode::encode_here(state, 1, &mut text) {
+    match encode::encode_inline(state, 1, &mut text) {
         Ok(()) => Ok(text),
-        Err(error) => Err(refused(state, error)),
+        Err(error) => Err(encode_error(state, error)),
     }
 }
 
 #[cold]
-fn refused(state: State<'_>, error: EncodeError) -> Error {
+fn encode_error(state: State<'_>, error: EncodeError) -> Error {
     match state.kind(1) {
         Kind::None => Error::expected(state, 1, "value"),
         _ => error.raised(None),
     }
 }
 
-/// A text, borrowed from argument 1, to be decoded as the options that are
-/// argument 2 say, if there are any.
+/// The result of `flux.json.decode`: decodes the text of argument 1 when it is
+/// pushed.
 struct Encoded<'t> {
     text: &'t [u8],
+    /// Whether argument 2 is a table of options.
     has_options: bool,
 }
 
@@ -125,7 +129,8 @@ impl Push for Encoded<'_> {
     }
 }
 
-/// `flux.json.decode(text[, {null = value}])` → value, or `nil, err`.
+/// Script function `flux.json.decode(text[, {null = value}])` → value, or
+/// `nil, err`.
 fn decode_text(state: State<'_>) -> Result<Encoded<'_>> {
     let Some(text) = state.to_bytes(1)? else {
         return Err(Error::expected(state, 1, "string"));
@@ -137,7 +142,7 @@ fn decode_text(state: State<'_>) -> Result<Encoded<'_>> {
     Ok(Encoded { text, has_options })
 }
 
-/// Push the field `null` of the options at 2, and say where it is if it is there.
+/// Push the field `null` of argument 2. Returns its stack index unless it is nil.
 fn null_option(writer: &Writer<'_>) -> Option<c_int> {
     writer.bytes(b"null");
     match writer.state().raw_get(2) {
@@ -146,7 +151,8 @@ fn null_option(writer: &Writer<'_>) -> Option<c_int> {
     }
 }
 
-/// `flux.json.array([t])` → the same table, an array even while it is empty.
+/// Script function `flux.json.array([t])` → `t` or a new table, marked as an
+/// array.
 fn array(state: State<'_>) -> Result<OnTop> {
     if state.kind(1) == Kind::None {
         state.protect(0, |writer| {

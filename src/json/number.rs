@@ -1,15 +1,15 @@
-//! JSON numbers as bytes: integers and floats written, and read exactly as
-//! they round. Knows neither Lua's values nor the rest of the grammar.
+//! Reads and writes JSON numbers. Floats are rounded correctly in both
+//! directions. Nothing here knows about Lua values or the rest of JSON.
 
 use super::output::Output;
 use crate::lua::Scratch;
 
-/// Floats below it have integers as neighbours, so that an integer's text is
-/// as good as theirs.
-const EXACT_INTEGERS: u64 = 1 << 53;
+/// 2^53. Below it, every integer has an exact float, so an integral float can be
+/// written as an integer and read back without loss.
+const EXACT_INTEGER_LIMIT: u64 = 1 << 53;
 
-/// "00" to "99".
-const PAIRS: [[u8; 2]; 100] = {
+/// The digits of 0 to 99: "00" to "99".
+const DIGIT_PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
     let mut n = 0;
     while n < 100 {
@@ -19,20 +19,22 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// As long as the least integer.
-const LONGEST: usize = 20;
+/// The length of the longest integer, -9223372036854775808.
+const MAX_INTEGER_LEN: usize = 20;
 
+/// Append an integer.
 pub fn write_integer(out: &mut Output<'_>, n: i64) {
-    // What is behind the digits is written with them, and overwritten.
-    let mut digits = [0; 2 * LONGEST];
-    let mut start = LONGEST;
+    // The digits end in the middle of the array, so that a copy of fixed length
+    // starts at any first digit. `prefix` keeps only the digits.
+    let mut digits = [0; 2 * MAX_INTEGER_LEN];
+    let mut start = MAX_INTEGER_LEN;
     let mut rest = n.unsigned_abs();
     while rest >= 10 {
         start -= 2;
-        digits[start..start + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        digits[start..start + 2].copy_from_slice(&DIGIT_PAIRS[(rest % 100) as usize]);
         rest /= 100;
     }
-    if rest > 0 || start == LONGEST {
+    if rest > 0 || start == MAX_INTEGER_LEN {
         start -= 1;
         digits[start] = b'0' + rest as u8;
     }
@@ -40,21 +42,22 @@ pub fn write_integer(out: &mut Output<'_>, n: i64) {
         start -= 1;
         digits[start] = b'-';
     }
-    if let Some(text) = digits[start..].first_chunk::<LONGEST>() {
-        out.part(text, LONGEST - start);
+    if let Some(text) = digits[start..].first_chunk::<MAX_INTEGER_LEN>() {
+        out.prefix(text, MAX_INTEGER_LEN - start);
     }
 }
 
-/// The integer that a float is written as: an integral one below 2^53.
+/// The integer to write in place of the float `x`, if `x` is integral, below
+/// 2^53 in magnitude, and not minus zero.
 pub fn integral(x: f64) -> Option<i64> {
     let n = x as i64;
     let is_minus_zero = n == 0 && x.is_sign_negative();
-    let is_exact = n as f64 == x && n.unsigned_abs() < EXACT_INTEGERS;
+    let is_exact = n as f64 == x && n.unsigned_abs() < EXACT_INTEGER_LIMIT;
     (is_exact && !is_minus_zero).then_some(n)
 }
 
-/// Append a finite float: an integral one below 2^53 as an integer, others as
-/// the shortest text that reads back the same, and as a float.
+/// Append a finite float. If [`integral`] has an integer for it, append that;
+/// otherwise append the shortest text that reads back as the same float.
 pub fn write_float(out: &mut Output<'_>, x: f64) {
     if let Some(n) = integral(x) {
         return write_integer(out, n);
@@ -63,7 +66,7 @@ pub fn write_float(out: &mut Output<'_>, x: f64) {
     debug_assert!(written.is_ok(), "writing to memory does not fail");
 }
 
-/// A float that is a key, as an error or a path names it.
+/// The text of a float in an error message, also of one that is not finite.
 pub fn float_text(x: f64) -> String {
     if !x.is_finite() {
         return non_finite_text(x).to_owned();
@@ -74,6 +77,7 @@ pub fn float_text(x: f64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// "nan", "inf" or "-inf". `x` must not be finite.
 pub fn non_finite_text(x: f64) -> &'static str {
     match x {
         x if x.is_nan() => "nan",
@@ -82,23 +86,25 @@ pub fn non_finite_text(x: f64) -> &'static str {
     }
 }
 
-/// A number as JSON has them.
+/// A JSON number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// Written as an integer, and in the range of 64 bits.
+    /// Written without a fraction and an exponent, and in the range of `i64`.
     Integer(i64),
+    /// Any other number.
     Float(f64),
 }
 
+/// Why a number cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberError {
-    /// Not a number, from this byte of the text on.
+    /// The grammar of numbers is violated at this byte offset of the text.
     Malformed(usize),
-    /// Too large for a float.
+    /// The number is too large for a float.
     OutOfRange,
 }
 
-/// Read the number that starts at `start`, and say where it ends.
+/// Read the number that starts at `start`. Also returns the offset after it.
 pub fn read(text: &str, start: usize) -> Result<(Number, usize), NumberError> {
     let bytes = text.as_bytes();
     let is_negative = bytes.get(start) == Some(&b'-');
@@ -115,7 +121,7 @@ pub fn read(text: &str, start: usize) -> Result<(Number, usize), NumberError> {
     let x = match exact {
         Some(x) if is_negative => -x,
         Some(x) => x,
-        // The grammar was checked, so that it parses; infinity is out of range.
+        // The grammar was checked above, so `parse` succeeds.
         None => text[start..digits.at].parse().unwrap_or(f64::INFINITY),
     };
     if x.is_infinite() {
@@ -124,16 +130,19 @@ pub fn read(text: &str, start: usize) -> Result<(Number, usize), NumberError> {
     Ok((Number::Float(x), digits.at))
 }
 
-/// The digits of one number, gathered while its grammar is checked.
+/// A reader of the digits of one number.
 struct Digits<'t> {
     bytes: &'t [u8],
+    /// The offset of the next byte.
     at: usize,
-    /// All digits so far as one integer, unless `count` says that it wrapped.
+    /// All digits so far as one integer, without the decimal point. It has wrapped
+    /// if `count` is greater than [`MAX_DIGITS`].
     value: u64,
+    /// How many digits were read.
     count: usize,
 }
 
-/// So many digits always fit.
+/// This many digits always fit into a `u64`.
 const MAX_DIGITS: usize = 19;
 
 impl<'t> Digits<'t> {
@@ -146,12 +155,12 @@ impl<'t> Digits<'t> {
         }
     }
 
-    /// The byte to be read next; NUL, which no number holds, at the end.
+    /// The next byte, or NUL at the end of the text. No number contains a NUL.
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Take all digits that follow; there must be one.
+    /// Read all digits that follow. There must be at least one.
     fn read_digits(&mut self) -> Result<(), NumberError> {
         let start = self.at;
         while let Some(eight) = self.bytes[self.at..].first_chunk().and_then(eight_digits) {
@@ -173,10 +182,13 @@ impl<'t> Digits<'t> {
         Ok(())
     }
 
+    /// Read the digits before the decimal point. There must be at least one, and no
+    /// leading zero.
     fn read_integral(&mut self) -> Result<(), NumberError> {
         let start = self.at;
         let first = self.peek();
-        // Most have few digits: these need no look at eight.
+        // Fast path: most numbers have at most three digits, too few to read eight
+        // at once.
         while self.peek().is_ascii_digit() && self.at - start < 3 {
             self.value = self.value * 10 + u64::from(self.peek() - b'0');
             self.at += 1;
@@ -191,7 +203,7 @@ impl<'t> Digits<'t> {
         Ok(())
     }
 
-    /// Take a fraction, if there is one, and return how many digits it has.
+    /// Read the fraction, if there is one. Returns how many digits it has.
     fn read_fraction(&mut self) -> Result<i64, NumberError> {
         if self.peek() != b'.' {
             return Ok(0);
@@ -202,7 +214,8 @@ impl<'t> Digits<'t> {
         Ok((self.at - start) as i64)
     }
 
-    /// Take an exponent, if there is one; `None` stands for a huge one.
+    /// Read the exponent, if there is one. Returns 0 without one, and `None` if the
+    /// exponent has more than four digits.
     fn read_exponent(&mut self) -> Result<Option<i64>, NumberError> {
         if !matches!(self.peek(), b'e' | b'E') {
             return Ok(Some(0));
@@ -222,7 +235,8 @@ impl<'t> Digits<'t> {
         Ok(Some(if is_negative { -value } else { value }))
     }
 
-    /// The integer, if it is in range; minus zero is a float.
+    /// The number as an integer, if it fits. Minus zero does not: Lua needs a float
+    /// for it.
     fn integer(&self, is_negative: bool) -> Option<i64> {
         if self.count > MAX_DIGITS {
             return None;
@@ -234,10 +248,10 @@ impl<'t> Digits<'t> {
         }
     }
 
-    /// The digits times ten to `exponent`, where a single operation on exact
-    /// floats gives it, which then rounds as it should.
+    /// The digits times ten to the power `exponent`, if one operation on two exact
+    /// floats computes it. That operation rounds correctly.
     fn exact_float(&self, exponent: i64) -> Option<f64> {
-        if self.count > MAX_DIGITS || self.value > EXACT_INTEGERS {
+        if self.count > MAX_DIGITS || self.value > EXACT_INTEGER_LIMIT {
             return None;
         }
         let power = *EXACT_POWERS.get(exponent.unsigned_abs() as usize)?;
@@ -250,13 +264,15 @@ impl<'t> Digits<'t> {
     }
 }
 
-/// The powers of ten that are exact as floats.
+/// The powers of ten that have an exact float.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Eight digits as a number, the pairs, then the fours, added up in parallel.
+/// The value of eight ASCII digits, or `None` if a byte is not a digit. Adds up
+/// pairs of digits, then pairs of those sums, then the two halves; each step works
+/// on all parts of the word at once.
 fn eight_digits(bytes: &[u8; 8]) -> Option<u64> {
     let word = u64::from_le_bytes(*bytes);
     let zeros = u64::from_ne_bytes([b'0'; 8]);

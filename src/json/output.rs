@@ -1,5 +1,9 @@
-//! JSON text as it is written: in scratch that the caller has while it is short,
-//! then in memory that the thread keeps for the next one.
+//! The buffer that JSON text is written to. Short texts stay in scratch space of
+//! the caller's frame; longer ones move to the heap, to a `Vec` that each
+//! thread reuses.
+//!
+//! At least [`SLACK`] free bytes always follow the text. So a short token is
+//! written first, and only afterwards the end is compared with the limit.
 
 use std::cell::Cell;
 use std::io;
@@ -10,30 +14,33 @@ use std::os::raw::c_int;
 use super::text::{WORD, copy_plain, copy_short, is_plain, plain_run};
 use crate::lua::{Push, Scratch, Writer};
 
-/// So many bytes can always be written without a look at what is left.
+/// Bytes that can be written behind the text without a check.
 const SLACK: usize = 32;
 
 thread_local! {
-    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// The buffer of the thread's last text on the heap, for the next one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A longer text's memory is not kept.
-const MAX_KEPT: usize = 1 << 20;
+/// A buffer with a larger capacity, in bytes, is freed after use.
+const MAX_SPARE: usize = 1 << 20;
 
-/// A text, and room behind it.
+/// A JSON text in a growing buffer. Dereferences to the bytes written so far.
 pub struct Output<'r> {
     start: *mut u8,
-    /// The text's end: what is before it was written.
-    at: *mut u8,
-    /// From there on are [`SLACK`] bytes. The end is at most here, but for a
-    /// moment in [`Output::within_slack`].
+    /// The end of the text. All bytes from `start` to here are initialized.
+    end: *mut u8,
+    /// [`SLACK`] bytes follow `limit` in the buffer. `end` is never behind it
+    /// between two calls.
     limit: *mut u8,
-    /// Where the text is, if it is not in the scratch. Its length is not kept.
-    memory: Vec<u8>,
+    /// The buffer, if the text is on the heap; without capacity, if it is in the
+    /// scratch space. The `Vec`'s own length is not kept up to date.
+    heap: Vec<u8>,
     scratch: PhantomData<&'r mut Scratch>,
 }
 
 impl<'r> Output<'r> {
+    /// An empty text. It is written to `scratch` as long as it fits there.
     #[inline]
     pub fn new(scratch: &'r mut Scratch) -> Output<'r> {
         const {
@@ -43,142 +50,151 @@ impl<'r> Output<'r> {
         let start = free.as_mut_ptr().cast::<u8>();
         Output {
             start,
-            at: start,
+            end: start,
             limit: start.wrapping_add(free.len() - SLACK),
-            memory: Vec::new(),
+            heap: Vec::new(),
             scratch: PhantomData,
         }
     }
 
-    /// Whether the text is in memory of its own.
+    /// Whether the text is in `heap`.
     #[inline]
-    fn is_long(&self) -> bool {
-        self.memory.capacity() > 0
+    fn is_on_heap(&self) -> bool {
+        self.heap.capacity() > 0
     }
 
-    /// Forget all but the first `len` bytes.
+    /// Remove all but the first `len` bytes. A shorter text stays as it is.
     pub fn truncate(&mut self, len: usize) {
-        self.at = self.start.wrapping_add(len.min(self.len()));
+        self.end = self.start.wrapping_add(len.min(self.len()));
     }
 
-    /// Put `byte` in the place of the last one, and append `then`.
+    /// Replace the last byte by `byte` and append `next`.
     ///
     /// # Safety
-    /// Something was written.
+    /// The text is not empty.
     #[inline(always)]
-    pub unsafe fn end_with(&mut self, byte: u8, then: u8) {
+    pub unsafe fn replace_last(&mut self, byte: u8, next: u8) {
         debug_assert!(!self.is_empty());
-        // SAFETY: there is a last one, and room for another.
+        // SAFETY: the caller guarantees a last byte, and at least SLACK bytes follow
+        // the end.
         unsafe {
-            let at = self.at;
-            at.sub(1).cast::<[u8; 2]>().write_unaligned([byte, then]);
-            self.within_slack(at.add(1));
+            let at = self.end;
+            at.sub(1).cast::<[u8; 2]>().write_unaligned([byte, next]);
+            self.move_end(at.add(1));
         }
     }
 
-    /// The text's end, after that of a token of at most [`SLACK`] bytes.
+    /// Move the end of the text behind a token that was written, and restore the
+    /// slack.
     ///
     /// # Safety
-    /// From the end so far to this one all is written.
+    /// `end` is at most [`SLACK`] bytes behind `limit`, and all bytes before it are
+    /// initialized.
     #[inline(always)]
-    unsafe fn within_slack(&mut self, end: *mut u8) {
-        self.at = end;
+    unsafe fn move_end(&mut self, end: *mut u8) {
+        self.end = end;
         if end > self.limit {
             self.grow(0);
         }
     }
 
+    /// Append one byte.
     #[inline(always)]
     pub fn byte(&mut self, byte: u8) {
-        // SAFETY: there is room for it.
+        // SAFETY: at least SLACK bytes follow the end.
         unsafe {
-            let at = self.at;
+            let at = self.end;
             at.write(byte);
-            self.within_slack(at.add(1));
+            self.move_end(at.add(1));
         }
     }
 
     /// Append all of the bytes.
     #[inline(always)]
     pub fn token<const N: usize>(&mut self, bytes: &[u8; N]) {
-        self.part(bytes, N);
+        self.prefix(bytes, N);
     }
 
     /// Append the first `len` of the bytes.
     #[inline(always)]
-    pub fn part<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+    pub fn prefix<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
         const {
             assert!(N <= SLACK);
         }
-        // SAFETY: there is room for all of them.
+        // SAFETY: at least SLACK bytes follow the end, and `N` is at most SLACK.
         unsafe {
-            let at = self.at;
+            let at = self.end;
             at.cast::<[u8; N]>().write_unaligned(*bytes);
-            self.within_slack(at.add(len.min(N)));
+            self.move_end(at.add(len.min(N)));
         }
     }
 
+    /// Append any number of bytes.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len());
-        // SAFETY: there is room for them, and still slack behind them.
+        // SAFETY: `reserve` made space for the bytes before `limit`.
         unsafe {
-            copy_short(bytes, self.at);
-            self.at = self.at.add(bytes.len());
+            copy_short(bytes, self.end);
+            self.end = self.end.add(bytes.len());
         }
     }
 
-    /// Append a JSON string of the text, and `then`.
+    /// Append `text` as a JSON string, in quotes and escaped, and the byte `next`.
+    /// On an error, nothing is appended.
     #[inline(always)]
-    pub fn string(&mut self, text: &[u8], then: u8) -> Result<(), NotUtf8> {
+    pub fn string(&mut self, text: &[u8], next: u8) -> Result<(), NotUtf8> {
         const {
             assert!(WORD + 2 <= SLACK);
         }
         if text.len() >= WORD {
-            return self.long_string(text, then);
+            return self.long_string(text, next);
         }
-        // SAFETY: there is room for the text, its quotes and the byte after it.
+        // SAFETY: the text, two quotes and `next` are at most WORD + 2 bytes, which
+        // fit into the slack.
         unsafe {
-            if !copy_plain(text, self.at.add(1)) {
-                return self.escaped(text, then);
+            if !copy_plain(text, self.end.add(1)) {
+                return self.escaped(text, next);
             }
-            self.quote(text.len(), then);
+            self.finish_string(text.len(), next);
         }
         Ok(())
     }
 
-    /// Quote so many bytes, which are written behind a place for the first quote.
+    /// Write the quotes around a string of `len` bytes, and `next`.
     ///
     /// # Safety
-    /// They are, and there is slack behind them.
+    /// The string is already written, one byte behind the end of the text, and three
+    /// more bytes fit into the buffer.
     #[inline(always)]
-    unsafe fn quote(&mut self, len: usize, then: u8) {
-        // SAFETY: by the contract.
+    unsafe fn finish_string(&mut self, len: usize, next: u8) {
+        // SAFETY: the caller guarantees the space and the initialized string.
         unsafe {
-            let to = self.at;
+            let to = self.end;
             to.write(b'"');
             to.add(len + 1)
                 .cast::<[u8; 2]>()
-                .write_unaligned([b'"', then]);
-            self.within_slack(to.add(len + 3));
+                .write_unaligned([b'"', next]);
+            self.move_end(to.add(len + 3));
         }
     }
 
     #[inline(never)]
-    fn long_string(&mut self, text: &[u8], then: u8) -> Result<(), NotUtf8> {
+    fn long_string(&mut self, text: &[u8], next: u8) -> Result<(), NotUtf8> {
         if !is_plain(text) {
-            return self.escaped(text, then);
+            return self.escaped(text, next);
         }
         self.reserve(text.len());
-        // SAFETY: there is room for the text and slack behind it, for the rest.
+        // SAFETY: `reserve` made space for the text before `limit`. The quotes and
+        // `next` fit into the slack.
         unsafe {
-            copy_short(text, self.at.add(1));
-            self.quote(text.len(), then);
+            copy_short(text, self.end.add(1));
+            self.finish_string(text.len(), next);
         }
         Ok(())
     }
 
     #[cold]
-    fn escaped(&mut self, text: &[u8], then: u8) -> Result<(), NotUtf8> {
+    fn escaped(&mut self, text: &[u8], next: u8) -> Result<(), NotUtf8> {
         std::str::from_utf8(text).map_err(|_| NotUtf8)?;
         self.byte(b'"');
         let mut at = 0;
@@ -187,7 +203,7 @@ impl<'r> Output<'r> {
             self.extend(&text[at..at + run]);
             at += run;
             let Some(&byte) = text.get(at) else {
-                self.token(&[b'"', then]);
+                self.token(&[b'"', next]);
                 return Ok(());
             };
             self.escape(byte);
@@ -212,31 +228,31 @@ impl<'r> Output<'r> {
         self.token(&[b'\\', letter]);
     }
 
-    /// Have room for `more` bytes, and slack.
+    /// Ensure that `more` bytes fit before the slack.
     #[inline]
     fn reserve(&mut self, more: usize) {
-        if more > (self.limit as usize).saturating_sub(self.at as usize) {
+        if more > (self.limit as usize).saturating_sub(self.end as usize) {
             self.grow(more);
         }
     }
 
-    /// Make room for `more` bytes, and slack.
+    /// Move the text to a buffer with space for `more` bytes and the slack.
     #[cold]
     fn grow(&mut self, more: usize) {
         let len = self.len();
-        if self.is_long() {
-            // SAFETY: so many were written.
-            unsafe { self.memory.set_len(len) };
+        if self.is_on_heap() {
+            // SAFETY: the text is in `heap`, and its `len` bytes are initialized.
+            unsafe { self.heap.set_len(len) };
         } else {
-            // On a thread that is ending there is none.
-            let mut memory = KEPT.try_with(Cell::take).unwrap_or_default();
-            memory.extend_from_slice(self);
-            self.memory = memory;
+            // While a thread ends, its spare buffer is gone already.
+            let mut heap = SPARE.try_with(Cell::take).unwrap_or_default();
+            heap.extend_from_slice(self);
+            self.heap = heap;
         }
-        self.memory.reserve(more + SLACK);
-        self.start = self.memory.as_mut_ptr();
-        self.at = self.start.wrapping_add(len);
-        self.limit = self.start.wrapping_add(self.memory.capacity() - SLACK);
+        self.heap.reserve(more + SLACK);
+        self.start = self.heap.as_mut_ptr();
+        self.end = self.start.wrapping_add(len);
+        self.limit = self.start.wrapping_add(self.heap.capacity() - SLACK);
     }
 }
 
@@ -245,33 +261,35 @@ impl Deref for Output<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: all of it was written.
-        unsafe { std::slice::from_raw_parts(self.start, self.at.offset_from_unsigned(self.start)) }
+        // SAFETY: `start` and `end` point into one buffer, and all bytes between them
+        // are initialized.
+        unsafe { std::slice::from_raw_parts(self.start, self.end.offset_from_unsigned(self.start)) }
     }
 }
 
 impl Drop for Output<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.is_long() {
-            keep(std::mem::take(&mut self.memory));
+        if self.is_on_heap() {
+            keep_spare(std::mem::take(&mut self.heap));
         }
     }
 }
 
+/// Keep the buffer for the thread's next text.
 #[cold]
-fn keep(mut memory: Vec<u8>) {
-    if memory.capacity() <= MAX_KEPT {
-        memory.clear();
-        let _ = KEPT.try_with(|kept| kept.set(memory));
+fn keep_spare(mut heap: Vec<u8>) {
+    if heap.capacity() <= MAX_SPARE {
+        heap.clear();
+        let _ = SPARE.try_with(|spare| spare.set(heap));
     }
 }
 
 impl Push for Output<'_> {
-    /// A text in the scratch buffer owns nothing.
+    /// A text in the scratch space owns nothing.
     #[inline(always)]
     fn owns_nothing(&self) -> bool {
-        !self.is_long()
+        !self.is_on_heap()
     }
 
     fn push(&mut self, writer: &Writer<'_>) -> c_int {

@@ -1,25 +1,27 @@
-//! Documents, generated, damaged and given, against what serde_json makes of
-//! them.
+//! Compares the JSON codec with serde_json, on generated documents, damaged ones,
+//! and the files of a directory.
 
 use flux::json;
 use flux::lua::Interpreter;
 use serde_json::Value;
 
-use super::{HAS_INTEGERS, decode, encode, host};
+use super::{HAS_INTEGERS, decode, encode, new_lua};
 
-/// Through Lua and back, null kept.
-fn round_trip(host: &Interpreter, text: &[u8]) -> Result<String, json::DecodeError> {
-    decode(host, text, true)?;
-    Ok(encode(host).unwrap_or_else(|error| panic!("{error} in {}", shown(text))))
+/// Decode the text with null kept, and encode the value again.
+fn round_trip(lua: &Interpreter, text: &[u8]) -> Result<String, json::DecodeError> {
+    decode(lua, text, true)?;
+    Ok(encode(lua).unwrap_or_else(|error| panic!("{error} in {}", excerpt(text))))
 }
 
-fn shown(text: &[u8]) -> String {
+/// The first 300 bytes, for messages.
+fn excerpt(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned()
 }
 
-/// Numbers are equal as Lua sees them. serde_json may round a float wrong in
-/// its last place, on either side: how we round has a test of its own.
-fn same(ours: &Value, theirs: &Value) -> bool {
+/// Whether both values are equal. Numbers are compared as Lua sees them. serde_json
+/// may round the last digit of a float wrongly on either side, so a small
+/// difference is allowed; another test checks our rounding.
+fn same_value(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Number(a), Value::Number(b)) => {
             if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64()) {
@@ -29,43 +31,48 @@ fn same(ours: &Value, theirs: &Value) -> bool {
             a == b || (a.to_bits() as i64 - b.to_bits() as i64).abs() <= 4
         }
         (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
         }
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len()
                 && a.iter()
-                    .all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+                    .all(|(name, a)| b.get(name).is_some_and(|b| same_value(a, b)))
         }
         _ => ours == theirs,
     }
 }
 
-/// That we and serde_json agree on whether this is JSON, and on what it says.
-fn agree(host: &Interpreter, text: &[u8]) {
+/// Assert that the codec and serde_json assert_agreement whether the text is JSON, and on its
+/// value.
+fn assert_agreement(lua: &Interpreter, text: &[u8]) {
     let theirs = serde_json::from_slice::<Value>(text);
-    match (round_trip(host, text), theirs) {
+    match (round_trip(lua, text), theirs) {
         (Ok(ours), Ok(theirs)) => {
             let value = serde_json::from_str(&ours).unwrap_or_else(|error| {
-                panic!("{error}: {} from {}", shown(ours.as_bytes()), shown(text))
+                panic!(
+                    "{error} in {}, decoded from {}",
+                    excerpt(ours.as_bytes()),
+                    excerpt(text)
+                )
             });
             assert!(
-                same(&value, &theirs),
-                "{} from {}",
-                shown(ours.as_bytes()),
-                shown(text)
+                same_value(&value, &theirs),
+                "{} decoded from {}",
+                excerpt(ours.as_bytes()),
+                excerpt(text)
             );
         }
         (Err(_), Err(_)) => {}
         (Ok(ours), Err(error)) => panic!(
-            "{error}: we read {} as {}",
-            shown(text),
-            shown(ours.as_bytes())
+            "{error}, but flux-lua decodes {} to {}",
+            excerpt(text),
+            excerpt(ours.as_bytes())
         ),
-        (Err(error), Ok(_)) => panic!("we: {error} in {}", shown(text)),
+        (Err(error), Ok(_)) => panic!("flux-lua refuses valid JSON: {error} in {}", excerpt(text)),
     }
 }
 
-/// xorshift64*: the same documents in every run.
+/// The xorshift64* generator. A fixed seed gives the same documents in every run.
 struct Random(u64);
 
 impl Random {
@@ -80,7 +87,7 @@ impl Random {
         (self.next() >> 33) as usize % n
     }
 
-    fn pick<'p>(&mut self, of: &[&'p str]) -> &'p str {
+    fn choose<'p>(&mut self, of: &[&'p str]) -> &'p str {
         of[self.below(of.len())]
     }
 }
@@ -89,7 +96,7 @@ fn write_document(random: &mut Random, out: &mut String, depth: usize) {
     write_space(random, out);
     match random.below(if depth == 0 { 7 } else { 11 }) {
         0 => out.push_str("null"),
-        1 => out.push_str(random.pick(&["true", "false"])),
+        1 => out.push_str(random.choose(&["true", "false"])),
         2 | 3 => write_number(random, out),
         4..=6 => write_string(random, out),
         7 | 8 => write_items(random, out, ['[', ']'], |random, out| {
@@ -123,7 +130,7 @@ fn write_items(
             out.push(',');
         }
         write(random, out);
-        // The space before a name.
+        // The next item may be a name, so white space may precede it.
         write_space(random, out);
     }
     out.push(brackets[1]);
@@ -131,7 +138,14 @@ fn write_items(
 
 fn write_space(random: &mut Random, out: &mut String) {
     if random.below(8) == 0 {
-        out.push_str(random.pick(&[" ", "\n", "\t", "\r\n", "          ", "\n                 "]));
+        out.push_str(random.choose(&[
+            " ",
+            "\n",
+            "\t",
+            "\r\n",
+            "          ",
+            "\n                 ",
+        ]));
     }
 }
 
@@ -165,7 +179,7 @@ fn write_number(random: &mut Random, out: &mut String) {
         "0e999999",
     ];
     match random.below(4) {
-        0 => out.push_str(random.pick(&edges)),
+        0 => out.push_str(random.choose(&edges)),
         1 => out.push_str(&(random.next() as i64 >> random.below(63)).to_string()),
         2 => {
             let x = f64::from_bits(random.next());
@@ -201,32 +215,32 @@ fn write_string(random: &mut Random, out: &mut String) {
     ];
     out.push('"');
     for _ in 0..random.below(5) {
-        out.push_str(random.pick(&pieces));
+        out.push_str(random.choose(&pieces));
     }
     out.push('"');
 }
 
 #[test]
-fn generated_documents_say_the_same_as_to_serde_json() {
-    let host = host();
+fn generated_documents_decode_to_the_same_value_as_with_serde_json() {
+    let lua = new_lua();
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for _ in 0..3000 {
         let mut text = String::new();
         write_document(&mut random, &mut text, 4);
-        agree(&host, text.as_bytes());
+        assert_agreement(&lua, text.as_bytes());
     }
 }
 
 #[test]
-fn damaged_documents_are_judged_as_serde_json_does() {
-    let host = host();
+fn damaged_documents_are_refused_exactly_when_serde_json_refuses_them() {
+    let lua = new_lua();
     let mut random = Random(42);
     let bytes = b"{}[]:,\"\\0123456789-+.eEtfnul \n\t\x00\x1f\x7f\x80\xc3\xa9\xed\xff/u";
     for _ in 0..1500 {
         let mut text = String::new();
         write_document(&mut random, &mut text, 3);
         let text = text.into_bytes();
-        agree(&host, &text[..random.below(text.len() + 1)]);
+        assert_agreement(&lua, &text[..random.below(text.len() + 1)]);
         for _ in 0..6 {
             let mut text = text.clone();
             let at = random.below(text.len());
@@ -236,14 +250,14 @@ fn damaged_documents_are_judged_as_serde_json_does() {
                 1 => text.insert(at, byte),
                 _ => drop(text.remove(at)),
             }
-            agree(&host, &text);
+            assert_agreement(&lua, &text);
         }
     }
 }
 
 #[test]
-fn floats_are_rounded_as_they_should_be() {
-    let host = host();
+fn floats_are_rounded_correctly() {
+    let lua = new_lua();
     let mut random = Random(7);
     for n in 0..20_000 {
         let text = match n % 3 {
@@ -260,9 +274,9 @@ fn floats_are_rounded_as_they_should_be() {
         let Some(x) = text.parse::<f64>().ok().filter(|x| x.is_finite()) else {
             continue;
         };
-        decode(&host, text.as_bytes(), false).unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(host.state().number(-1), Some(x), "{text}");
-        let written = encode(&host).expect("a finite number");
+        decode(&lua, text.as_bytes(), false).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(lua.state().number(-1), Some(x), "{text}");
+        let written = encode(&lua).expect("a finite number");
         assert_eq!(
             written.parse::<f64>().map(f64::to_bits),
             Ok(x.to_bits()),
@@ -277,12 +291,12 @@ fn floats_are_rounded_as_they_should_be() {
 }
 
 #[test]
-fn the_documents_of_a_directory_come_back_as_they_were() {
+fn the_documents_of_a_directory_survive_a_round_trip() {
     let Some(dir) = std::env::var_os("FLUX_LUA_JSON_DIR") else {
         println!("skipped: FLUX_LUA_JSON_DIR names no directory of documents");
         return;
     };
-    let host = host();
+    let lua = new_lua();
     let mut seen = 0;
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
@@ -290,7 +304,7 @@ fn the_documents_of_a_directory_come_back_as_they_were() {
             .extension()
             .is_some_and(|extension| extension == "json")
         {
-            agree(&host, &std::fs::read(&path).expect("a document"));
+            assert_agreement(&lua, &std::fs::read(&path).expect("a document"));
             seen += 1;
         }
     }
