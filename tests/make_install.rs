@@ -1,17 +1,18 @@
-//! `make install`, and the examples in examples/c that are built with it: what
-//! C code finds under a prefix, through pkg-config alone.
+//! Tests of `make install`: the files that it installs, and the programs in
+//! examples/c, which are built against them with pkg-config.
 
 mod installed;
+mod support;
 
-use std::env::{self, consts::DLL_SUFFIX};
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use installed::{Flux, find_in_path, pkg_config, skipped};
 
-/// The Lua that this is built for: as `make` has it, where it looks for
-/// modules, and its names in pkg-config.
+/// The Lua that the module is built for: its name for `make`, the version in the
+/// path of its modules, and its names in pkg-config.
 const LUA: (&str, &str, &[&str]) = if cfg!(feature = "lua51") {
     ("5.1", "5.1", &["lua5.1", "lua-5.1", "lua51"])
 } else if cfg!(feature = "lua52") {
@@ -27,7 +28,7 @@ const LUA: (&str, &str, &[&str]) = if cfg!(feature = "lua51") {
 };
 
 #[test]
-fn the_folders_of_a_package_are_honoured() {
+fn make_install_uses_destdir_prefix_and_libdir() {
     let Some(place) = Place::new("package") else {
         return;
     };
@@ -40,9 +41,9 @@ fn the_folders_of_a_package_are_honoured() {
     ]);
     let (_, modules, _) = LUA;
     let library = stage.join("usr/lib64").join(env!("FLUX_LUA_SONAME"));
-    let file = library.canonicalize().expect("the SONAME leads to a file");
+    let file = library.canonicalize().expect("the library is installed");
     assert_eq!(file.parent(), library.parent());
-    // One file: a process that finds it under two names has it once.
+    // All names lead to one file, so that a process never loads it twice.
     for link in [
         stage.join("usr/lib64").join(format!("lib{}.so", name())),
         stage.join(format!("usr/lib64/lua/{modules}/flux.so")),
@@ -65,7 +66,7 @@ fn the_folders_of_a_package_are_honoured() {
     let packages = stage.join("usr/lib64/pkgconfig");
     let text = fs::read_to_string(packages.join("flux-lua.pc")).expect("flux-lua.pc");
     assert_eq!(
-        fs::read_to_string(packages.join(format!("{}.pc", name()))).expect("its Lua's"),
+        fs::read_to_string(packages.join(format!("{}.pc", name()))).expect("the file for this Lua"),
         text
     );
     assert!(
@@ -78,13 +79,13 @@ fn the_folders_of_a_package_are_honoured() {
 }
 
 #[test]
-fn the_library_says_the_name_that_it_is_installed_under() {
+fn the_librarys_soname_is_the_name_of_the_installed_file() {
     if find_in_path("readelf").is_none() {
-        return skipped("there is no readelf, so nothing was seen of the SONAME");
+        return skipped("no readelf, so the SONAME was not checked");
     }
     let said = Command::new("readelf")
         .arg("-d")
-        .arg(built())
+        .arg(support::module())
         .output()
         .expect("readelf runs");
     let said = String::from_utf8_lossy(&said.stdout);
@@ -94,7 +95,7 @@ fn the_library_says_the_name_that_it_is_installed_under() {
 }
 
 #[test]
-fn an_unknown_lua_is_refused() {
+fn make_install_refuses_an_unknown_lua() {
     let Some(place) = Place::new("unknown") else {
         return;
     };
@@ -104,7 +105,7 @@ fn an_unknown_lua_is_refused() {
 }
 
 #[test]
-fn a_program_that_is_built_with_pkg_config_runs_scripts() {
+fn a_program_built_with_pkg_config_runs_scripts() {
     let Some(place) = Place::new("program") else {
         return;
     };
@@ -113,11 +114,11 @@ fn a_program_that_is_built_with_pkg_config_runs_scripts() {
         .arg(place.path("embed.lua"))
         .arg("World")
         .env("FLUX_URI", "embed://?size=2")
-        // What a script might find there instead.
+        // The program must use the library that it is linked with.
         .env("LUA_CPATH", "/nonexistent/?.so"));
     assert_eq!(said, "text\tHello World!\trank 0 of 2\n");
 
-    // The module that Lua finds is the library that the program is linked with.
+    // The module that Lua finds is the same library that the program links.
     let cmod = place.variable("lua_cmod");
     let script = place.path("same.lua");
     fs::write(
@@ -158,34 +159,25 @@ fn a_broker_module_that_is_built_with_pkg_config_serves_from_lua() {
     assert!(said.contains("the module serves\n"), "{said}");
 }
 
-/// `flux-lua5.4`.
+/// The name of the library for this Lua, such as `flux-lua5.4`.
 fn name() -> String {
     let (lua, _, _) = LUA;
     format!("flux-lua{}", lua.trim_start_matches("lua"))
 }
 
-/// The shared object that cargo built beside this program.
-fn built() -> PathBuf {
-    env::current_exe()
-        .map(|program| program.with_file_name(format!("libflux{DLL_SUFFIX}")))
-        .and_then(|module| module.canonicalize())
-        .expect("cargo builds the shared object before the tests")
-}
-
-/// A folder with the examples, and where pkg-config looks for packages there.
+/// A folder for the installation and the examples, and the folders in which
+/// pkg-config looks for packages.
 struct Place {
     folder: PathBuf,
     packages: Vec<PathBuf>,
 }
 
 impl Place {
-    /// None where it cannot be used.
+    /// None, with a message, if a tool is missing.
     fn new(name: &str) -> Option<Place> {
         for tool in ["make", "pkg-config", "cc"] {
             if find_in_path(tool).is_none() {
-                skipped(&format!(
-                    "there is no {tool}, so `make install` was not run"
-                ));
+                skipped(&format!("no {tool}, so `make install` was not run"));
                 return None;
             }
         }
@@ -197,7 +189,8 @@ impl Place {
         let (_, _, packages) = LUA;
         let is_installed = |package: &&str| pkg_config(&["--exists", package]).is_some();
         if !packages.iter().any(is_installed) {
-            // The one that was compiled with this crate.
+            // No distribution's Lua: use the one that was compiled with this
+            // crate.
             let text = format!(
                 "Name: Lua\nDescription: Lua\nVersion: 1\nCflags: -I{}\n\
                  Libs: -rdynamic -Wl,--whole-archive,{},--no-whole-archive -lm -ldl\n",
@@ -224,11 +217,12 @@ impl Place {
         Some(place)
     }
 
+    /// A path in the folder.
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// What make says, which is an error if it fails.
+    /// Runs make. Returns its output, as an error if it fails.
     fn make(&self, args: &[&str]) -> Result<String, String> {
         let mut command = self.with_packages("make");
         let said = command.args(args).output().expect("make runs");
@@ -240,15 +234,17 @@ impl Place {
         }
     }
 
+    /// A command that finds the packages.
     fn with_packages(&self, program: &str) -> Command {
-        let path = env::join_paths(&self.packages).expect("paths without colons");
+        let path = env::join_paths(&self.packages).expect("no colons in paths");
         let mut command = Command::new(program);
         command.env("PKG_CONFIG_PATH", path).env_remove("MAKEFLAGS");
         command
     }
 
+    /// Runs `make install` with these variables.
     fn install(&self, variables: &[&str]) {
-        let library = format!("LIBRARY={}", built().display());
+        let library = format!("LIBRARY={}", support::module().display());
         let lua = format!("LUA={}", LUA.0);
         let mut args = vec!["-C", env!("CARGO_MANIFEST_DIR"), "install", &library, &lua];
         args.extend(variables);
@@ -256,14 +252,15 @@ impl Place {
             .unwrap_or_else(|said| panic!("make install: {said}"));
     }
 
-    /// Install, and build an example as its Makefile does.
+    /// Installs the module and builds an example with its Makefile. Returns its
+    /// path.
     fn example(&self, target: &str) -> PathBuf {
         self.install(&[&format!("PREFIX={}", self.path("prefix").display())]);
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/c");
         for file in fs::read_dir(examples).expect("the examples").flatten() {
-            // Not what somebody has built there.
+            // Only sources: the folder may also have files that were built.
             let is_source = |name: &str| name.ends_with(".c") || name.ends_with(".lua");
-            let name = file.file_name().into_string().expect("a name");
+            let name = file.file_name().into_string().expect("the name is UTF-8");
             if is_source(&name) || name == "Makefile" {
                 fs::copy(file.path(), self.path(&name)).expect("it is writable");
             }
@@ -274,6 +271,7 @@ impl Place {
         self.path(target)
     }
 
+    /// A variable of the package `flux-lua`.
     fn variable(&self, name: &str) -> String {
         let mut command = self.with_packages("pkg-config");
         let said = run(command.arg(format!("--variable={name}")).arg("flux-lua"));
@@ -281,9 +279,9 @@ impl Place {
     }
 }
 
-/// What a program prints; it must succeed.
+/// Runs a program, which must succeed. Returns its output.
 fn run(command: &mut Command) -> String {
-    let said = command.output().expect("it runs");
+    let said = command.output().expect("the program can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         said.status.success(),

@@ -1,4 +1,5 @@
-//! The files that a release consists of agree with each other.
+//! Checks that the rockspecs, the changelog and the workflow fit the version in
+//! Cargo.toml.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ fn read(file: &str) -> String {
 }
 
 #[test]
-fn the_rockspecs_differ_in_their_version_and_tag_only() {
+fn the_rockspecs_differ_only_in_version_and_tag() {
     let development = read("flux-lua-scm-1.rockspec");
     let released = read(&format!("flux-lua-{VERSION}-1.rockspec"));
     let tag = format!("  tag = \"v{VERSION}\",\n");
@@ -34,7 +35,7 @@ fn the_changelog_has_an_entry_for_the_version() {
 }
 
 #[test]
-fn the_workflow_tries_every_lua_and_the_oldest_rust() {
+fn the_workflow_tests_every_lua_and_the_oldest_supported_rust() {
     let workflow = read(".github/workflows/ci.yml");
     for lua in ["lua51", "lua52", "lua53", "lua54", "lua55", "luajit"] {
         assert!(workflow.contains(lua), "{lua}");

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The text of the error with which a URI is refused.
-fn why(uri: &str) -> String {
+fn refusal(uri: &str) -> String {
     let (errnum, detail) = failure(embedded::open(uri));
     assert_eq!(errnum, libc::EINVAL, "{uri}");
     detail.unwrap()
@@ -73,7 +73,7 @@ fn a_wrong_uri_fails_with_einval_and_a_text_that_explains_it() {
         ),
         ("embed://a\0b", "the instance's name holds a NUL"),
     ] {
-        assert_eq!(why(uri), expected);
+        assert_eq!(refusal(uri), expected);
     }
 }
 
