@@ -2,8 +2,8 @@
 #
 #     make install PREFIX=$HOME/.local LUA=5.3
 #
-# LUA is 5.1, 5.2, 5.3, 5.4, 5.5 or luajit. README.md ("From C") says what is
-# installed. Packagers set DESTDIR, and any of the folders below.
+# LUA is 5.1, 5.2, 5.3, 5.4, 5.5 or luajit. README.md ("From C") lists the
+# installed files. Packagers can set DESTDIR and each of the folders below.
 
 LUA = 5.4
 override LUA := $(patsubst lua%,%,$(LUA))
@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
-# Where that Lua looks for modules. LuaJIT looks where Lua 5.1 does.
+# The folders where that Lua searches for modules. LuaJIT uses those of Lua 5.1.
 LUA_CMOD = $(LIBDIR)/lua/$(LUA:jit=5.1)
 LUA_LMOD = $(PREFIX)/share/lua/$(LUA:jit=5.1)
 
@@ -23,12 +23,12 @@ PKG_CONFIG ?= pkg-config
 
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 name := flux-lua$(LUA)
-# build.rs gives the library this SONAME.
+# The SONAME that build.rs gives the library.
 soname := lib$(name).so.0
 file := lib$(name).so.$(version)
 
-# For flux-lua.pc: the packages of that Lua, and of other headers that ours
-# include. Those that pkg-config does not know are left out.
+# For flux-lua.pc: the packages of that Lua and of the other headers that our
+# headers include. Packages that pkg-config does not know are left out.
 known = $(shell $(PKG_CONFIG) --exists $(1) && echo $(firstword $(1)))
 LUA_PC := $(firstword $(foreach package,lua$(LUA) lua-$(LUA) lua$(subst .,,$(LUA)),\
     $(call known,$(package))) $(call known,lua '>=' $(LUA) lua '<' $(LUA).99))
@@ -36,7 +36,7 @@ INCLUDED_PC := $(strip $(call known,flux-core) $(call known,jansson))
 
 sources := $(shell find .cargo Cargo.lock Cargo.toml build.rs lua src -type f)
 built := $(CARGO_TARGET_DIR)/installed/$(file)
-# A library that is built already; then nothing is compiled.
+# Set this to a library that is already built to install that one.
 LIBRARY = $(built)
 
 ifeq ($(filter $(LUA),5.1 5.2 5.3 5.4 5.5 jit),)
@@ -45,14 +45,14 @@ endif
 
 all: $(LIBRARY)
 
-# cargo has one file for all Luas.
+# cargo gives the libraries for all Luas the same name, so each is copied.
 $(built): $(sources)
 	MAKEFLAGS= $(CARGO) build --release --lib --no-default-features --features lua$(subst .,,$(LUA)) \
 	    --target-dir $(CARGO_TARGET_DIR) $(CARGOFLAGS)
 	$(INSTALL) -D -m 755 $(CARGO_TARGET_DIR)/release/libflux.so $@
 
-# One library under all names: a process in which C code links it and a script
-# requires it has one copy of the module.
+# All names are links to one file. So a process has one copy of the module, even
+# if C code links it and a script requires it.
 install: headers = $(DESTDIR)$(INCLUDEDIR)/flux-lua
 install: $(LIBRARY)
 	$(INSTALL) -D -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/$(file)

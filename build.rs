@@ -1,6 +1,7 @@
-//! Finds the Lua to build for: its declarations (made by bindgen from its
-//! headers, or those committed in src/lua/bindings), and, where an interpreter
-//! is wanted, that Lua itself, compiled from source.
+//! Finds the Lua to build for. bindgen makes the declarations from its headers; if
+//! that is not possible, the declarations committed in src/lua/bindings are used.
+//! For programs (feature `interpreter`) that Lua is compiled from source. What is
+//! done with the declarations is in src/lua/sys.rs.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,9 @@ use std::process::{Command, exit};
 /// A Lua that the module can be built for.
 struct Lua {
     feature: &'static str,
-    /// What its lua.h says in LUA_VERSION_NUM.
+    /// LUA_VERSION_NUM in its lua.h.
     version_num: u32,
-    /// Its names in pkg-config, of this and that distribution.
+    /// Its names in pkg-config; distributions use different ones.
     pkg_config: &'static [&'static str],
     source: Source,
 }
@@ -82,7 +83,7 @@ fn main() {
     let vendored = vendored::build(lua);
     if let Some(library) = &vendored {
         link(&library.archive);
-        // For the tests that compile programs in C.
+        // The tests that compile C programs use these.
         for (name, path) in [("ARCHIVE", &library.archive), ("INCLUDE", &library.include)] {
             println!("cargo:rustc-env=FLUX_LUA_{name}={}", path.display());
         }
@@ -93,9 +94,9 @@ fn main() {
     declare(lua, include.as_deref());
 }
 
-/// Compile lua_pusherror(), which is in C because it takes variable arguments.
-/// A Rust library exports no function of a C object. So Rust defines and exports
-/// a function of that name, and the linker puts the C function in its place.
+/// Compiles lua_pusherror(), which is in C because it is variadic. A Rust library
+/// exports no functions of C objects. So Rust defines and exports a function of
+/// that name, and the linker replaces it by the C function.
 fn compile_variadics() {
     println!("cargo:rerun-if-changed=src/capi/lutil.c");
     cc::Build::new()
@@ -106,13 +107,13 @@ fn compile_variadics() {
     println!("cargo:rustc-link-arg-cdylib=-Wl,--defsym=lua_pusherror=flux_lua_pusherror");
 }
 
-/// The version of what the library exports to C code. It changes when code that
-/// was linked with an older library cannot use a newer one.
+/// The version of the C ABI. It changes when code that was linked with an older
+/// library cannot use a newer one.
 const INTERFACE: u32 = 0;
 
-/// Give the shared object the name under which it is found by code that was
-/// linked with it. The name says which Lua the module is built for, because one
-/// process may hold modules for several. The Makefile installs it under this name.
+/// Sets the SONAME of the shared object: the file name that code linked with it
+/// loads. It names the Lua that the module is built for, because one process can
+/// contain modules for several. The Makefile installs the library under it.
 fn name_library(lua: &Lua) {
     let version = match lua.source {
         Source::Puc(_) => format!("{}.{}", lua.version_num / 100, lua.version_num % 100),
@@ -123,7 +124,7 @@ fn name_library(lua: &Lua) {
     println!("cargo:rustc-link-arg-cdylib=-Wl,-soname,{name}");
 }
 
-/// The Lua whose feature is on; a clear word when it is not exactly one.
+/// The Lua whose feature is on. Fails unless exactly one is.
 fn chosen() -> &'static Lua {
     let is_on =
         |lua: &&Lua| env::var_os(format!("CARGO_FEATURE_{}", lua.feature.to_uppercase())).is_some();
@@ -151,10 +152,12 @@ fn fail(message: &str) -> ! {
     exit(1)
 }
 
-/// Only programs get a Lua; the shared object leaves its symbols to the host.
+/// Links the Lua into programs and tests. The shared object finds Lua's functions
+/// at run time.
 fn link(archive: &Path) {
     for kind in ["bins", "tests"] {
-        // The whole of it, exported: C modules that the program loads need it.
+        // All of Lua is linked and exported: C modules that the program loads need
+        // its functions.
         println!(
             "cargo:rustc-link-arg-{kind}=-Wl,--whole-archive,{},--no-whole-archive",
             archive.display()
@@ -165,7 +168,8 @@ fn link(archive: &Path) {
     }
 }
 
-/// `LUA_INCDIR` (as LuaRocks sets it), else pkg-config's, else the vendored.
+/// The folder of Lua's headers: `LUA_INCDIR` (which LuaRocks sets), or pkg-config's,
+/// or that of the Lua compiled from source.
 fn include_dir(lua: &Lua, vendored: Option<PathBuf>) -> Option<PathBuf> {
     if let Some(dir) = env::var_os("LUA_INCDIR").filter(|dir| !dir.is_empty()) {
         let dir = PathBuf::from(dir);
@@ -208,8 +212,8 @@ fn check_version(lua: &Lua, dir: &Path) {
     }
 }
 
-/// LuaJIT says that it is Lua 5.1, but each of the two has functions that the
-/// other lacks.
+/// Tells LuaJIT from Lua 5.1. Their headers have the same version, but each of the
+/// two has functions that the other lacks.
 fn check_luajit(lua: &Lua, dir: &Path) {
     let is_luajit = dir.join("luajit.h").exists();
     if is_luajit != matches!(lua.source, Source::LuaJit) {
@@ -222,7 +226,8 @@ fn check_luajit(lua: &Lua, dir: &Path) {
     }
 }
 
-/// LUA_VERSION_NUM of the lua.h in `dir`; 5.5 writes it as a product.
+/// LUA_VERSION_NUM in the lua.h in `dir`. Lua 5.5 defines it as an expression of the
+/// major and minor version.
 fn header_version(dir: &Path) -> Option<u32> {
     let text = std::fs::read_to_string(dir.join("lua.h")).ok()?;
     let value = |name: &str| {
@@ -237,7 +242,7 @@ fn header_version(dir: &Path) -> Option<u32> {
     })
 }
 
-/// Write the declarations to OUT_DIR, and say in FLUX_LUA_DECLARATIONS whose they are.
+/// Writes the declarations to OUT_DIR, and sets FLUX_LUA_DECLARATIONS to their origin.
 fn declare(lua: &Lua, include: Option<&Path>) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("lua.rs");
     let committed = Path::new("src/lua/bindings").join(format!("{}.rs", lua.feature));
@@ -263,8 +268,8 @@ fn declare(lua: &Lua, include: Option<&Path>) {
     tabulate(&out);
 }
 
-/// Rewrite bindgen's `extern` block as a call of the macro `functions`, which
-/// makes a table of pointers of it: the module links to no function of Lua's.
+/// Rewrites bindgen's `extern` block into a call of the macro `functions` of
+/// src/lua/sys.rs, which makes a table of pointers: the module does not link Lua.
 fn tabulate(declarations: &Path) {
     const BLOCK: &str = "unsafe extern \"C-unwind\" {";
     let text = std::fs::read_to_string(declarations).expect("the declarations were written");
@@ -273,8 +278,8 @@ fn tabulate(declarations: &Path) {
     std::fs::write(table, text.replace(BLOCK, "functions! {")).expect("OUT_DIR is writable");
 }
 
-/// The functions of Lua's API that the crate calls, of all versions together.
-/// Each of them that a Lua's headers declare must be in that Lua.
+/// The functions that the crate calls, of all versions of Lua. A function that the
+/// headers declare must be in the Lua that loads the module.
 const FUNCTIONS: &str = "lua_(call|callk|checkstack|close|concat|cpcall|createtable|error|gc|getallocf|\
 getfenv|getfield|getglobal|gethook|gethookcount|gethookmask|getiuservalue|getmetatable|gettop|getuservalue|insert|isinteger|isnumber|newthread|\
 newuserdata|newuserdatauv|next|objlen|pcall|pcallk|pushboolean|pushcclosure|pushinteger|\
@@ -285,15 +290,15 @@ tonumberx|topointer|tothread|touserdata|type|xmove)|\
 luaL_(argerror|checkstack|checkversion_|loadbuffer|loadbufferx|newstate|openlibs|\
 openselectedlibs|where)";
 
-/// What LuaJIT 2.1 has of later Luas. The crate does not call it, so that
-/// LuaJIT 2.0 works too.
+/// Functions that LuaJIT 2.1 took over from later Luas. The crate does not call
+/// them there, so LuaJIT 2.0 works too.
 const NOT_IN_LUAJIT_2_0: &str = "lua_(tointegerx|tonumberx)|luaL_loadbufferx";
 
 const CONSTANTS: &str = "LUA_(VERSION_NUM|REGISTRYINDEX|GLOBALSINDEX|MULTRET|MINSTACK|\
 T(NONE|NIL|BOOLEAN|LIGHTUSERDATA|NUMBER|STRING|TABLE|FUNCTION|USERDATA|THREAD)|\
 GC(COLLECT|COUNT|COUNTB|STEP|STOP|RESTART))";
 
-/// bindgen's declarations, or why there are none: it needs libclang.
+/// bindgen's declarations. The error is a text; bindgen fails without libclang.
 fn generate(lua: &Lua, include: &Path) -> Result<String, String> {
     let builder = bindgen::Builder::default()
         .header_contents(
@@ -353,8 +358,8 @@ mod vendored {
     }
 
     fn puc(version: PucVersion) -> Library {
-        // Distributions have Lua as its own makefile does, with what the version
-        // before had, and their modules use that.
+        // Distributions compile Lua as its own makefile does, which includes
+        // functions of the version before. C modules use those.
         define(match version {
             PucVersion::V51 => None,
             PucVersion::V52 => Some("LUA_COMPAT_ALL"),
@@ -375,11 +380,11 @@ mod vendored {
         }
     }
 
-    /// Define a macro for all that is compiled from here on.
+    /// Defines a macro for all C code that is compiled after this call.
     fn define(name: Option<&str>) {
         let Some(name) = name else { return };
         let target = env::var("TARGET").expect("cargo sets TARGET");
-        // cc reads the first of these that is set.
+        // The crate cc uses the first of these that is set.
         let variables = [
             format!("CFLAGS_{target}"),
             format!("CFLAGS_{}", target.replace('-', "_")),
@@ -389,7 +394,7 @@ mod vendored {
         let is_set = |variable: &&String| env::var_os(variable).is_some();
         let variable = variables.iter().find(is_set).unwrap_or(&variables[3]);
         let flags = env::var(variable).unwrap_or_default();
-        // SAFETY: this program has no other thread.
+        // SAFETY: this program has only one thread.
         unsafe { env::set_var(variable, format!("{flags} -D{name}")) };
     }
 

@@ -4,8 +4,8 @@
 
 #include <lua.h>
 
-/* A program that only calls luaopen_flux() needs no headers of Flux: the
- * script can use the embedded broker (`embed://`).
+/* The headers of Flux are optional. A program without them can call
+ * luaopen_flux(), and its scripts can use the embedded broker (`embed://`).
  */
 #if defined __has_include
 #if !__has_include (<flux/core.h>)
@@ -22,39 +22,45 @@ typedef struct flux_handle flux_t;
 extern "C" {
 #endif
 
-/* Push the userdata of `h` and return 1. The same `h` gives the same userdata
- * each time. Lua takes a reference on `h`, and drops it when the userdata is
- * collected.
+/* Push the userdata of `h` and return 1. Each call with the same `h` pushes
+ * the same userdata.
  *
- * The reactor stays the caller's: message handlers and watchers that a script
- * registers on the handle run when the caller runs it. They live until they
- * are removed or the lua_State is closed. Close the lua_State before the last
- * flux_close() of `h`, on the thread that uses `h`.
+ * Ownership: Lua takes a reference on `h`, and drops it when the userdata is
+ * collected. The caller keeps its own reference.
  *
- * On failure, push nil and an error text, and return 2. May raise Lua's memory
- * error.
+ * Reactor: the caller runs it. Message handlers and watchers that a script
+ * registers on the handle are called then, until they are removed or the
+ * lua_State is closed.
+ *
+ * Threads: use `h` and `L` on one thread. Close `L` on that thread, before the
+ * last flux_close() of `h`.
+ *
+ * Errors: on failure, push nil and an error text, and return 2. May raise
+ * Lua's memory error.
  */
 int lua_push_flux_handle_external (lua_State *L, flux_t *h);
 
-/* Return the flux_t of the Lua handle at `index`, or NULL if the value there
- * is not a handle, is a closed handle, or is a handle of the embedded broker
- * or of the module's own `loop://`, which have no flux_t. Never raises, and
- * leaves the stack as it was. `index` is any acceptable index.
+/* Return the flux_t of the Lua handle at `index`. Return NULL if the value is
+ * not a handle, if the handle is closed, or if it has no flux_t: handles of
+ * the embedded broker and of the module's own `loop://` have none. `index` is
+ * any acceptable index. Never raises, and does not change the stack.
  *
- * The flux_t belongs to the Lua handle: do not flux_close() it. It is valid
- * until a script closes the handle or Lua collects it, so keep the value on
- * the stack or in the registry. To keep the flux_t for longer, take a
- * reference with flux_incref(), and give it back with flux_close(). Use it
- * only on the thread that runs `L`.
+ * Ownership: the flux_t belongs to the Lua handle. Do not flux_close() it. It
+ * is valid until a script closes the handle or Lua collects it, so keep the
+ * value on the stack or in the registry. To use the flux_t for longer, take a
+ * reference with flux_incref(), and drop it with flux_close().
  *
- * The script and the C code share one queue of messages: a message that one of
- * them receives is gone for the other.
+ * Threads: use the flux_t only on the thread that runs `L`.
+ *
+ * The script and the C code share one queue of messages: if one of them
+ * receives a message, the other does not.
  */
 flux_t *lua_get_flux_handle (lua_State *L, int index);
 
-/* Push the table of the module `flux` and return 1. This is the lua_CFunction
- * that `require "flux"` calls. Put it into `package.preload.flux` so that
- * `require` uses this copy of the module and does not search for one.
+/* Push the table of the module `flux` and return 1. `require "flux"` calls
+ * this lua_CFunction. Put it into `package.preload.flux` to make `require` use
+ * this copy of the module instead of searching for one. Raises an error if the
+ * module cannot work with the Lua of `L`.
  */
 int luaopen_flux (lua_State *L);
 

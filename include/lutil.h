@@ -1,5 +1,5 @@
-/* Helpers for the results of functions written in C. All may raise Lua's
- * memory error.
+/* Helpers for returning results from functions written in C. Each may raise
+ * Lua's memory error.
  */
 #ifndef HAVE_LUTIL_H
 #define HAVE_LUTIL_H
@@ -11,15 +11,15 @@
 extern "C" {
 #endif
 
-/* Lua 5.1 lacks this function. LuaJIT has it, although its LUA_VERSION_NUM is
- * 501; its headers define luaL_newlib, too.
+/* luaL_setfuncs() for Lua 5.1, which lacks it. LuaJIT has it, and defines
+ * luaL_newlib, but its LUA_VERSION_NUM is 501, too.
  */
 #if (!defined LUA_VERSION_NUM || LUA_VERSION_NUM == 501) && !defined luaL_newlib
 #define NEED_LUAL_SETFUNCS 1
 void luaL_setfuncs (lua_State *L, const luaL_Reg *l, int nup);
 #endif
 
-/* Push nil and a text that is formatted as by printf(), and return 2. */
+/* Push nil and a text, formatted like that of printf(), and return 2. */
 int lua_pusherror (lua_State *L, char *fmt, ...);
 
 /* Push `rc` and return 1. If `rc` is negative, push nil and the text of errno,
@@ -27,8 +27,8 @@ int lua_pusherror (lua_State *L, char *fmt, ...);
  */
 int l_pushresult (lua_State *L, int rc);
 
-/* Replace the values from `index` to the top of the stack by the string that
- * string.format makes of them, and return 1. On failure, push nil and an error
+/* Call string.format with the values from `index` to the top of the stack,
+ * replace them by its result, and return 1. On failure, push nil and an error
  * text, and return -1.
  */
 int l_format_args (lua_State *L, int index);

@@ -1,4 +1,5 @@
-/* A program that embeds Lua and gives its scripts the modules `flux` and `kvs`:
+/* A program that embeds Lua and gives its scripts the modules `flux` and
+ * `kvs`:
  *     FLUX_URI=embed:// ./embed embed.lua World
  */
 #include <stdio.h>
@@ -10,8 +11,8 @@
 #include <flux-lua.h>
 #include <kvs-lua.h>
 
-/* Whatever LUA_CPATH says, `require "flux"` finds the library that this program
- * is linked with.
+/* Make `require` use the library that this program is linked with, whatever
+ * LUA_CPATH is.
  */
 static void preload (lua_State *L, const char *name, lua_CFunction open)
 {
@@ -22,7 +23,7 @@ static void preload (lua_State *L, const char *name, lua_CFunction open)
     lua_pop (L, 2);
 }
 
-/* Something of the program's own that the script calls. */
+/* A function of this program that the script calls. */
 static int shout (lua_State *L)
 {
     lua_pushfstring (L, "%s!", luaL_checkstring (L, 1));

@@ -1,8 +1,8 @@
 /* A broker module whose services are written in Lua:
  *     flux module load ./hello.so $PWD/hello.lua [ARG...]
- * The script gets its arguments in `...`, and the module's handle in the global
- * variable `handle`. The message handlers and watchers that it registers run in
- * the module's reactor.
+ * The script gets its arguments in `...`, and the module's handle in the
+ * global variable `handle`. The message handlers and watchers that it
+ * registers run in the module's reactor.
  */
 #include <errno.h>
 
@@ -14,8 +14,8 @@
 #include <flux-lua.h>
 #include <kvs-lua.h>
 
-/* The broker may have LUA_CPATH set to another module `flux`. `require` looks
- * here first.
+/* Make `require` use the library that this module is linked with. The broker's
+ * LUA_CPATH may lead to another one.
  */
 static void preload (lua_State *L, const char *name, lua_CFunction open)
 {
@@ -64,7 +64,9 @@ int mod_main (flux_t *h, int argc, char **argv)
         flux_log (h, LOG_ERR, "%s", lua_tostring (L, -1));
         errno = EINVAL;
     }
-    /* The broker closes `h` next. What the script registered goes before that. */
+    /* The broker closes `h` after this. Closing the state first removes the
+     * message handlers and watchers of the script.
+     */
     lua_close (L);
     return rc;
 }
