@@ -55,10 +55,7 @@ fn exported() -> Names {
     for (class, source) in [
         ("flux.Handle", include_str!("../src/api/handle.rs")),
         ("flux.Message", include_str!("../src/api/message.rs")),
-        (
-            "flux.Watcher",
-            include_str!("../src/api/reactor/watcher.rs"),
-        ),
+        ("flux.Watcher", include_str!("../src/api/reactor/class.rs")),
     ] {
         names
             .entry(class.to_owned())

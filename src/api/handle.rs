@@ -114,7 +114,7 @@ impl Handle {
             Some(pending) => pending,
             none => {
                 let begun = backend.transaction()?;
-                self.hold()?;
+                self.keep_alive()?;
                 none.insert(Pending::new(begun))
             }
         };
@@ -134,7 +134,7 @@ impl Handle {
     /// now on belongs to the next.
     pub fn take_pending(&self) -> Option<Pending> {
         let pending = self.0.pending.borrow_mut().take();
-        self.let_go();
+        self.release_if_idle();
         pending
     }
 
@@ -157,13 +157,13 @@ impl Handle {
 
     /// Push the handle's userdata and, above it, its table, which is its
     /// reactor objects'. False where there is none.
-    pub fn push_objects(&self, state: State<'_>) -> bool {
+    pub fn push_with_table(&self, state: State<'_>) -> bool {
         push_handle(state, self.0.id) && state.object_table::<Handle>(-1)
     }
 
     /// A handle of C code's holds what scripts put there, and they need not
     /// keep a reference to it: it is kept while there is something on it.
-    pub fn hold(&self) -> Result<()> {
+    pub fn keep_alive(&self) -> Result<()> {
         if !self.0.is_external {
             return Ok(());
         }
@@ -184,7 +184,7 @@ impl Handle {
     }
 
     /// The opposite, when nothing is left.
-    pub fn let_go(&self) {
+    pub fn release_if_idle(&self) {
         let is_idle = || self.0.pending.borrow().is_none() && self.0.watchers.is_empty();
         if self.0.is_external && is_idle() {
             self.0.callbacks.with_state(|state| {
@@ -283,15 +283,15 @@ impl Handle {
 
     /// The watcher waits no more, and the collector may have it.
     pub fn end_watcher(&self, place: Place) {
-        let Some(_source) = self.0.watchers.end(place) else {
+        let Some(_source) = self.0.watchers.remove(place) else {
             return;
         };
         self.0.callbacks.with_state(|state| {
-            if self.push_objects(state) {
-                reference::let_go(state, state.top(), place);
+            if self.push_with_table(state) {
+                reference::release(state, state.top(), place);
             }
         });
-        self.let_go();
+        self.release_if_idle();
     }
 
     fn end_watchers(&self) {

@@ -112,7 +112,7 @@ fn open_classes(writer: &Writer<'_>) {
     callbacks::open(writer);
     json::open(writer);
     arguments::open(writer);
-    reactor::watcher::open(writer);
+    reactor::class::open(writer);
     open_handle(writer);
     message::open(writer);
     open_dir(writer);
@@ -135,15 +135,15 @@ fn open_handle(writer: &Writer<'_>) {
         set_functions(writer, class, methods);
     }
     for methods in [
-        reactor::msghandler::WATCHERS,
-        reactor::timer::WATCHERS,
-        reactor::fd::WATCHERS,
-        reactor::iowatcher::WATCHERS,
-        reactor::stat::WATCHERS,
-        reactor::signal::WATCHERS,
-        kvs::watcher::WATCHERS,
+        reactor::msghandler::CONSTRUCTORS,
+        reactor::timer::CONSTRUCTORS,
+        reactor::fd::CONSTRUCTORS,
+        reactor::iowatcher::CONSTRUCTORS,
+        reactor::stat::CONSTRUCTORS,
+        reactor::signal::CONSTRUCTORS,
+        kvs::watcher::CONSTRUCTORS,
     ] {
-        reactor::making::set_methods(writer, class, methods);
+        reactor::builder::set_constructors(writer, class, methods);
     }
     writer.state().pop(1);
 }

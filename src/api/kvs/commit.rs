@@ -1,12 +1,12 @@
-//! Committing what is pending on a handle.
+//! Commits the pending transaction of a handle.
 
 use crate::api::handle::Handle;
 use crate::api::kvs::refusal;
 use crate::api::wait::Step;
 use crate::lua::Result;
 
-/// Commit what is pending. Nothing pending is a success; what could not be
-/// committed is dropped whole.
+/// Commits the pending transaction. Succeeds if there is none. A transaction that
+/// cannot be committed is dropped, and the error names its keys.
 pub fn commit(handle: &Handle) -> Result<Step<bool>> {
     let backend = handle.backend()?;
     let Some(pending) = handle.take_pending() else {

@@ -1,4 +1,5 @@
-//! A KVS directory, class `CMB.kvsdir`: indexed like a table.
+//! A KVS directory, class `CMB.kvsdir`. Scripts read and assign its keys like the fields
+//! of a table.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -17,8 +18,8 @@ use crate::lua::{
 };
 use crate::lua_functions;
 
-/// A directory as it was when it was looked up: its key, and the names in it.
-/// What is read through it is what the KVS holds by then.
+/// A directory: its key, and the names that it had when it was looked up. Values are
+/// looked up when they are read.
 #[derive(Clone)]
 pub struct Dir(Rc<Inner>);
 
@@ -26,8 +27,8 @@ struct Inner {
     handle: Handle,
     key: String,
     names: Rc<[String]>,
-    /// C code's own directory that this is of, alive as long.
-    _code: Option<Box<dyn Any>>,
+    /// The directory of C code that this one stands for. It lives as long as this one.
+    _external: Option<Box<dyn Any>>,
 }
 
 impl Class for Dir {
@@ -44,15 +45,17 @@ impl Class for Dir {
 }
 
 impl Dir {
+    /// The handle that the directory was looked up with.
     pub fn handle(&self) -> &Handle {
         &self.0.handle
     }
 
+    /// The directory's key.
     pub fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// The full key of a name, or of a path, below this directory.
+    /// The full key of a name, or of a dotted path, below this directory.
     pub fn key_at(&self, name: &str) -> String {
         match self.key() {
             "." => name.to_owned(),
@@ -61,15 +64,16 @@ impl Dir {
     }
 }
 
-/// A directory to be pushed as userdata.
+/// A new directory, to be returned as userdata.
 pub struct NewDir {
     dir: Option<Dir>,
-    /// Whether its handle's userdata, which it keeps, is on top of the stack.
+    /// Whether the userdata keeps its handle's userdata, which is on top of the stack.
     keeps_handle: bool,
 }
 
 impl NewDir {
-    /// Of a lookup of `key` with READDIR; its error, if it failed.
+    /// The directory at `key`, from a fulfilled lookup with `READDIR`. Fails with the
+    /// lookup's error.
     pub fn of(handle: Handle, key: String, lookup: &dyn Future) -> Result<NewDir> {
         let entries = treeobj::dir_entries(lookup.payload()?.unwrap_or_default())?;
         let names = entries.into_iter().map(|(name, _)| name).collect();
@@ -77,7 +81,7 @@ impl NewDir {
             handle,
             key,
             names,
-            _code: None,
+            _external: None,
         };
         Ok(NewDir {
             dir: Some(Dir(Rc::new(dir))),
@@ -85,13 +89,19 @@ impl NewDir {
         })
     }
 
-    /// Of a directory of C code's, whose handle's userdata is on top of the stack.
-    pub fn external(handle: Handle, key: String, names: Vec<String>, code: Box<dyn Any>) -> NewDir {
+    /// A directory of C code, which `external` owns. The handle's userdata is on top of
+    /// the stack.
+    pub fn external(
+        handle: Handle,
+        key: String,
+        names: Vec<String>,
+        external: Box<dyn Any>,
+    ) -> NewDir {
         let dir = Inner {
             handle,
             key,
             names: names.into(),
-            _code: Some(code),
+            _external: Some(external),
         };
         NewDir {
             dir: Some(Dir(Rc::new(dir))),
@@ -99,6 +109,11 @@ impl NewDir {
         }
     }
 }
+
+/// The index of the handle's userdata in the table that a directory of C code keeps. As
+/// long as that userdata exists, pushing the same `flux_t` again finds it, with the
+/// pending transaction that the directory's assignments are in.
+const HANDLE: c_int = 1;
 
 impl Push for NewDir {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
@@ -113,11 +128,7 @@ impl Push for NewDir {
     }
 }
 
-/// Where a directory's own table keeps the userdata of C code's handle, so
-/// that pushing the handle finds the one on which the directory's puts are.
-const HANDLE: c_int = 1;
-
-/// Look up a directory.
+/// Looks up the directory at `key`.
 pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
     let dir = handle.backend()?.lookup(None, kvs_flags::READDIR, &key)?;
     Step::wait(dir, move |_, dir| match dir.payload() {
@@ -126,12 +137,12 @@ pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
     })
 }
 
-/// What indexing finds.
+/// What indexing a directory returns.
 enum Indexed {
     Value(Value),
     Dir(NewDir),
-    /// A method, which the stack holds.
-    Top,
+    /// The value on top of the stack, which is a method.
+    OnTop,
 }
 
 impl Push for Indexed {
@@ -139,12 +150,12 @@ impl Push for Indexed {
         match self {
             Indexed::Value(value) => value.push(writer),
             Indexed::Dir(dir) => dir.push(writer),
-            Indexed::Top => 1,
+            Indexed::OnTop => 1,
         }
     }
 }
 
-/// `dir.name`, `dir["a.b"]`: the KVS first, then the methods.
+/// `dir.name`, `dir["a.b"]`: the key in the KVS if it exists, else the method.
 fn index(state: State<'_>) -> Result<Step<Indexed>> {
     let dir: Dir = state.check_object(1)?;
     if !matches!(state.kind(2), Kind::String | Kind::Number) {
@@ -153,8 +164,8 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
     let key = dir.key_at(arguments::text(state, 2)?);
     let value = match dir.handle().backend()?.lookup(None, 0, &key) {
         Ok(value) => value,
-        // A broker that is gone is the method's to tell.
-        Err(_) if method(state) => return Ok(Step::Done(Indexed::Top)),
+        // If the broker is gone, the method that is called next reports it.
+        Err(_) if push_method(state) => return Ok(Step::Done(Indexed::OnTop)),
         Err(error) => return Err(error.into()),
     };
     Step::wait(value, move |state, value| match value.payload() {
@@ -162,19 +173,19 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
         Err(error) if error.errnum == libc::EISDIR => {
             Ok(open_dir(dir.handle().clone(), key)?.map(Indexed::Dir))
         }
-        Err(_) if method(state) => Ok(Step::Done(Indexed::Top)),
+        Err(_) if push_method(state) => Ok(Step::Done(Indexed::OnTop)),
         Err(error) => Err(dir.handle().explain_read(&key, error)),
     })
 }
 
-/// Push the method named by argument 2, if there is one of that name.
-fn method(state: State<'_>) -> bool {
-    // Names of metamethods are no names of methods.
+/// Pushes the method that argument 2 names. Returns false if there is none.
+fn push_method(state: State<'_>) -> bool {
+    // The class's table also has the metamethods, which are no methods.
     let is_name = state.bytes(2).is_some_and(|name| !name.starts_with(b"__"));
     is_name && state.method(2) && state.kind(-1) == Kind::Function
 }
 
-/// `dir.name = value`: on the handle's pending transaction.
+/// `dir.name = value`: adds the assignment to the handle's pending transaction.
 fn newindex(state: State<'_>) -> Result<()> {
     let dir: Dir = state.check_object(1)?;
     if !matches!(state.kind(2), Kind::String | Kind::Number) {
@@ -182,7 +193,7 @@ fn newindex(state: State<'_>) -> Result<()> {
     }
     let name = arguments::text(state, 2)?;
     let put = value::put(state, dir.handle(), &dir.key_at(name), 3);
-    // An assignment returns nothing, so that what fails must be raised.
+    // An assignment has no results, so every failure is raised.
     put.map_err(|error| match error.cause() {
         Cause::Failure(failure) => {
             let mut text = format!("kvsdir: cannot put {name:?}: {}", failure.text);
@@ -198,7 +209,7 @@ fn newindex(state: State<'_>) -> Result<()> {
     })
 }
 
-/// `pairs(dir)`, in Lua 5.2 and later.
+/// `pairs(dir)`, in Lua 5.2 and later: an error that names `kvs.keys`.
 fn pairs(state: State<'_>) -> Result<()> {
     let _: Dir = state.check_object(1)?;
     Err(Error::raise(
@@ -206,6 +217,7 @@ fn pairs(state: State<'_>) -> Result<()> {
     ))
 }
 
+/// `tostring(dir)`: its key.
 fn tostring(state: State<'_>) -> Result<Text> {
     let dir: Dir = state.check_object(1)?;
     Ok(Text(dir.key().to_owned()))
@@ -225,21 +237,27 @@ fn unlink(state: State<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// The names of a directory, and how many were given out.
+/// The state of an iterator over the names of a directory.
 #[derive(Clone)]
-struct Names(Rc<(Rc<[String]>, Cell<usize>)>);
+struct Iteration(Rc<IterationState>);
 
-impl Class for Names {
+struct IterationState {
+    names: Rc<[String]>,
+    /// The position of the next name.
+    next: Cell<usize>,
+}
+
+impl Class for Iteration {
     fn info() -> &'static ClassInfo {
         static INFO: ClassInfo = ClassInfo::new(c"CMB.kvsitr", "kvsdir iterator");
         &INFO
     }
 }
 
-/// An iterator to be pushed as a closure.
-struct Iterator(Option<Names>);
+/// An iterator, to be returned as a closure.
+struct NewIterator(Option<Iteration>);
 
-impl Push for Iterator {
+impl Push for NewIterator {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         writer.new_object(&mut self.0);
         writer.closure(Some(lua_next), 1);
@@ -248,32 +266,42 @@ impl Push for Iterator {
 }
 
 /// `dir:keys()`, `kvs.keys(dir)`: an iterator over the names.
-fn keys(state: State<'_>) -> Result<Iterator> {
+fn keys(state: State<'_>) -> Result<NewIterator> {
     let dir: Dir = state.check_object(1)?;
-    let names = dir.0.names.clone();
-    Ok(Iterator(Some(Names(Rc::new((names, Cell::new(0)))))))
+    let iteration = IterationState {
+        names: dir.0.names.clone(),
+        next: Cell::new(0),
+    };
+    Ok(NewIterator(Some(Iteration(Rc::new(iteration)))))
 }
 
-/// One name, borrowed from its directory.
-struct Name(Names, usize);
+/// A name, to be pushed from the list that it is in.
+struct Name {
+    names: Rc<[String]>,
+    position: usize,
+}
 
 impl Push for Name {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        writer.bytes(self.0.0.0[self.1].as_bytes());
+        writer.bytes(self.names[self.position].as_bytes());
         1
     }
 }
 
+/// One step of an iterator: the next name, nil after the last.
 fn next(state: State<'_>) -> Result<Option<Name>> {
-    let Some(Some(names)) = state.object::<Names>(lua::upvalue_index(1)) else {
+    let Some(Some(Iteration(iteration))) = state.object(lua::upvalue_index(1)) else {
         return Ok(None);
     };
-    let at = names.0.1.get();
-    if at == names.0.0.len() {
+    let position = iteration.next.get();
+    if position == iteration.names.len() {
         return Ok(None);
     }
-    names.0.1.set(at + 1);
-    Ok(Some(Name(names, at)))
+    iteration.next.set(position + 1);
+    Ok(Some(Name {
+        names: iteration.names.clone(),
+        position,
+    }))
 }
 
 lua_functions! {
@@ -294,16 +322,16 @@ const METAMETHODS: &[(&CStr, lua_CFunction)] = &[
     (c"__tostring", Some(lua_tostring)),
 ];
 
-/// The methods, which module `kvs` has as functions.
+/// The methods, which are also functions of module `kvs`.
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"commit", Some(lua_commit)),
     (c"unlink", Some(lua_unlink)),
     (c"keys", Some(lua_keys)),
 ];
 
-/// Make the class, and leave its metatable on top of the stack.
+/// Registers the class, and leaves its metatable on top of the stack.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Names>(&[]);
+    writer.new_class::<Iteration>(&[]);
     writer.state().pop(1);
     writer.new_class::<Dir>(METAMETHODS);
 }

@@ -1,5 +1,5 @@
-//! The KVS on the handle: single keys, and the transaction that gathers what
-//! is put until it is committed.
+//! The KVS methods of the handle: reading single keys, and adding operations to the
+//! pending transaction, which `f:kvs_commit()` commits.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -58,26 +58,26 @@ fn kvs_get(state: State<'_>) -> Result<Step<Value>> {
     })
 }
 
-/// What a key stands for, with its name.
-enum Typed {
+/// What `f:kvs_type` returns: the name of the type, then the target, directory or value.
+enum TypedEntry {
     Symlink(String),
     Dir(NewDir),
     File(Value),
 }
 
-impl Push for Typed {
+impl Push for TypedEntry {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         match self {
-            Typed::Symlink(target) => {
+            TypedEntry::Symlink(target) => {
                 writer.bytes(b"symlink");
                 writer.bytes(target.as_bytes());
                 2
             }
-            Typed::Dir(dir) => {
+            TypedEntry::Dir(dir) => {
                 writer.bytes(b"dir");
                 1 + dir.push(writer)
             }
-            Typed::File(value) => {
+            TypedEntry::File(value) => {
                 writer.bytes(b"file");
                 1 + value.push(writer)
             }
@@ -85,8 +85,8 @@ impl Push for Typed {
     }
 }
 
-/// `f:kvs_type(key)`: a symlink is not followed; else a directory or a value.
-fn kvs_type(state: State<'_>) -> Result<Step<Typed>> {
+/// `f:kvs_type(key)`: does not follow a symlink.
+fn kvs_type(state: State<'_>) -> Result<Step<TypedEntry>> {
     let handle = handle::check(state)?;
     let key = arguments::text(state, 2)?.to_owned();
     let backend = handle.backend()?;
@@ -94,22 +94,22 @@ fn kvs_type(state: State<'_>) -> Result<Step<Typed>> {
     Step::wait(link, move |_, link| match link.payload() {
         Ok(link) => {
             let (_, target) = treeobj::symlink_target(link.unwrap_or_default())?;
-            Ok(Step::Done(Typed::Symlink(target)))
+            Ok(Step::Done(TypedEntry::Symlink(target)))
         }
-        // Not a symlink, or nothing at all, which the next lookup says better.
-        Err(_) => type_followed(handle, key),
+        // The key is no symlink, or does not exist. The next lookup tells which.
+        Err(_) => type_of_value_or_dir(handle, key),
     })
 }
 
-fn type_followed(handle: Handle, key: String) -> Result<Step<Typed>> {
+fn type_of_value_or_dir(handle: Handle, key: String) -> Result<Step<TypedEntry>> {
     let backend = handle.backend()?;
     let value = backend.lookup(None, 0, &key)?;
     Step::wait(value, move |_, value| match value.payload() {
-        Ok(_) => Ok(Step::Done(Typed::File(Value::of(value)?))),
+        Ok(_) => Ok(Step::Done(TypedEntry::File(Value::of(value)?))),
         Err(error) if error.errnum == libc::EISDIR => {
             let dir = backend.lookup(None, kvs_flags::READDIR, &key)?;
             Step::wait(dir, |_, dir| {
-                Ok(Step::Done(Typed::Dir(NewDir::of(handle, key, &*dir)?)))
+                Ok(Step::Done(TypedEntry::Dir(NewDir::of(handle, key, &*dir)?)))
             })
         }
         Err(error) => Err(handle.explain_read(&key, error)),
@@ -136,6 +136,7 @@ lua_functions! {
     lua_kvsdir => blocking(kvsdir);
 }
 
+/// Methods of the handle.
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"kvs_put", Some(lua_kvs_put)),
     (c"kvs_get", Some(lua_kvs_get)),

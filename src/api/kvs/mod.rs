@@ -1,5 +1,5 @@
-//! The key-value store: single keys and the pending transaction of a handle,
-//! directories, watches, and byte streams.
+//! The key-value store: single keys, the pending transaction of a handle, directories,
+//! waiting for changes, watchers, and byte streams.
 
 mod commit;
 pub mod dir;

@@ -1,5 +1,6 @@
-//! What a script has put on a handle and not committed: a transaction, and the
-//! keys in it. A transaction cannot be read, and errors name its keys.
+//! The pending transaction of a handle: the operations that a script has made since
+//! the last commit. Also keeps their keys, because a transaction cannot be read and
+//! errors name the keys.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,24 +15,25 @@ pub struct Pending {
     keys: Keys,
 }
 
-/// The keys of a transaction, with what a commit makes of each.
+/// The keys of a transaction, with the operation on each.
 #[derive(Default)]
 pub struct Keys {
-    /// What was added since an error was last explained. Few transactions meet
-    /// one, so that the others do not pay for the order.
-    added: Vec<(String, Effect)>,
-    /// Of all before, by normalized key: the last operation on each.
-    ordered: BTreeMap<String, Effect>,
+    /// The latest operations, in their order. They move to `sorted` when an error has
+    /// to be explained, so that a transaction without errors pays nothing for sorting.
+    recent: Vec<(String, Operation)>,
+    /// All earlier operations: the last one on each normalized key.
+    sorted: BTreeMap<String, Operation>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
+enum Operation {
     Put,
-    Link,
+    Symlink,
     Unlink,
 }
 
 impl Pending {
+    /// Wraps an empty transaction.
     pub fn new(transaction: Box<dyn Transaction>) -> Pending {
         Pending {
             transaction,
@@ -39,70 +41,76 @@ impl Pending {
         }
     }
 
+    /// Sets a value, which is any bytes. EINVAL for a key that no KVS can hold.
     pub fn put(&mut self, key: &str, value: &[u8]) -> Result<()> {
         self.transaction.put(0, key, value)?;
-        self.keys.add(key, Effect::Put);
+        self.keys.add(key, Operation::Put);
         Ok(())
     }
 
+    /// Removes a key. EINVAL for a key that no KVS can hold.
     pub fn unlink(&mut self, key: &str) -> Result<()> {
         self.transaction.unlink(key)?;
-        self.keys.add(key, Effect::Unlink);
+        self.keys.add(key, Operation::Unlink);
         Ok(())
     }
 
+    /// Makes a symlink. EINVAL for a key that no KVS can hold.
     pub fn symlink(&mut self, key: &str, target: &str) -> Result<()> {
         self.transaction.symlink(key, None, target)?;
-        self.keys.add(key, Effect::Link);
+        self.keys.add(key, Operation::Symlink);
         Ok(())
     }
 
+    /// The keys of the transaction.
     pub fn keys(&mut self) -> &mut Keys {
         &mut self.keys
     }
 
+    /// The transaction and its keys.
     pub fn into_parts(self) -> (Box<dyn Transaction>, Keys) {
         (self.transaction, self.keys)
     }
 }
 
 impl Keys {
-    fn add(&mut self, key: &str, effect: Effect) {
-        self.added.push((key.to_owned(), effect));
+    fn add(&mut self, key: &str, operation: Operation) {
+        self.recent.push((key.to_owned(), operation));
     }
 
-    /// Order what was added: an operation replaces those before it on the same
-    /// key, and below it.
-    fn order(&mut self) {
-        for (key, effect) in std::mem::take(&mut self.added) {
+    /// Moves the recent operations to `sorted`. Each replaces the earlier operations on
+    /// its key and on all keys below it.
+    fn sort(&mut self) {
+        for (key, operation) in std::mem::take(&mut self.recent) {
             let key = key::normalize(&key).into_owned();
-            let start = format!("{key}.");
-            let below: Vec<_> = self.beginning_with(&start).cloned().collect();
+            let prefix = format!("{key}.");
+            let below: Vec<_> = self.with_prefix(&prefix).cloned().collect();
             for replaced in below {
-                self.ordered.remove(&replaced);
+                self.sorted.remove(&replaced);
             }
-            self.ordered.insert(key, effect);
+            self.sorted.insert(key, operation);
         }
     }
 
-    fn beginning_with(&self, start: &str) -> impl Iterator<Item = &String> {
-        let from_start = (Bound::Included(start), Bound::Unbounded);
-        let keys = self.ordered.range::<str, _>(from_start);
+    /// The sorted keys that start with `prefix`.
+    fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = &String> {
+        let from_prefix = (Bound::Included(prefix), Bound::Unbounded);
+        let keys = self.sorted.range::<str, _>(from_prefix);
         keys.map(|(key, _)| key)
-            .take_while(move |key| key.starts_with(start))
+            .take_while(move |key| key.starts_with(prefix))
     }
 
-    /// The error of a read of `key`. Its detail tells whether a commit would
-    /// put something there.
+    /// The error of reading `key`. If a commit of this transaction would make the key
+    /// readable, the detail says so.
     pub fn explain_read(&mut self, key: &str, error: Error) -> Error {
         if !matches!(error.errnum, libc::ENOENT | libc::EISDIR | libc::ENOTDIR) {
             return error;
         }
-        self.order();
-        match self.that_makes(&key::normalize(key)) {
+        self.sort();
+        match self.find_creator(&key::normalize(key)) {
             Some(key) => {
                 let key = quoted(key);
-                also(
+                with_added_detail(
                     error,
                     format!("{key} is put on this handle, but not committed"),
                 )
@@ -111,42 +119,42 @@ impl Keys {
         }
     }
 
-    /// The key by which something will be at `key`, which is normalized: the
-    /// key itself, one below it, or a link above it.
-    fn that_makes(&self, key: &str) -> Option<&str> {
-        let mut up = Some(key);
-        while let Some(path) = up {
-            match self.ordered.get_key_value(path) {
-                Some((_, Effect::Unlink)) if path == key => break,
-                Some((_, Effect::Unlink)) => return None,
-                Some((found, Effect::Put)) if path == key => return Some(found),
-                Some((found, Effect::Link)) => return Some(found),
-                Some((_, Effect::Put)) | None => {}
+    /// Finds a key of the transaction whose operation creates something at `key`: the
+    /// key itself, a key below it, or a symlink above it. `key` is normalized.
+    fn find_creator(&self, key: &str) -> Option<&str> {
+        let mut ancestor = Some(key);
+        while let Some(path) = ancestor {
+            match self.sorted.get_key_value(path) {
+                Some((_, Operation::Unlink)) if path == key => break,
+                Some((_, Operation::Unlink)) => return None,
+                Some((found, Operation::Put)) if path == key => return Some(found),
+                Some((found, Operation::Symlink)) => return Some(found),
+                Some((_, Operation::Put)) | None => {}
             }
-            up = path.rsplit_once('.').map(|(path, _)| path);
+            ancestor = path.rsplit_once('.').map(|(parent, _)| parent);
         }
-        let start = format!("{key}.");
-        let mut below = self.beginning_with(&start);
-        let found = below.find(|&key| self.ordered[key] != Effect::Unlink);
+        let prefix = format!("{key}.");
+        let mut below = self.with_prefix(&prefix);
+        let found = below.find(|&key| self.sorted[key] != Operation::Unlink);
         found.map(String::as_str)
     }
 
-    /// All of them, normalized and sorted.
+    /// All keys, normalized and sorted.
     pub fn names(&mut self) -> impl Iterator<Item = &str> {
-        self.order();
-        self.ordered.keys().map(String::as_str)
+        self.sort();
+        self.sorted.keys().map(String::as_str)
     }
 
-    /// Whether the root is among them.
+    /// Whether the root is one of the keys.
     pub fn has_root(&mut self) -> bool {
-        self.order();
-        self.ordered.contains_key(ROOT)
+        self.sort();
+        self.sorted.contains_key(ROOT)
     }
 
-    /// The error of a commit of these keys.
+    /// The error of committing these keys, with a detail that names them.
     pub fn explain_commit(&mut self, error: Error) -> Error {
         match error.errnum {
-            libc::EINVAL if self.has_root() => also(
+            libc::EINVAL if self.has_root() => with_added_detail(
                 error,
                 "'.' is the root, and only keys below it can be put or unlinked".to_owned(),
             ),
@@ -155,8 +163,8 @@ impl Keys {
     }
 }
 
-/// The error of a commit that has these keys. A broker does not tell which of
-/// them it refused.
+/// The error of a commit, with a detail that names the first few of its keys. The broker
+/// does not say which key it refused.
 pub fn not_committed<'k>(mut keys: impl Iterator<Item = &'k str>, error: Error) -> Error {
     const SHOWN: usize = 5;
     let shown: Vec<String> = keys.by_ref().take(SHOWN).map(quoted).collect();
@@ -165,13 +173,13 @@ pub fn not_committed<'k>(mut keys: impl Iterator<Item = &'k str>, error: Error) 
         0 => {}
         more => text.push_str(&format!(" and {more} more")),
     }
-    also(error, text)
+    with_added_detail(error, text)
 }
 
-/// The error with one more thing said about it.
-fn also(error: Error, text: String) -> Error {
+/// The error with a text added to its detail.
+fn with_added_detail(error: Error, text: String) -> Error {
     match &error.detail {
-        Some(said) => Error::with_detail(error.errnum, format!("{said}; {text}")),
+        Some(detail) => Error::with_detail(error.errnum, format!("{detail}; {text}")),
         None => Error::with_detail(error.errnum, text),
     }
 }

@@ -1,5 +1,6 @@
-//! Which key of a transaction the KVS refused. The broker answers with an errno
-//! for the whole transaction, so that this looks at what the keys lead through.
+//! Explains why the KVS refused a commit. The broker answers with one errno for the
+//! whole transaction, so this looks for a key whose path leads through a symlink into
+//! another namespace: a commit cannot follow such a link.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::env;
@@ -11,10 +12,11 @@ use crate::api::wait::Step;
 use crate::backend::{self, kvs_flags, treeobj};
 use crate::lua::Result;
 
-/// No more paths are looked at: links may lead to links without end.
-const MOST: usize = 1000;
+/// The most paths that one search looks up. Symlinks may lead to each other without end.
+const MAX_PATHS: usize = 1000;
 
-/// The error of the commit of these keys, explained.
+/// Explains the error of committing these keys. Waits for lookups in the KVS, and never
+/// succeeds: the last step is the explained error.
 pub fn explain<R: 'static>(
     handle: Handle,
     mut keys: Keys,
@@ -25,7 +27,7 @@ pub fn explain<R: 'static>(
     }
     let mut paths = Paths::default();
     for key in keys.names() {
-        paths.add(key, key);
+        paths.add_ancestors(key, key);
     }
     let search = Search {
         handle,
@@ -36,8 +38,7 @@ pub fn explain<R: 'static>(
     search.next()
 }
 
-/// A search for a key that leads through a symlink into another namespace,
-/// where a commit cannot go.
+/// A search for a key that leads into another namespace.
 struct Search {
     handle: Handle,
     keys: Keys,
@@ -45,28 +46,31 @@ struct Search {
     paths: Paths,
 }
 
-/// Paths that may be symlinks, each with the key that leads through it.
+/// The paths that may be symlinks.
 #[derive(Default)]
 struct Paths {
-    left: VecDeque<(String, String)>,
+    /// The paths to look up, each with the key that leads through it.
+    queue: VecDeque<(String, String)>,
+    /// All paths that were ever queued.
     seen: BTreeSet<String>,
 }
 
 impl Paths {
-    /// Add what is above the end of `path`, by which `key` leads.
-    fn add(&mut self, key: &str, path: &str) {
+    /// Adds all ancestors of `path`, which `key` leads through.
+    fn add_ancestors(&mut self, key: &str, path: &str) {
         for (at, _) in path.match_indices('.') {
-            let above = &path[..at];
-            if self.seen.len() < MOST && self.seen.insert(above.to_owned()) {
-                self.left.push_back((key.to_owned(), above.to_owned()));
+            let ancestor = &path[..at];
+            if self.seen.len() < MAX_PATHS && self.seen.insert(ancestor.to_owned()) {
+                self.queue.push_back((key.to_owned(), ancestor.to_owned()));
             }
         }
     }
 }
 
 impl Search {
+    /// Looks up the next path.
     fn next<R: 'static>(mut self) -> Result<Step<R>> {
-        let Some((key, path)) = self.paths.left.pop_front() else {
+        let Some((key, path)) = self.paths.queue.pop_front() else {
             return Err(self.keys.explain_commit(self.error).into());
         };
         let backend = self.handle.backend()?;
@@ -74,7 +78,7 @@ impl Search {
             return Err(self.keys.explain_commit(self.error).into());
         };
         Step::wait(link, move |_, link| {
-            // What cannot be read as a link is none.
+            // The lookup fails if the path is no symlink.
             let target = link.payload().ok().flatten();
             let target = target.and_then(|link| treeobj::symlink_target(link).ok());
             match target {
@@ -88,7 +92,8 @@ impl Search {
                     Err(backend::Error::with_detail(self.error.errnum, text).into())
                 }
                 Some((_, target)) => {
-                    self.paths.add(&key, &format!("{target}."));
+                    // With the dot, the target itself is an ancestor.
+                    self.paths.add_ancestors(&key, &format!("{target}."));
                     self.next()
                 }
                 None => self.next(),

@@ -1,7 +1,9 @@
-//! A byte stream kept in the KVS, class `FLUX.kz`: the directory `KEY` with the
-//! blocks `000000`, `000001`, …, each `{"data": base64, "eof": bool}`, as the
-//! KVS streams of Flux 0.10. Each block is a commit of its own, so that readers
-//! follow while it is written.
+//! A byte stream in the KVS, class `FLUX.kz`.
+//!
+//! The stream at `KEY` is a directory with the blocks `000000`, `000001` and so on.
+//! Each block is `{"data": base64, "eof": bool}`, the format of KVS streams in Flux
+//! 0.10. Every block is committed on its own, so that readers can follow a stream while
+//! it is written.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -20,25 +22,34 @@ use crate::lua::{
 };
 use crate::lua_functions;
 
-/// One end of a stream.
+/// A reader or a writer of a stream.
 #[derive(Clone)]
 pub struct Kz(Rc<Inner>);
 
 struct Inner {
     handle: Handle,
+    /// The stream's key.
     key: String,
     mode: Mode,
-    /// The block that is written or read next.
+    /// The number of the block to read or write next.
     next: Cell<u32>,
-    /// Of a reader: whether the last block was read. Of a writer: written.
+    /// Whether the last block was read or written.
     eof: Cell<bool>,
 }
 
+/// Whether a stream is open for reading or writing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// For reading.
     Read,
+    /// For writing.
     Write,
 }
+
+/// Flags of a lookup that waits for a block. It also sees a block that appears through a
+/// symlink. It ends with ENOENT at the first commit after which the block still does not
+/// exist.
+pub const WAIT: i32 = kvs_flags::WAITCREATE | kvs_flags::WATCH | kvs_flags::WATCH_FULL;
 
 impl Class for Kz {
     fn info() -> &'static ClassInfo {
@@ -47,16 +58,108 @@ impl Class for Kz {
     }
 }
 
-/// A block of a stream.
+impl Kz {
+    /// A reader or writer of the stream at `key`, at its first block.
+    pub fn new(handle: Handle, key: &str, mode: Mode) -> Kz {
+        Kz(Rc::new(Inner {
+            handle,
+            key: key.to_owned(),
+            mode,
+            next: Cell::new(0),
+            eof: Cell::new(false),
+        }))
+    }
+
+    /// Looks up the next block. `flags` is 0, or [`WAIT`].
+    pub fn lookup_next(&self, flags: i32) -> Result<Box<dyn Future>> {
+        let backend = self.0.handle.backend()?;
+        Ok(backend.lookup(None, flags, &self.0.next_key())?)
+    }
+
+    /// Looks up the stream's directory.
+    pub fn lookup_dir(&self) -> Result<Box<dyn Future>> {
+        let backend = self.0.handle.backend()?;
+        Ok(backend.lookup(None, kvs_flags::READDIR, &self.0.key)?)
+    }
+
+    /// Returns the block of a fulfilled [`Kz::lookup_next`], and moves on to the one
+    /// after it. EPROTO for a malformed block.
+    pub fn take(&self, lookup: &dyn Future) -> backend::Result<Block> {
+        let block = Block::from_json(lookup.payload()?.unwrap_or_default())?;
+        self.0.next.set(self.0.next.get() + 1);
+        self.0.eof.set(block.eof);
+        Ok(block)
+    }
+
+    /// Commits a block, and returns the future of the commit.
+    fn put(&self, data: &[u8], eof: bool) -> Result<Box<dyn Future>> {
+        let backend = self.0.handle.backend()?;
+        let mut transaction = backend.transaction()?;
+        let block = Block::to_json(data, eof);
+        transaction.put(0, &self.0.next_key(), block.as_bytes())?;
+        let committed = backend
+            .commit(None, 0, transaction.as_mut())
+            .map_err(|error| commit_error(&self.0.key, error))?;
+        self.0.next.set(self.0.next.get() + 1);
+        self.0.eof.set(eof);
+        Ok(committed)
+    }
+
+    /// EINVAL if the stream is open in the other mode.
+    fn check_mode(&self, mode: Mode) -> Result<()> {
+        if self.0.mode == mode {
+            return Ok(());
+        }
+        let text = match mode {
+            Mode::Read => "the stream is open for writing",
+            Mode::Write => "the stream is open for reading",
+        };
+        Err(backend::Error::with_detail(libc::EINVAL, text).into())
+    }
+}
+
+impl Inner {
+    /// The key of the next block.
+    fn next_key(&self) -> String {
+        format!("{}.{:06}", self.key, self.next.get())
+    }
+}
+
+impl Drop for Inner {
+    /// Ends the stream of a writer that the script did not close, because readers wait
+    /// for the end. Does not wait for the commit, and ignores its errors.
+    fn drop(&mut self) {
+        if self.mode == Mode::Read || self.eof.get() {
+            return;
+        }
+        if let Ok(backend) = self.handle.backend()
+            && let Ok(mut transaction) = backend.transaction()
+            && transaction
+                .put(0, &self.next_key(), Block::to_json(b"", true).as_bytes())
+                .is_ok()
+        {
+            let _ = backend.commit(None, 0, transaction.as_mut());
+        }
+    }
+}
+
+/// The error of a commit to the stream at `key`.
+fn commit_error(key: &str, error: backend::Error) -> Error {
+    not_committed(std::iter::once(key), error).into()
+}
+
+/// A block of a stream. Scripts get it as `{ data = …, eof = … }`.
 pub struct Block {
+    /// The bytes. Lua gets nil if there are none.
     pub data: Vec<u8>,
+    /// Whether this is the last block.
     pub eof: bool,
 }
 
-/// A block as JSON in the KVS.
+/// A block as it is stored in the KVS.
 #[derive(Serialize, Deserialize)]
 struct EncodedBlock {
-    /// Base64. Streams of Flux 0.10 may end with a block without data.
+    /// Base64. The last block of a stream of Flux 0.10 may lack it.
     data: Option<String>,
     eof: bool,
 }
@@ -80,99 +183,20 @@ impl Block {
     }
 }
 
-impl Kz {
-    pub fn new(handle: Handle, key: &str, mode: Mode) -> Kz {
-        Kz(Rc::new(Inner {
-            handle,
-            key: key.to_owned(),
-            mode,
-            next: Cell::new(0),
-            eof: Cell::new(false),
-        }))
-    }
-
-    /// The key of the next block.
-    fn next_key(&self) -> String {
-        format!("{}.{:06}", self.0.key, self.0.next.get())
-    }
-
-    /// Look up the next block. `flags`: 0, or to wait until there is one.
-    pub fn lookup_next(&self, flags: i32) -> Result<Box<dyn Future>> {
-        Ok(self
-            .0
-            .handle
-            .backend()?
-            .lookup(None, flags, &self.next_key())?)
-    }
-
-    /// Look up whether the stream's key is a directory.
-    pub fn lookup_dir(&self) -> Result<Box<dyn Future>> {
-        let backend = self.0.handle.backend()?;
-        Ok(backend.lookup(None, kvs_flags::READDIR, &self.0.key)?)
-    }
-
-    /// The block that was looked up. The one after it is next.
-    pub fn take(&self, lookup: &dyn Future) -> backend::Result<Block> {
-        let block = Block::from_json(lookup.payload()?.unwrap_or_default())?;
-        self.0.next.set(self.0.next.get() + 1);
-        self.0.eof.set(block.eof);
-        Ok(block)
-    }
-
-    pub fn is_at_end(&self) -> bool {
-        self.0.eof.get()
-    }
-
-    /// Begin to write a block.
-    fn put(&self, data: &[u8], eof: bool) -> Result<Box<dyn Future>> {
-        let backend = self.0.handle.backend()?;
-        let mut transaction = backend.transaction()?;
-        transaction.put(0, &self.next_key(), Block::to_json(data, eof).as_bytes())?;
-        let committed = backend
-            .commit(None, 0, transaction.as_mut())
-            .map_err(|error| refused(&self.0.key, error))?;
-        self.0.next.set(self.0.next.get() + 1);
-        self.0.eof.set(eof);
-        Ok(committed)
-    }
-
-    fn must_be(&self, mode: Mode) -> Result<()> {
-        if self.0.mode == mode {
-            return Ok(());
+impl Push for Block {
+    fn push(&mut self, writer: &Writer<'_>) -> c_int {
+        writer.table(0, 2);
+        writer.boolean(self.eof);
+        writer.set_field(-2, c"eof");
+        if !self.data.is_empty() {
+            writer.bytes(&self.data);
+            writer.set_field(-2, c"data");
         }
-        let text = match mode {
-            Mode::Read => "the stream is open for writing",
-            Mode::Write => "the stream is open for reading",
-        };
-        Err(backend::Error::with_detail(libc::EINVAL, text).into())
+        1
     }
 }
 
-impl Drop for Inner {
-    /// A writer that is dropped ends its stream: readers wait for that. There
-    /// is nobody to wait for the commit.
-    fn drop(&mut self) {
-        if self.mode == Mode::Read || self.eof.get() {
-            return;
-        }
-        let key = format!("{}.{:06}", self.key, self.next.get());
-        if let Ok(backend) = self.handle.backend()
-            && let Ok(mut transaction) = backend.transaction()
-            && transaction
-                .put(0, &key, Block::to_json(b"", true).as_bytes())
-                .is_ok()
-        {
-            let _ = backend.commit(None, 0, transaction.as_mut());
-        }
-    }
-}
-
-/// The error of a commit for the stream of this key.
-fn refused(key: &str, error: backend::Error) -> Error {
-    not_committed(std::iter::once(key), error).into()
-}
-
-/// A stream to be pushed as userdata.
+/// A new reader or writer, to be returned as userdata.
 pub struct NewKz(pub Option<Kz>);
 
 impl Push for NewKz {
@@ -197,22 +221,27 @@ fn kz_open(state: State<'_>) -> Result<Step<NewKz>> {
     }
     let backend = handle.backend()?;
     let mut transaction = backend.transaction()?;
-    // Takes the place of a stream of that name.
+    // A writer replaces an earlier stream at the key.
     transaction.mkdir(&key)?;
     let committed = backend
         .commit(None, 0, transaction.as_mut())
-        .map_err(|error| refused(&key, error))?;
+        .map_err(|error| commit_error(&key, error))?;
     Step::wait(committed, move |_, committed| match committed.payload() {
         Ok(_) => Ok(Step::Done(NewKz(Some(Kz::new(handle, &key, mode))))),
-        Err(error) => Err(refused(&key, error)),
+        Err(error) => Err(commit_error(&key, error)),
     })
 }
 
-/// `kz:write(s)`: the number of bytes, once they are in the KVS.
+/// `kz.name = value`: an error.
+fn newindex(state: State<'_>) -> Result<()> {
+    read_only::refuse_assignment::<Kz, ()>(state, &[])
+}
+
+/// `kz:write(s)`: returns the number of bytes once they are committed.
 fn write(state: State<'_>) -> Result<Step<Integer>> {
     let kz: Kz = state.check_object(1)?;
     let data = arguments::bytes(state, 2)?;
-    kz.must_be(Mode::Write)?;
+    kz.check_mode(Mode::Write)?;
     let len = data.len() as i64;
     if data.is_empty() {
         return Ok(Step::Done(Integer(0)));
@@ -220,29 +249,16 @@ fn write(state: State<'_>) -> Result<Step<Integer>> {
     Step::wait(kz.put(data, false)?, move |_, committed| {
         match committed.payload() {
             Ok(_) => Ok(Step::Done(Integer(len))),
-            Err(error) => Err(refused(&kz.0.key, error)),
+            Err(error) => Err(commit_error(&kz.0.key, error)),
         }
     })
 }
 
-impl Push for Block {
-    fn push(&mut self, writer: &Writer<'_>) -> c_int {
-        writer.table(0, 2);
-        writer.boolean(self.eof);
-        writer.set_field(-2, c"eof");
-        if !self.data.is_empty() {
-            writer.bytes(&self.data);
-            writer.set_field(-2, c"data");
-        }
-        1
-    }
-}
-
-/// `kz:read()`: the next block; EAGAIN where there is none yet.
+/// `kz:read()`: the next block. EAGAIN if there is none yet.
 fn read(state: State<'_>) -> Result<Step<Block>> {
     let kz: Kz = state.check_object(1)?;
-    kz.must_be(Mode::Read)?;
-    if kz.is_at_end() {
+    kz.check_mode(Mode::Read)?;
+    if kz.0.eof.get() {
         return Ok(Step::Done(Block {
             data: Vec::new(),
             eof: true,
@@ -256,7 +272,7 @@ fn read(state: State<'_>) -> Result<Step<Block>> {
     })
 }
 
-/// `kz:close()`: a writer ends the stream.
+/// `kz:close()`: a writer commits the last block.
 fn close(state: State<'_>) -> Result<Step<()>> {
     let Some(kz) = state.object::<Kz>(1) else {
         return Err(Error::expected(state, 1, Kz::info().label));
@@ -265,17 +281,18 @@ fn close(state: State<'_>) -> Result<Step<()>> {
         return Ok(Step::Done(()));
     };
     state.take_object::<Kz>(1);
-    if kz.0.mode == Mode::Read || kz.is_at_end() {
+    if kz.0.mode == Mode::Read || kz.0.eof.get() {
         return Ok(Step::Done(()));
     }
     Step::wait(kz.put(b"", true)?, move |_, committed| {
         match committed.payload() {
             Ok(_) => Ok(Step::Done(())),
-            Err(error) => Err(refused(&kz.0.key, error)),
+            Err(error) => Err(commit_error(&kz.0.key, error)),
         }
     })
 }
 
+/// `tostring(kz)`
 fn tostring(state: State<'_>) -> Result<Text> {
     match state.object::<Kz>(1) {
         Some(Some(kz)) => Ok(Text(format!("flux kz {}", kz.0.key))),
@@ -283,15 +300,6 @@ fn tostring(state: State<'_>) -> Result<Text> {
         None => Err(Error::expected(state, 1, Kz::info().label)),
     }
 }
-
-/// `kz.name = value`
-fn newindex(state: State<'_>) -> Result<()> {
-    read_only::refuse_assignment::<Kz, ()>(state, &[])
-}
-
-/// Flags of a lookup that waits until there is a block, which may come to be
-/// through a symlink. It ends with ENOENT at a commit that does not bring it.
-pub const WAIT: i32 = kvs_flags::WAITCREATE | kvs_flags::WATCH | kvs_flags::WATCH_FULL;
 
 lua_functions! {
     lua_newindex => newindex;
@@ -302,7 +310,7 @@ lua_functions! {
     lua_close => blocking(close);
 }
 
-/// Of the handle.
+/// Methods of the handle.
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[(c"kz_open", Some(lua_kz_open))];
 
 const KZ_METHODS: &[(&CStr, lua_CFunction)] = &[
@@ -314,6 +322,7 @@ const KZ_METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"close", Some(lua_close)),
 ];
 
+/// Registers the class.
 pub fn open(writer: &Writer<'_>) {
     writer.new_class::<Kz>(KZ_METHODS);
     writer.state().push_value(-1);

@@ -1,4 +1,4 @@
-//! Values of the KVS: pushing what is stored, and putting a Lua value.
+//! Values in the KVS: pushing a stored value to Lua, and storing a Lua value.
 
 use std::os::raw::c_int;
 
@@ -7,14 +7,13 @@ use crate::backend::{self, Future};
 use crate::json;
 use crate::lua::{Kind, Push, Result, Scratch, State, Writer};
 
-/// A looked up value, to be pushed: decoded where it is JSON, else the string
-/// that it is.
+/// A value that was looked up, to be returned to Lua.
 pub struct Value {
     future: Box<dyn Future>,
 }
 
 impl Value {
-    /// The lookup's error, if it failed.
+    /// The value of a fulfilled lookup, or the lookup's error.
     pub fn of(future: Box<dyn Future>) -> backend::Result<Value> {
         future.payload()?;
         Ok(Value { future })
@@ -29,14 +28,17 @@ impl Push for Value {
     }
 }
 
-/// Push a stored value: JSON decoded, anything else as a string.
+/// Pushes a stored value: the decoded value if it is JSON, else the bytes as a string.
 pub fn push_stored(writer: &Writer<'_>, stored: &[u8]) {
     if json::decode(writer, stored, json::Options::default()).is_err() {
         writer.bytes(stored);
     }
 }
 
-/// Put the value at `index` on the pending transaction; nil unlinks.
+/// Adds the Lua value at `index` to the pending transaction. A nil unlinks the key.
+///
+/// Raises an error for a value that JSON cannot represent. EINVAL for a key that no KVS
+/// can hold.
 pub fn put(state: State<'_>, handle: &Handle, key: &str, index: c_int) -> Result<()> {
     if state.kind(index) == Kind::Nil {
         return handle.with_pending(|pending| pending.unlink(key));

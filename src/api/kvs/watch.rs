@@ -1,5 +1,5 @@
-//! Waiting for the KVS to change: `kvs.watch` and `watch_dir`, on the broker's
-//! watch streams.
+//! Blocking until the KVS changes: `kvs.watch` and `kvs.watch_dir`. They use the
+//! broker's watch streams.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -12,12 +12,12 @@ use crate::backend::{Future, kvs_flags};
 use crate::lua::{Integer, Kind, Result, State, lua_CFunction};
 use crate::lua_functions;
 
-/// Changes that come through a parent directory or a symlink count too.
+/// Flags of a watch. `WATCH_FULL` also reports changes that come through a parent
+/// directory or a symlink.
 const WATCH: i32 = kvs_flags::WATCH | kvs_flags::WATCH_FULL;
 
-/// `kvs.watch(dir, name[, last])`: the value once it differs from `last`.
-///
-/// Without `last`: the value there is, or the first there will be.
+/// `kvs.watch(dir, name[, last])`: waits until the value differs from `last`, and
+/// returns it. Without `last`, waits until there is a value.
 fn watch(state: State<'_>) -> Result<Step<Value>> {
     let dir: Dir = state.check_object(1)?;
     let key = dir.key_at(arguments::text(state, 2)?);
@@ -28,8 +28,8 @@ fn watch(state: State<'_>) -> Result<Step<Value>> {
     until_differs(dir, backend.lookup(None, WATCH, &key)?, key)
 }
 
-/// A watch that waits for a key's creation ends with the first commit after
-/// which the key is not there still; so it is begun again.
+/// Waits until the key exists. A watch with `WAITCREATE` ends with ENOENT at the first
+/// commit after which the key still does not exist, so this begins another one.
 fn until_created(dir: Dir, key: String) -> Result<Step<Value>> {
     let flags = WATCH | kvs_flags::WAITCREATE;
     let first = dir.handle().backend()?.lookup(None, flags, &key)?;
@@ -40,13 +40,14 @@ fn until_created(dir: Dir, key: String) -> Result<Step<Value>> {
     })
 }
 
+/// Waits until a change differs from the value in argument 3.
 fn until_differs(dir: Dir, changes: Box<dyn Future>, key: String) -> Result<Step<Value>> {
     Step::wait(changes, |state, mut changes| {
         let stored = match changes.payload() {
             Ok(stored) => stored.unwrap_or_default(),
             Err(error) => return Err(dir.handle().explain_read(&key, error)),
         };
-        if is_last(state, stored)? {
+        if is_last_value(state, stored)? {
             changes.reset();
             return until_differs(dir, changes, key);
         }
@@ -54,8 +55,8 @@ fn until_differs(dir: Dir, changes: Box<dyn Future>, key: String) -> Result<Step
     })
 }
 
-/// Whether a stored value is the one that argument 3 holds.
-fn is_last(state: State<'_>, stored: &[u8]) -> Result<bool> {
+/// Whether a stored value equals argument 3.
+fn is_last_value(state: State<'_>, stored: &[u8]) -> Result<bool> {
     let top = state.top();
     state.protect(0, |writer| {
         push_stored(writer, stored);
@@ -66,7 +67,7 @@ fn is_last(state: State<'_>, stored: &[u8]) -> Result<bool> {
     same
 }
 
-/// Whether two values are equal, tables by what is in them.
+/// Whether two values are equal. Tables are compared by their contents.
 fn same_value(state: State<'_>, a: c_int, b: c_int) -> Result<bool> {
     if state.kind(a) != Kind::Table || state.kind(b) != Kind::Table {
         return Ok(state.raw_equal(a, b));
@@ -79,7 +80,8 @@ fn same_value(state: State<'_>, a: c_int, b: c_int) -> Result<bool> {
     Ok(same)
 }
 
-/// How many fields table `a` has, if table `b` has them all with the same values.
+/// The number of fields of table `a`. None unless table `b` has the same value for each
+/// of them.
 fn fields_in_common(state: State<'_>, a: c_int, b: c_int) -> Result<Option<usize>> {
     let key = state.top() + 1;
     let mut count = 0;
@@ -108,7 +110,7 @@ fn field_count(state: State<'_>, table: c_int) -> usize {
     count
 }
 
-/// `dir:watch_dir()`: returns 0 once something below the directory changed.
+/// `dir:watch_dir()`: waits until something below the directory changes.
 fn watch_dir(state: State<'_>) -> Result<Step<Integer>> {
     let dir: Dir = state.check_object(1)?;
     let flags = WATCH | kvs_flags::READDIR;
@@ -130,7 +132,7 @@ lua_functions! {
     lua_watch_dir => blocking(watch_dir);
 }
 
-/// Methods of KVS directories, and functions of module `kvs`.
+/// Methods of KVS directories, which are also functions of module `kvs`.
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"watch", Some(lua_watch)),
     (c"watch_dir", Some(lua_watch_dir)),

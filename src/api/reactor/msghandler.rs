@@ -5,55 +5,68 @@ use std::sync::Arc;
 
 use crate::api::handle;
 use crate::api::message::Message;
-use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
-use crate::api::reactor::reference::Traits;
+use crate::api::reactor::builder::{Constructor, EmptyUserdata, NewWatcher, WatcherBuilder};
+use crate::api::reactor::options::{self, Field, Options};
+use crate::api::reactor::reference::WatcherKind;
 use crate::api::reactor::watcher::Watcher;
 use crate::backend::reactor::{Event, Source};
-use crate::backend::{ROLE_OWNER, msgtype};
+use crate::backend::{self, ROLE_OWNER, msgtype};
 use crate::lua::{Error, Kind, Result, State};
 use crate::lua_functions;
 
+static KIND: WatcherKind = WatcherKind {
+    name: "msghandler",
+    negative_result_stops: true,
+    remove_returns_true: false,
+};
+
+static OPTIONS: Options = Options {
+    fields: &[
+        Field::new(c"pattern"),
+        Field::new(c"handler"),
+        Field::new(c"msgtypes"),
+        Field::new(c"rolemask"),
+    ],
+    has_alternatives: false,
+    usage: "f:msghandler{ pattern = topic, handler = function(f, msg, mh) ... end }",
+};
+
 /// `f:msghandler{ pattern = glob, handler = f(f, msg, mh), msgtypes = {…}, rolemask = n }`
-fn msghandler(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
+fn msghandler(state: State<'_>, userdata: &mut EmptyUserdata) -> Result<NewWatcher> {
     let handle = handle::check(state)?;
-    let field = form::read(state, &FORM)?;
+    let field = options::read(state, &OPTIONS)?;
     if state.kind(field) == Kind::Nil {
-        return Err(form::missing("pattern"));
+        return Err(options::missing("pattern"));
     }
-    let pattern = form::text(state, field, "pattern")?;
-    form::handler(state, field + 1)?;
+    let pattern = options::text(state, field, "pattern")?;
+    options::handler(state, field + 1)?;
     let typemask = typemask(state, field + 2)?;
     let rolemask = rolemask(state, field + 3)?;
-    static TRAITS: Traits = Traits {
-        kind: "msghandler",
-        is_checked: true,
-        removed: false,
-    };
-    let watcher = NewWatcher::new(state, handle, &TRAITS)?;
+    let builder = WatcherBuilder::new(state, handle, &KIND, userdata)?;
     let source = Source::Message {
         typemask,
         topic_glob: Some(pattern),
         rolemask,
     };
-    watcher.start(state, object, source, |watcher, event| {
+    builder.start(state, source, |watcher, event| {
         if let Event::Message(message) = event {
-            fire(watcher, message);
+            call_handler(watcher, message);
         }
     })
 }
 
-fn fire(watcher: &Watcher, message: Arc<dyn crate::backend::Message>) {
+fn call_handler(watcher: &Watcher, message: Arc<dyn backend::Message>) {
     let mut message = Some(Message::new(watcher.handle().clone(), message));
-    watcher.fire(|writer, objects| {
-        writer.state().push_value(objects.handle);
+    watcher.call_handler(|writer, at| {
+        writer.state().push_value(at.handle);
         writer.new_object(&mut message);
-        writer.state().push_value(objects.watcher);
+        writer.state().push_value(at.watcher);
         3
     });
 }
 
-/// An or of the numbers in the table at `index`; all types where it is absent.
+/// The message types in the table at `index`, as one mask. All types if the field is
+/// absent.
 fn typemask(state: State<'_>, index: c_int) -> Result<i32> {
     let invalid = || Error::failure("Invalid typemask in msghandler");
     let types = match state.kind(index) {
@@ -65,11 +78,11 @@ fn typemask(state: State<'_>, index: c_int) -> Result<i32> {
     state.push_nil();
     // SAFETY: a table is at this index; the key is nil, or came from there.
     while unsafe { state.next(types) } {
-        let bit = state
+        let bits = state
             .to_integer(-1)
-            .filter(|bit| *bit > 0 && *bit <= msgtype::ANY.into())
+            .filter(|bits| *bits > 0 && *bits <= msgtype::ANY.into())
             .ok_or_else(invalid)?;
-        typemask |= bit as i32;
+        typemask |= bits as i32;
         state.pop(1);
     }
     if typemask == 0 {
@@ -78,28 +91,19 @@ fn typemask(state: State<'_>, index: c_int) -> Result<i32> {
     Ok(typemask)
 }
 
-/// Whose messages reach the handler: the instance owner's unless said.
+/// The roles whose messages the handler receives. The instance owner's if the field is
+/// absent.
 fn rolemask(state: State<'_>, index: c_int) -> Result<u32> {
     match state.kind(index) {
         Kind::Nil => Ok(ROLE_OWNER),
         _ => state
             .to_integer(index)
             .and_then(|roles| u32::try_from(roles).ok())
-            .ok_or_else(|| form::invalid("rolemask", "an or of roles")),
+            .ok_or_else(|| options::invalid("rolemask", "a bit mask of roles")),
     }
 }
 
-lua_functions! { lua_msghandler(WatcherObject) => msghandler; }
+lua_functions! { lua_msghandler(EmptyUserdata) => msghandler; }
 
-static FORM: Form = Form {
-    fields: &[
-        Field::new(c"pattern"),
-        Field::new(c"handler"),
-        Field::new(c"msgtypes"),
-        Field::new(c"rolemask"),
-    ],
-    has_alternatives: false,
-    usage: "f:msghandler{ pattern = topic, handler = function(f, msg, mh) ... end }",
-};
-
-pub const WATCHERS: &[Method] = &[(c"msghandler", Some(lua_msghandler), &FORM)];
+/// The constructor, a method of the handle.
+pub const CONSTRUCTORS: &[Constructor] = &[(c"msghandler", Some(lua_msghandler), &OPTIONS)];

@@ -1,5 +1,5 @@
-//! The userdata of a reactor object, class `FLUX.watcher`: which slot of its
-//! handle it stands for. Its methods are in `watcher`.
+//! The value in a watcher's userdata, class `FLUX.watcher`: a reference to a slot of
+//! its handle. The methods of the class are in `class`.
 
 use std::os::raw::c_int;
 
@@ -7,71 +7,80 @@ use crate::api::reactor::slots;
 use crate::backend::slab::Place;
 use crate::lua::{self, Class, ClassInfo, Kind, Object, Result, State};
 
-/// What the kinds of watchers differ in beside what they wait for.
-pub struct Traits {
-    pub kind: &'static str,
-    /// Whether a handler's negative number stops the reactor.
-    pub is_checked: bool,
-    /// Whether `remove` returns true, or nothing.
-    pub removed: bool,
+/// A kind of watcher, such as timers.
+pub struct WatcherKind {
+    /// The name of its constructor, which `tostring` shows.
+    pub name: &'static str,
+    /// Whether a negative number that the handler returns stops the reactor with an
+    /// error.
+    pub negative_result_stops: bool,
+    /// Whether `w:remove()` returns true. If not, it returns nothing.
+    pub remove_returns_true: bool,
 }
 
-/// What the script holds of it: a userdata that owns nothing, and so needs no
-/// finalizer. What is made and dropped by the thousand would else pile up.
+/// The value in a watcher's userdata. It owns nothing, so that the userdata needs no
+/// finalizer: scripts make and drop watchers by the thousand, and finalizers would
+/// delay freeing them.
 #[derive(Clone, Copy)]
-pub struct Reference {
+pub struct WatcherRef {
+    /// The watcher's slot in its handle.
     pub place: Place,
-    pub traits: &'static Traits,
-    /// Whether the table that the userdata carries is the one that the watcher
-    /// was made of. While it is alive it is its handle's.
+    /// Its kind.
+    pub kind: &'static WatcherKind,
+    /// Which table the userdata carries: the handle's table while the watcher is alive
+    /// (false), the watcher's own options table after it has ended (true).
     pub has_ended: bool,
 }
 
-impl Class for Reference {
+impl Class for WatcherRef {
     fn info() -> &'static ClassInfo {
         static INFO: ClassInfo = ClassInfo::new(c"FLUX.watcher", "flux watcher");
         &INFO
     }
 }
 
-/// The table at `table`, its handle's, keeps the watcher no more, which keeps
-/// the table that it was made of.
-pub fn let_go(state: State<'_>, table: c_int, place: Place) {
-    let index = state.top() + 1;
-    slots::push_object(state, table, place);
-    if let Some(object) = state.find::<Reference>(index)
-        && let Ok(reference) = value(object)
-    {
-        reference.has_ended(state, object, index, table);
-        slots::forget(state, table, place, |table, index| {
-            state.raw_replace_index(table, index);
-        });
-    }
-    state.set_top(index - 1);
-}
-
-impl Reference {
-    /// Have the userdata at `index` keep the table that the watcher was made of,
-    /// in place of the handle's table, which is at `table`.
-    pub fn has_ended(
+impl WatcherRef {
+    /// Marks the watcher as ended: its userdata, at `index`, now carries its options
+    /// table in place of the handle's table, which is at `table`.
+    ///
+    /// # Safety
+    /// `object` was found at `index`, and is still there.
+    pub unsafe fn end(
         mut self,
         state: State<'_>,
-        object: Object<'_, Reference>,
+        object: Object<'_, WatcherRef>,
         index: c_int,
         table: c_int,
     ) {
-        if slots::push_fields(state, table, self.place) == Kind::Table {
+        if slots::push_options(state, table, self.place) == Kind::Table {
             self.has_ended = true;
             object.set(self);
-            // SAFETY: the caller found the object at `index`; a table is on top.
+            // SAFETY: the object is at `index` by the contract, and a table is on top.
             unsafe { object.keep_table(state, index) };
         }
     }
 }
 
-/// The value of the object at 1.
-pub fn value(object: Object<'_, Reference>) -> Result<Reference> {
-    // SAFETY: it is copied at once.
+/// The value of a watcher's userdata, which is argument 1.
+pub fn value(object: Object<'_, WatcherRef>) -> Result<WatcherRef> {
+    // SAFETY: the value is copied at once, and Lua is not called before that.
     let value = unsafe { object.borrow() }.copied();
-    value.ok_or_else(|| lua::closed::<Reference>(1))
+    value.ok_or_else(|| lua::closed::<WatcherRef>(1))
+}
+
+/// Removes a watcher's values from its handle's table, which is at `table`, so that
+/// the collector may free them. Its userdata keeps the options table. Does not raise.
+pub fn release(state: State<'_>, table: c_int, place: Place) {
+    let index = state.top() + 1;
+    slots::push_userdata(state, table, place);
+    if let Some(object) = state.find::<WatcherRef>(index)
+        && let Ok(reference) = value(object)
+    {
+        // SAFETY: the object was found at `index`.
+        unsafe { reference.end(state, object, index, table) };
+        slots::clear(state, table, place, |table, index| {
+            state.raw_replace_index(table, index);
+        });
+    }
+    state.set_top(index - 1);
 }

@@ -50,6 +50,7 @@ lua_functions! {
     lua_reactor_stop_error => reactor_stop_error;
 }
 
+/// Methods of the handle.
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"reactor", Some(lua_reactor)),
     (c"reactor_stop", Some(lua_reactor_stop)),

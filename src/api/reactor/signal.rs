@@ -3,59 +3,62 @@
 use std::os::raw::c_int;
 
 use crate::api::handle;
-use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
-use crate::api::reactor::reference::Traits;
-use crate::api::reactor::watcher::{Objects, Watcher};
+use crate::api::reactor::builder::{Constructor, EmptyUserdata, NewWatcher, WatcherBuilder};
+use crate::api::reactor::options::{self, Field, Options};
+use crate::api::reactor::reference::WatcherKind;
+use crate::api::reactor::watcher::{StackIndices, Watcher};
+use crate::backend;
 use crate::backend::reactor::Source;
 use crate::lua::{Error, Kind, Result, State};
 use crate::lua_functions;
 
+static KIND: WatcherKind = WatcherKind {
+    name: "sighandler",
+    negative_result_stops: false,
+    remove_returns_true: false,
+};
+
+static OPTIONS: Options = Options {
+    fields: &[Field::new(c"sigmask"), Field::new(c"handler")],
+    has_alternatives: false,
+    usage: "f:sighandler{ sigmask = { number }, handler = function(f, w, signum) ... end }",
+};
+
 /// `f:sighandler{ sigmask = { n, … }, handler = f(f, w, signum) }`
-fn sighandler(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
+fn sighandler(state: State<'_>, userdata: &mut EmptyUserdata) -> Result<NewWatcher> {
     let handle = handle::check(state)?;
-    let field = form::read(state, &FORM)?;
+    let field = options::read(state, &OPTIONS)?;
     if state.kind(field) == Kind::Nil {
-        return Err(form::missing("sigmask"));
+        return Err(options::missing("sigmask"));
     }
     let signals = signals(state, field)?;
-    form::handler(state, field + 1)?;
-    static TRAITS: Traits = Traits {
-        kind: "sighandler",
-        is_checked: false,
-        removed: false,
-    };
-    let watcher = NewWatcher::new(state, handle, &TRAITS)?;
-    let mut started = Vec::with_capacity(signals.len());
+    options::handler(state, field + 1)?;
+    let builder = WatcherBuilder::new(state, handle, &KIND, userdata)?;
+    let mut sources = Vec::with_capacity(signals.len());
     for signum in signals {
-        let source = Source::Signal(signum);
-        started.push(
-            watcher
-                .watcher()
-                .listen(source, move |watcher, _| fire_signal(watcher, signum))?,
-        );
+        let callback = move |watcher: &Watcher, _| call_handler(watcher, signum);
+        sources.push(builder.watcher().listen(Source::Signal(signum), callback)?);
     }
-    watcher.watcher().wait_for(Box::new(Several(started)));
-    watcher.made(state, object)
+    builder.watcher().set_source(Box::new(Sources(sources)));
+    builder.finish(state)
 }
 
-/// Watchers that end together.
-struct Several(
-    #[expect(dead_code, reason = "kept for its drop")]
-    Vec<Box<dyn crate::backend::reactor::Watcher>>,
+/// Event sources that are dropped together.
+struct Sources(
+    #[expect(dead_code, reason = "kept for its drop")] Vec<Box<dyn backend::reactor::Watcher>>,
 );
 
-impl crate::backend::reactor::Watcher for Several {}
+impl backend::reactor::Watcher for Sources {}
 
-fn fire_signal(watcher: &Watcher, signum: i32) {
-    watcher.fire(|writer, objects| {
-        let count = Objects::push_handle_and_watcher(writer, objects);
+fn call_handler(watcher: &Watcher, signum: i32) {
+    watcher.call_handler(|writer, at| {
+        let count = StackIndices::push_handle_and_watcher(writer, at);
         writer.integer(signum.into());
         count + 1
     });
 }
 
-/// The numbers of the table at `index`.
+/// The signal numbers in the table at `index`, each once.
 fn signals(state: State<'_>, index: c_int) -> Result<Vec<i32>> {
     let invalid = || Error::failure("Mandatory table argument 'sigmask' invalid");
     if state.kind(index) != Kind::Table {
@@ -78,13 +81,7 @@ fn signals(state: State<'_>, index: c_int) -> Result<Vec<i32>> {
     Ok(signals)
 }
 
-lua_functions! { lua_sighandler(WatcherObject) => sighandler; }
+lua_functions! { lua_sighandler(EmptyUserdata) => sighandler; }
 
-static FORM: Form = Form {
-    fields: &[Field::new(c"sigmask"), Field::new(c"handler")],
-    has_alternatives: false,
-    usage: "f:sighandler{ sigmask = { number }, handler = function(f, w, signum) ... end }",
-};
-
-/// The method of the handle.
-pub const WATCHERS: &[Method] = &[(c"sighandler", Some(lua_sighandler), &FORM)];
+/// The constructor, a method of the handle.
+pub const CONSTRUCTORS: &[Constructor] = &[(c"sighandler", Some(lua_sighandler), &OPTIONS)];

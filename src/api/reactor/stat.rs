@@ -1,55 +1,64 @@
 //! Watchers of a file's status: `f:statwatcher`.
 
 use crate::api::handle;
-use crate::api::reactor::form::{self, Field, Form};
-use crate::api::reactor::making::{Made, Method, NewWatcher, WatcherObject};
-use crate::api::reactor::reference::Traits;
+use crate::api::reactor::builder::{Constructor, EmptyUserdata, NewWatcher, WatcherBuilder};
+use crate::api::reactor::options::{self, Field, Options};
+use crate::api::reactor::reference::WatcherKind;
 use crate::backend::reactor::{Event, Source};
 use crate::lua::{Error, Kind, Result, State, Writer};
 use crate::lua_functions;
 
+static KIND: WatcherKind = WatcherKind {
+    name: "statwatcher",
+    negative_result_stops: false,
+    remove_returns_true: true,
+};
+
+static OPTIONS: Options = Options {
+    fields: &[
+        Field::new(c"path"),
+        Field::new(c"handler"),
+        Field::new(c"interval"),
+    ],
+    has_alternatives: false,
+    usage: "f:statwatcher{ path = name, handler = function(w, st, prev) ... end }",
+};
+
 /// `f:statwatcher{ path = p, interval = seconds, handler = f(w, st, prev) }`
-fn statwatcher(state: State<'_>, object: &mut WatcherObject) -> Result<Made> {
+fn statwatcher(state: State<'_>, userdata: &mut EmptyUserdata) -> Result<NewWatcher> {
     let handle = handle::check(state)?;
-    let field = form::read(state, &FORM)?;
+    let field = options::read(state, &OPTIONS)?;
     if state.kind(field) == Kind::Nil {
         return Err(Error::failure("Mandatory argument 'path' missing"));
     }
-    let path = form::text(state, field, "path")?;
-    form::handler(state, field + 1)?;
+    let path = options::text(state, field, "path")?;
+    options::handler(state, field + 1)?;
     let interval = match state.kind(field + 2) {
         Kind::Nil => 0.0,
         _ => {
-            let what = "a number of seconds, 0 or more,";
-            form::amount(state, field + 2, "interval", what)?
+            let expected = "a number of seconds, 0 or more,";
+            options::amount(state, field + 2, "interval", expected)?
         }
     };
-    static TRAITS: Traits = Traits {
-        kind: "statwatcher",
-        is_checked: false,
-        removed: true,
-    };
-    let watcher = NewWatcher::new(state, handle, &TRAITS)?;
-    watcher.start(
-        state,
-        object,
-        Source::Stat { path, interval },
-        |watcher, event| {
-            let Event::Stat { now, before } = event else {
-                return;
-            };
-            watcher.fire(|writer, objects| {
-                writer.state().push_value(objects.watcher);
-                push_stat(writer, &now);
-                push_stat(writer, &before);
-                3
-            });
-        },
-    )
+    let builder = WatcherBuilder::new(state, handle, &KIND, userdata)?;
+    builder.start(state, Source::Stat { path, interval }, |watcher, event| {
+        let Event::Stat { now, before } = event else {
+            return;
+        };
+        watcher.call_handler(|writer, at| {
+            writer.state().push_value(at.watcher);
+            push_stat(writer, &now);
+            push_stat(writer, &before);
+            3
+        });
+    })
 }
 
-// The fields' widths differ from machine to machine.
-#[allow(clippy::unnecessary_cast)]
+/// Pushes a table with the fields of a status.
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the fields have other widths on other machines"
+)]
 fn push_stat(writer: &Writer<'_>, stat: &libc::stat) {
     writer.table(0, 12);
     for (name, value) in [
@@ -71,17 +80,7 @@ fn push_stat(writer: &Writer<'_>, stat: &libc::stat) {
     }
 }
 
-lua_functions! { lua_statwatcher(WatcherObject) => statwatcher; }
+lua_functions! { lua_statwatcher(EmptyUserdata) => statwatcher; }
 
-static FORM: Form = Form {
-    fields: &[
-        Field::new(c"path"),
-        Field::new(c"handler"),
-        Field::new(c"interval"),
-    ],
-    has_alternatives: false,
-    usage: "f:statwatcher{ path = name, handler = function(w, st, prev) ... end }",
-};
-
-/// The method of the handle.
-pub const WATCHERS: &[Method] = &[(c"statwatcher", Some(lua_statwatcher), &FORM)];
+/// The constructor, a method of the handle.
+pub const CONSTRUCTORS: &[Constructor] = &[(c"statwatcher", Some(lua_statwatcher), &OPTIONS)];
