@@ -53,7 +53,7 @@ fn exported() -> Names {
             .insert(name.to_owned());
     }
     for (class, source) in [
-        ("flux.Handle", include_str!("../src/api/handle.rs")),
+        ("flux.Handle", include_str!("../src/api/handle/class.rs")),
         ("flux.Message", include_str!("../src/api/message.rs")),
         ("flux.Watcher", include_str!("../src/api/reactor/class.rs")),
     ] {

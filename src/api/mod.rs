@@ -123,7 +123,7 @@ fn open_classes(writer: &Writer<'_>) {
 
 /// Make the class of handles, with the methods of all subjects.
 fn open_handle(writer: &Writer<'_>) {
-    handle::open(writer);
+    handle::class::open(writer);
     let class = writer.state().top();
     for methods in [
         rpc::METHODS,
@@ -168,7 +168,7 @@ impl Push for FluxModule {
         let table = writer.state().top();
         set_functions(writer, table, &[(c"version", Some(version))]);
         for functions in [
-            handle::FUNCTIONS,
+            handle::open::FUNCTIONS,
             module::exitstatus::FUNCTIONS,
             module::assert::FUNCTIONS,
             module::names::FUNCTIONS,

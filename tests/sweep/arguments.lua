@@ -41,7 +41,7 @@ raises("field 'path'", f.statwatcher, f, { path = true, handler = print })
 raises("field 'rolemask'", f.msghandler, f, { pattern = "x", handler = print, rolemask = "x" })
 raises("did you mean 'oneshot'", f.timer, f, { timeout = 1, handler = print, one_shot = true })
 raises("field 'oneshot'", f.timer, f, { timeout = 1, handler = print, oneshot = 1 })
-raises("a field has a name", function()
+raises("the name of a field must not be nil or NaN", function()
   w[nil] = 1
 end)
 raises("flux watcher expected", w.remove, f)

@@ -17,8 +17,8 @@ fn reactor(state: State<'_>) -> Result<Integer> {
         _ => return Err(Error::failure("flux_reactor: Invalid argument")),
     };
     let ended = handle.run_reactor(state, mode)?;
-    let reason = handle.take_reason();
-    handle.raise_again(state)?;
+    let reason = handle.take_stop_reason();
+    handle.raise_handler_error(state)?;
     match (ended, reason) {
         (Ok(active), _) => Ok(Integer(active.into())),
         (Err(_), Some(reason)) => Err(Error::failure(reason)),
@@ -39,7 +39,7 @@ fn reactor_stop_error(state: State<'_>) -> Result<()> {
         Kind::None | Kind::Nil => None,
         _ => Some(String::from_utf8_lossy(arguments::bytes(state, 2)?).into_owned()),
     };
-    handle.set_reason(reason);
+    handle.set_stop_reason(reason);
     handle.stop_with_error();
     Ok(())
 }
