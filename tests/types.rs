@@ -54,7 +54,7 @@ fn exported() -> Names {
     }
     for (class, source) in [
         ("flux.Handle", include_str!("../src/api/handle/class.rs")),
-        ("flux.Message", include_str!("../src/api/message.rs")),
+        ("flux.Message", include_str!("../src/api/message/mod.rs")),
         ("flux.Watcher", include_str!("../src/api/reactor/class.rs")),
     ] {
         names

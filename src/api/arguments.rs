@@ -1,5 +1,6 @@
-//! Reading a script's arguments, with Lua's coercions: a numeric string is a
-//! number, and a number is a string. Each check names the argument that is wrong.
+//! Reads the arguments of a script's call. Lua's coercions hold: a numeric string is
+//! accepted as a number, and a number as a string. Each check raises an error that names the
+//! wrong argument.
 
 use std::ops::RangeInclusive;
 use std::os::raw::c_int;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use crate::backend::{NODEID_ANY, NODEID_UPSTREAM};
 use crate::lua::{Error, Kind, Raised, RegistryKey, Result, StackError, State, Writer};
 
-/// `string.format` as it was when the module was loaded.
+/// The registry key of `string.format`, as it was when the module was loaded.
 static FORMAT: RegistryKey = RegistryKey::unique();
 
+/// Stores `string.format` in the registry.
 pub fn open(writer: &Writer<'_>) {
     writer.global(c"string");
     if writer.state().kind(-1) == Kind::Table {
@@ -20,13 +22,13 @@ pub fn open(writer: &Writer<'_>) {
     writer.state().pop(1);
 }
 
-/// Text in UTF-8: a name, a KVS key, a URI.
+/// A text in UTF-8, such as a name, a KVS key or a URI.
 #[inline]
 pub fn text<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     utf8(bytes(state, index)?).map_err(|why| Error::argument(index, why))
 }
 
-/// The same of an argument that may be absent or nil.
+/// [`text`], or None for an argument that is absent or nil.
 pub fn optional_text<'a>(state: State<'a>, index: c_int) -> Result<Option<&'a str>> {
     match state.kind(index) {
         Kind::None | Kind::Nil => Ok(None),
@@ -34,8 +36,8 @@ pub fn optional_text<'a>(state: State<'a>, index: c_int) -> Result<Option<&'a st
     }
 }
 
-/// The topic of a request. Unlike all other text it must be a string: a number in
-/// its place is most likely another argument.
+/// The topic of a request. Unlike other texts it must be a string: a number at its place is
+/// most likely a misplaced argument.
 #[inline]
 pub fn topic<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     let bytes = state
@@ -44,7 +46,7 @@ pub fn topic<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     utf8(bytes).map_err(|why| Error::argument(index, why))
 }
 
-/// Any bytes.
+/// A string of any bytes.
 #[inline]
 pub fn bytes<'a>(state: State<'a>, index: c_int) -> Result<&'a [u8]> {
     state
@@ -58,17 +60,17 @@ fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
         .map_err(|e| format!("text is not UTF-8 at byte {}", e.valid_up_to() + 1))
 }
 
-/// A whole number within a range, named so in the error.
+/// A number without a fractional part, in the range, which the error names.
 #[inline]
 pub fn integer(state: State<'_>, index: c_int, range: RangeInclusive<i64>) -> Result<i64> {
     match state.to_integer(index) {
         Some(n) if range.contains(&n) => Ok(n),
-        _ => Err(no_integer(state, index, &range)),
+        _ => Err(integer_expected(state, index, &range)),
     }
 }
 
 #[cold]
-fn no_integer(state: State<'_>, index: c_int, range: &RangeInclusive<i64>) -> Error {
+fn integer_expected(state: State<'_>, index: c_int, range: &RangeInclusive<i64>) -> Error {
     if state.to_number(index).is_none() {
         return Error::expected(state, index, "number");
     }
@@ -76,27 +78,29 @@ fn no_integer(state: State<'_>, index: c_int, range: &RangeInclusive<i64>) -> Er
     Error::argument(index, format!("an integer from {low} to {high} expected"))
 }
 
-/// The text that the format at `index` and the arguments after it make. A format
-/// that does not fit its arguments is `nil, "string.format: …"`.
+/// Formats the arguments from `index` on with `string.format`: a format and its values. If
+/// that fails, the call returns `nil, "string.format: …"`.
 pub fn formatted<'a>(state: State<'a>, index: c_int) -> Result<&'a str> {
     let format = bytes(state, index)?;
-    // Most are plain text, which is what comes of it.
-    let made = match format.contains(&b'%') {
+    // Most formats have no conversions, and stand for themselves.
+    let text = match format.contains(&b'%') {
         true => {
             push_formatted(state, index)?;
             state.bytes(-1).unwrap_or_default()
         }
         false => format,
     };
-    utf8(made).map_err(|why| Error::argument(index, why))
+    utf8(text).map_err(|why| Error::argument(index, why))
 }
 
-/// Push what `string.format` makes of the values from `index` on.
+/// Pushes the result of `string.format`, called with the arguments from `index` on.
 pub fn push_formatted(state: State<'_>, index: c_int) -> Result<()> {
     let last = state.top();
     state.reserve(last - index + 2)?;
     if state.registry(&FORMAT) != Kind::Function {
-        return Err(Error::raise("string.format is not there"));
+        return Err(Error::raise(
+            "string.format did not exist when the module was loaded",
+        ));
     }
     for argument in index..=last {
         state.push_value(argument);
@@ -112,13 +116,16 @@ pub fn push_formatted(state: State<'_>, index: c_int) -> Result<()> {
     Ok(())
 }
 
-/// Where a request goes, and how long its answer may take.
+/// Where a request goes, and how long its response may take.
 pub struct Destination {
+    /// A rank, [`NODEID_ANY`] or [`NODEID_UPSTREAM`].
     pub nodeid: u32,
+    /// None to wait for ever.
     pub timeout: Option<Duration>,
 }
 
-/// Nothing, a nodeid, or `{ nodeid = n, timeout = seconds }`.
+/// The destination at `index`: a nodeid, or `{ nodeid = n, timeout = seconds }`. Any broker
+/// without a timeout if the argument is absent.
 pub fn destination(state: State<'_>, index: c_int) -> Result<Destination> {
     let mut destination = Destination {
         nodeid: NODEID_ANY,
@@ -148,15 +155,20 @@ fn options(state: State<'_>, index: c_int, destination: &mut Destination) -> Res
                 let name = String::from_utf8_lossy(name);
                 return Err(Error::argument(index, format!("no such option: {name}")));
             }
-            None => return Err(Error::argument(index, "options have names")),
+            None => {
+                return Err(Error::argument(
+                    index,
+                    "the keys of the options must be strings",
+                ));
+            }
         }
         state.set_top(value - 1);
     }
     Ok(())
 }
 
-/// The nodeid at `position`; `index` is the argument to name. C programs, and
-/// scripts written after them, say -1 and -2 for the two special ones.
+/// The nodeid at `position`. `index` is the argument that an error names. -1 and -2 are
+/// accepted for the two special nodeids: C programs, and scripts modelled on them, use those.
 fn nodeid(state: State<'_>, position: c_int, index: c_int) -> Result<u32> {
     match state.to_integer(position) {
         Some(-1) => Ok(NODEID_ANY),
@@ -166,7 +178,7 @@ fn nodeid(state: State<'_>, position: c_int, index: c_int) -> Result<u32> {
     }
 }
 
-/// One that is longer than any clock shows is none.
+/// The timeout at `position`. None if it is too long for a [`Duration`].
 fn seconds(state: State<'_>, position: c_int, index: c_int) -> Result<Option<Duration>> {
     match state.to_number(position) {
         Some(seconds) if seconds >= 0.0 => Ok(Duration::try_from_secs_f64(seconds).ok()),

@@ -1,4 +1,4 @@
-//! How a back end's error becomes the error of a Lua call.
+//! Converts the error of a back end to the error of a Lua call: `nil, text, errno, detail`.
 
 use crate::backend::{self, ErrorParts};
 use crate::lua::{self, Failure};

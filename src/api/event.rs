@@ -1,9 +1,9 @@
-//! Events: the handle's subscriptions, publishing, receiving.
+//! Events: subscribing, publishing and receiving.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-use crate::api::message::Received;
+use crate::api::message::received::Received;
 use crate::api::quote::quoted;
 use crate::api::{arguments, handle, payload};
 use crate::backend::{self, Match, msgtype};
@@ -27,29 +27,29 @@ fn unsubscribe(state: State<'_>) -> Result<Integer> {
     Ok(Integer(0))
 }
 
-/// The beginning of the topics that a script subscribes to. A broker takes a
-/// glob as it stands, and no topic begins so: that is EINVAL here.
+/// The topic prefix in the arguments from 2 on. EINVAL for a glob pattern: a broker would
+/// take it literally, and no topic would match.
 fn subscription(state: State<'_>) -> Result<&str> {
-    // The C bindings' word for a format that does not fit is kept.
+    // The C bindings return this text for a format that does not fit its arguments.
     let topic = arguments::formatted(state, 2).map_err(|error| match error.cause() {
         Cause::Failure(_) => Error::failure("Invalid args"),
         cause => cause.into(),
     })?;
     match topic.find(['*', '?', '[']) {
         None => Ok(topic),
-        Some(at) => Err(no_glob(&topic[..at])),
+        Some(at) => Err(glob_error(&topic[..at])),
     }
 }
 
 #[cold]
-fn no_glob(beginning: &str) -> Error {
-    let what = match beginning {
+fn glob_error(prefix: &str) -> Error {
+    let topics = match prefix {
         "" => "all topics".to_owned(),
-        _ => format!("all topics that begin with {}", quoted(beginning)),
+        _ => format!("all topics that start with {}", quoted(prefix)),
     };
     let text = format!(
-        "a subscription is the beginning of a topic, not a pattern: {} stands for {what}",
-        quoted(beginning)
+        "a subscription is a topic prefix, not a pattern: {} stands for {topics}",
+        quoted(prefix)
     );
     backend::Error::with_detail(libc::EINVAL, text).into()
 }
@@ -64,16 +64,15 @@ fn sendevent(state: State<'_>) -> Result<Integer> {
         Kind::Table | Kind::Nil => (payload::read(state, first, &mut text)?, first + 1),
         _ => (None, first),
     };
-    no_table_after(state, format)?;
+    refuse_table_after(state, format)?;
     let topic = arguments::formatted(state, format)?;
     handle.backend()?.send_event(topic, payload)?;
     Ok(Integer(0))
 }
 
-/// A table after the topic is a payload in the wrong place, which the C
-/// bindings drop: an error, unless the format turns it into text by its
-/// `__tostring`.
-fn no_table_after(state: State<'_>, format: c_int) -> Result<()> {
+/// Raises an error for a table after the topic. It is a payload in the wrong place, and the
+/// C bindings ignored it. A table with `__tostring` that the format uses is accepted.
+fn refuse_table_after(state: State<'_>, format: c_int) -> Result<()> {
     for index in format + 1..=state.top() {
         if state.kind(index) == Kind::Table && !is_formatted(state, format, index)? {
             return Err(Error::argument(
@@ -86,11 +85,11 @@ fn no_table_after(state: State<'_>, format: c_int) -> Result<()> {
     Ok(())
 }
 
-/// Whether the format at `format` takes the table at `index`, which has a
-/// `__tostring`.
+/// Whether the format at `format` uses the table at `index`, and the table has a
+/// `__tostring` metamethod.
 #[cold]
 fn is_formatted(state: State<'_>, format: c_int, index: c_int) -> Result<bool> {
-    let last = format + conversions(state.bytes(format).unwrap_or_default());
+    let last = format + count_conversions(state.bytes(format).unwrap_or_default());
     if index > last {
         return Ok(false);
     }
@@ -107,8 +106,8 @@ fn is_formatted(state: State<'_>, format: c_int, index: c_int) -> Result<bool> {
     Ok(has_tostring)
 }
 
-/// How many arguments a format takes.
-fn conversions(format: &[u8]) -> c_int {
+/// The number of arguments that a format uses.
+fn count_conversions(format: &[u8]) -> c_int {
     let mut count = 0;
     let mut rest = format;
     while let Some(at) = rest.iter().position(|&c| c == b'%') {
@@ -135,6 +134,7 @@ lua_functions! {
     lua_recv_event(Scratch) => recv_event;
 }
 
+/// Methods of the handle.
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"subscribe", Some(lua_subscribe)),
     (c"unsubscribe", Some(lua_unsubscribe)),

@@ -1,6 +1,6 @@
-//! What a script sees: one file a Lua class, on top of `lua`, `json` and
-//! `backend`. Here is the module's own table, and how the back ends' errors
-//! become a script's.
+//! The Lua API: the modules `flux` and `kvs` with their classes, built on `lua`, `json` and
+//! `backend`. Each subject has a file or a folder. This file registers them all: no class
+//! file knows the methods that another file adds to its class.
 
 mod arguments;
 mod error;
@@ -23,9 +23,8 @@ use std::os::raw::{c_int, c_void};
 pub use arguments::push_formatted;
 pub use handle::{Handle, backend_at, push_external};
 pub use kvs::dir::NewDir;
-pub use message::{
-    NewMessage, NoResponse, Responder, Responding, push_class as push_message_class,
-};
+pub use message::respond::{NoResponse, Responder, ResponderResult};
+pub use message::{NewMessage, push_class as push_message_class};
 
 use crate::backend::{self, msgtype};
 use crate::lua::{
@@ -36,11 +35,11 @@ use crate::{exported, json, lua_functions};
 lua_functions! {
     open_flux => flux_module;
     open_kvs => kvs_module;
-    version => version_of_all;
+    version => versions;
 }
 
 exported! {
-    /// `require "flux"`.
+    /// Opens module `flux`, for `require "flux"`.
     ///
     /// # Safety
     /// Lua calls this with a live state, as it calls any C function.
@@ -55,7 +54,7 @@ exported! {
         unsafe { error.raise(state) }
     }
 
-    /// `require "kvs"`: what `kvs.lua` returns, too.
+    /// Opens module `kvs`, for `require "kvs"`. `kvs.lua` returns the same table.
     ///
     /// # Safety
     /// As for [`luaopen_flux`].
@@ -71,9 +70,9 @@ exported! {
     }
 }
 
-/// The table of module `flux`, pushed.
+/// Pushes the table of module `flux`.
 struct FluxModule;
-/// The table of module `kvs`, pushed.
+/// Pushes the table of module `kvs`.
 struct KvsModule;
 
 fn flux_module(_: State<'_>) -> lua::Result<FluxModule> {
@@ -84,10 +83,11 @@ fn kvs_module(_: State<'_>) -> lua::Result<KvsModule> {
     Ok(KvsModule)
 }
 
-/// Under which the registry says that the classes are made.
+/// The registry key of a flag that says that the classes are registered.
 static OPENED: RegistryKey = RegistryKey::unique();
 
-/// Make the classes where no module has made them yet.
+/// Registers the classes, unless a module of this Lua state has done so. C code that pushes
+/// objects calls this. Fails only without memory.
 pub fn open(state: State<'_>) -> lua::Result<()> {
     let is_open = state.registry(&OPENED) != Kind::Nil;
     state.pop(1);
@@ -101,8 +101,8 @@ pub fn open(state: State<'_>) -> lua::Result<()> {
     Ok(())
 }
 
-/// Make the classes, once in a Lua state: an object made before a module is
-/// loaded again is of the same class as one made after.
+/// Registers the classes once per Lua state, so that objects keep their class when a module
+/// is loaded again.
 fn open_classes(writer: &Writer<'_>) {
     let is_open = writer.state().registry(&OPENED) != Kind::Nil;
     writer.state().pop(1);
@@ -121,7 +121,7 @@ fn open_classes(writer: &Writer<'_>) {
     writer.set_registry(&OPENED);
 }
 
-/// Make the class of handles, with the methods of all subjects.
+/// Registers the class of handles, with the methods of all subjects.
 fn open_handle(writer: &Writer<'_>) {
     handle::class::open(writer);
     let class = writer.state().top();
@@ -148,7 +148,7 @@ fn open_handle(writer: &Writer<'_>) {
     writer.state().pop(1);
 }
 
-/// Make the class of KVS directories.
+/// Registers the class of KVS directories.
 fn open_dir(writer: &Writer<'_>) {
     kvs::dir::open(writer);
     let class = writer.state().top();
@@ -158,7 +158,7 @@ fn open_dir(writer: &Writer<'_>) {
     writer.state().pop(1);
 }
 
-/// The methods of KVS directories, which are the functions of module `kvs` too.
+/// The methods of KVS directories, which are also the functions of module `kvs`.
 const DIR_METHODS: [&[(&CStr, lua_CFunction)]; 2] = [kvs::dir::METHODS, kvs::watch::METHODS];
 
 impl Push for FluxModule {
@@ -197,6 +197,7 @@ impl Push for KvsModule {
     }
 }
 
+/// Sets the functions as fields of the table at `table`.
 fn set_functions(writer: &Writer<'_>, table: c_int, functions: &[(&CStr, lua_CFunction)]) {
     for (name, function) in functions {
         writer.function(*function);
@@ -204,6 +205,7 @@ fn set_functions(writer: &Writer<'_>, table: c_int, functions: &[(&CStr, lua_CFu
     }
 }
 
+/// Sets the constants of module `flux`.
 fn set_constants(writer: &Writer<'_>, table: c_int) {
     for (name, value) in [
         (c"MSGTYPE_REQUEST", msgtype::REQUEST.into()),
@@ -220,8 +222,8 @@ fn set_constants(writer: &Writer<'_>, table: c_int) {
     writer.set_field(table, c"NULL");
 }
 
-/// `flux.version()`: this module's, libflux-core's or nil, the Lua's.
-fn version_of_all(_: State<'_>) -> lua::Result<(&'static str, Option<lua::Text>, &'static str)> {
+/// `flux.version()`: the versions of this module, of libflux-core or nil, and of Lua.
+fn versions(_: State<'_>) -> lua::Result<(&'static str, Option<lua::Text>, &'static str)> {
     let libflux = backend::libflux::version().map(lua::Text);
     Ok((env!("CARGO_PKG_VERSION"), libflux, lua::NAME))
 }

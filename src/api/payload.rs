@@ -1,4 +1,5 @@
-//! JSON payloads between the Lua stack and messages.
+//! JSON payloads of messages: encoding a Lua table as a payload, and pushing a payload as
+//! a table.
 
 use std::fmt;
 use std::os::raw::c_int;
@@ -9,9 +10,11 @@ use crate::backend::{self, Message};
 use crate::json::{self, Output};
 use crate::lua::{Error, Kind, Push, Result, Scratch, State, Writer};
 
-/// The JSON text of the table at `index`, for a request or an event, written to
-/// `out`; none when it is absent or nil. A Flux payload is an object: an array
-/// is EINVAL.
+/// Encodes the table at `index` as the payload of a message, into `out`. None if the
+/// argument is absent or nil.
+///
+/// A payload in Flux is a JSON object, so an array is EINVAL. Raises an error for a value
+/// that JSON cannot represent.
 #[inline]
 pub fn read<'o>(
     state: State<'_>,
@@ -22,14 +25,14 @@ pub fn read<'o>(
         Kind::None | Kind::Nil => Ok(None),
         Kind::Table => match json::encode_object(state, index, out) {
             Ok(()) => Ok(Some(out)),
-            Err(error) => Err(refused(index, error)),
+            Err(error) => Err(encode_error(index, error)),
         },
         _ => Err(Error::expected(state, index, "table")),
     }
 }
 
 #[cold]
-fn refused(index: c_int, error: json::EncodeError) -> Error {
+fn encode_error(index: c_int, error: json::EncodeError) -> Error {
     match error {
         json::EncodeError::NotAnObject => {
             let detail = "a payload is an object, and this table is an array";
@@ -39,8 +42,9 @@ fn refused(index: c_int, error: json::EncodeError) -> Error {
     }
 }
 
-/// Push a payload's table: `{}` where there is none. Malformed, or no object
-/// and no array, it is `nil, "Protocol error", EPROTO, why`.
+/// Pushes a payload as a table, which is empty if there is no payload. Pushes `nil,
+/// "Protocol error", EPROTO, detail` if it is not JSON, or neither an object nor an array.
+/// Returns the number of values.
 pub fn push(writer: &Writer<'_>, payload: Option<&[u8]>) -> c_int {
     let Some(text) = payload.filter(|text| !text.is_empty()) else {
         writer.table(0, 0);
@@ -48,26 +52,29 @@ pub fn push(writer: &Writer<'_>, payload: Option<&[u8]>) -> c_int {
     };
     match json::decode(writer, text, json::Options::default()) {
         Ok(()) if writer.state().kind(-1) == Kind::Table => 1,
-        // Above all null, of which a script would learn nothing.
+        // A payload of null would become nil, and the script would not learn why.
         Ok(()) => push_protocol_error(writer, format_args!("the payload is not an object")),
         Err(error) => push_malformed(writer, error),
     }
 }
 
+/// Pushes the error for a payload that is not JSON: `nil, "Protocol error", EPROTO, detail`.
+/// Returns the number of values.
 pub fn push_malformed(writer: &Writer<'_>, error: json::DecodeError) -> c_int {
     push_protocol_error(writer, format_args!("the payload is not JSON: {error}"))
 }
 
-fn push_protocol_error(writer: &Writer<'_>, why: fmt::Arguments<'_>) -> c_int {
+fn push_protocol_error(writer: &Writer<'_>, detail: fmt::Arguments<'_>) -> c_int {
     writer.nil();
-    // The errno's text, on the stack: nothing may be owned here.
+    // A literal, because `strerror` returns a text that this frame would own.
     writer.bytes(b"Protocol error");
     writer.integer(libc::EPROTO.into());
-    writer.text(why);
+    writer.text(detail);
     4
 }
 
-/// The response to an RPC, or the service's error.
+/// The results of an RPC that this message answers. Fails with the service's error if the
+/// message is an error response.
 pub fn response<'s>(message: Arc<dyn Message>, scratch: &'s mut Scratch) -> Result<Response<'s>> {
     let errnum = message.errnum()?;
     if errnum != 0 {
@@ -78,7 +85,7 @@ pub fn response<'s>(message: Arc<dyn Message>, scratch: &'s mut Scratch) -> Resu
     Ok(Response(payload))
 }
 
-/// A response, pushed as a table.
+/// A response. Pushes its payload as a table.
 pub struct Response<'s>(MessageText<'s>);
 
 impl Push for Response<'_> {

@@ -1,12 +1,12 @@
-//! Assignments to objects whose fields a script cannot set.
+//! Assignments to fields of objects that scripts cannot change.
 
 use std::ffi::CStr;
 
 use crate::api::quote::quoted;
 use crate::lua::{Class, Error, Result, State};
 
-/// The body of such a class's `__newindex`: an error, as there is without one,
-/// that says what to do. `fields` are those that the class has.
+/// The body of `__newindex` for such a class. Always raises an error, which says where to
+/// keep the value instead. `fields` are the fields of the class.
 pub fn refuse_assignment<T: Class, F>(state: State<'_>, fields: &[(&CStr, F)]) -> Result<()> {
     let label = T::info().label;
     if !state.is_object::<T>(1) {

@@ -1,12 +1,13 @@
-//! Requests and responses: the handle's `rpc`, `send`, `recv`, `recvmsg`,
-//! `barrier`.
+//! Requests and responses: `f:rpc`, `f:send`, `f:recv`, `f:recvmsg`, and `f:barrier`, which
+//! is an RPC where the broker has the service.
 
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::api::handle::Handle;
-use crate::api::message::{Message, Received};
+use crate::api::message::Message;
+use crate::api::message::received::Received;
 use crate::api::payload::{self, Response};
 use crate::api::wait::{Step, blocking};
 use crate::api::{arguments, handle};
@@ -19,7 +20,7 @@ use crate::lua_functions;
 
 /// `f:rpc(topic[, table[, nodeid | options]])`
 ///
-/// Waiting for one response takes no future.
+/// Sends the request and receives its response without a future, which is faster.
 fn rpc<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<Response<'s>> {
     let handle = handle::check(state)?;
     let topic = arguments::topic(state, 2)?;
@@ -38,14 +39,15 @@ fn rpc<'s>(state: State<'_>, scratch: &'s mut Scratch) -> Result<Response<'s>> {
     }
     let response = response?;
     if topic.is_empty() && response.errnum()? != 0 {
-        return Err(no_topic(response.errnum()?));
+        return Err(empty_topic(response.errnum()?));
     }
     payload::response(response, scratch)
 }
 
-/// A broker's own text says that no service matches, and shows no name.
+/// The error of a request with an empty topic. The broker's own text does not tell that the
+/// topic is empty.
 #[cold]
-fn no_topic(errnum: i32) -> Error {
+fn empty_topic(errnum: i32) -> Error {
     let text = "the topic is empty: name a service and its method, as in f:rpc(\"broker.ping\")";
     backend::Error::with_detail(errnum, text).into()
 }
@@ -59,7 +61,7 @@ fn send(state: State<'_>) -> Result<Integer> {
     let request = payload::read(state, 3, &mut text)?;
     let to = arguments::destination(state, 4)?;
     let matchtag = handle.backend()?.send(topic, request, to.nodeid)?;
-    // A deadline that no clock will ever show is none.
+    // A timeout that the clock cannot represent never expires.
     if let Some(at) = to.timeout.and_then(|t| Instant::now().checked_add(t)) {
         handle.deadlines().insert(matchtag, at);
     }
@@ -87,6 +89,7 @@ fn recvmsg(state: State<'_>, object: &mut Preallocated<Message, 2>) -> Result<On
     object.fill(state, Message::new(handle, message))
 }
 
+/// The matchtag in argument 2, or [`MATCHTAG_NONE`], which matches any.
 #[inline]
 fn matchtag(state: State<'_>) -> Result<u32> {
     match state.kind(2) {
@@ -95,8 +98,8 @@ fn matchtag(state: State<'_>) -> Result<u32> {
     }
 }
 
-/// Wait for a message, at most until the first deadline of the requests that
-/// it may be the response to; that request is then given up.
+/// Waits for a message. If it may be the response to a request with a deadline, waits at
+/// most until the first such deadline, and then gives that request up with ETIMEDOUT.
 fn receive(handle: &Handle, wanted: &Match) -> Result<Arc<dyn backend::Message>> {
     let backend = handle.backend()?;
     let deadline = next_deadline(handle, wanted.matchtag);
@@ -113,6 +116,7 @@ fn receive(handle: &Handle, wanted: &Match) -> Result<Arc<dyn backend::Message>>
     Ok(message?)
 }
 
+/// The first deadline of the requests with this matchtag, or of all requests.
 fn next_deadline(handle: &Handle, matchtag: u32) -> Option<(u32, Instant)> {
     let deadlines = handle.deadlines();
     if deadlines.is_empty() {
@@ -121,10 +125,11 @@ fn next_deadline(handle: &Handle, matchtag: u32) -> Option<(u32, Instant)> {
     if matchtag != MATCHTAG_NONE {
         return deadlines.get(&matchtag).map(|&at| (matchtag, at));
     }
-    let soonest = deadlines.iter().min_by_key(|&(_, &at)| at);
-    soonest.map(|(&matchtag, &at)| (matchtag, at))
+    let first = deadlines.iter().min_by_key(|&(_, &at)| at);
+    first.map(|(&matchtag, &at)| (matchtag, at))
 }
 
+/// Removes the deadline of the request that this message answers, if it has one.
 fn forget_deadline(handle: &Handle, message: &dyn backend::Message) {
     if !handle.deadlines().is_empty()
         && message.msgtype() == msgtype::RESPONSE
@@ -136,8 +141,8 @@ fn forget_deadline(handle: &Handle, message: &dyn backend::Message) {
 
 /// `f:barrier(name, nprocs)`
 ///
-/// Brokers before 0.79 have a service for it; on others the processes that
-/// enter arrange it among themselves.
+/// Brokers before 0.79 have a service for barriers. On later brokers, the processes that
+/// enter coordinate through events and the KVS.
 fn barrier(state: State<'_>) -> Result<Step<Integer>> {
     let handle = handle::check(state)?;
     let name = arguments::text(state, 2)?.to_owned();
@@ -147,7 +152,7 @@ fn barrier(state: State<'_>) -> Result<Step<Integer>> {
     let future = backend.rpc("barrier.enter", Some(&request), NODEID_ANY, 0)?;
     Step::wait(future, move |_, entered| match entered.payload() {
         Ok(_) => Ok(Step::Done(Integer(0))),
-        // One process waits for nobody.
+        // A barrier of one process is complete at once.
         Err(error) if error.errnum == libc::ENOSYS && nprocs == 1 => Ok(Step::Done(Integer(0))),
         Err(error) if error.errnum == libc::ENOSYS => {
             barrier::enter(&*backend, &name, nprocs)?.wait()?;
@@ -165,6 +170,7 @@ lua_functions! {
     lua_barrier => blocking(barrier);
 }
 
+/// Methods of the handle.
 pub const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"rpc", Some(lua_rpc)),
     (c"send", Some(lua_send)),

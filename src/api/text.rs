@@ -1,5 +1,5 @@
-//! Texts of messages on their way to Lua, once for all that returns them: the
-//! fields of messages, and the results of `rpc`, `recv` and `recv_event`.
+//! The topic or payload of a message on its way to Lua. Fields of messages and the results
+//! of `rpc`, `recv` and `recv_event` use it.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -7,10 +7,12 @@ use std::sync::Arc;
 use crate::backend::Message;
 use crate::lua;
 
-/// Which text of a message.
+/// One of the texts of a message.
 #[derive(Clone, Copy)]
 pub enum Part {
+    /// The topic.
     Topic,
+    /// The payload, which is any bytes.
     Payload,
 }
 
@@ -23,16 +25,18 @@ impl Part {
     }
 }
 
-/// A text of a message, to be pushed. A short one is copied to the entry point's
-/// scratch buffer: it owns nothing, so pushing it takes no protected call. A
-/// long one stays where it is, and this keeps the message alive.
+/// A text of a message, to be pushed.
 pub enum MessageText<'s> {
+    /// A copy of a short text in the scratch buffer of the entry point. It owns nothing,
+    /// so that pushing it needs no protected call. None if the message lacks the text.
     Copied(Option<&'s [u8]>),
+    /// A text that is too long for the buffer. It stays in the message, which this keeps
+    /// alive.
     Kept(Arc<dyn Message>, Part),
 }
 
 impl<'s> MessageText<'s> {
-    /// `free` is the unused rest of the scratch buffer.
+    /// The text of a message. `free` is the unused rest of the scratch buffer.
     #[inline]
     pub fn new(
         message: &Arc<dyn Message>,
@@ -48,7 +52,7 @@ impl<'s> MessageText<'s> {
         }
     }
 
-    /// The text, if the message has it.
+    /// The text. None if the message lacks it.
     #[inline]
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {

@@ -1,20 +1,23 @@
-//! Calls that wait: each is a future with a continuation, and the call that
-//! blocks is that future waited for.
+//! Calls that wait for the broker. Such a call is a sequence of steps: each waits for a
+//! future and continues with a closure. A blocking call waits for one future after the
+//! other.
 
 use crate::backend::Future;
 use crate::lua::{Result, State};
 
-/// What follows once the future is fulfilled, whether with a value or an error.
-pub type Then<R> = Box<dyn FnOnce(State<'_>, Box<dyn Future>) -> Result<Step<R>>>;
+/// Continues a call after its future is fulfilled, with a value or with an error.
+type Continue<R> = Box<dyn FnOnce(State<'_>, Box<dyn Future>) -> Result<Step<R>>>;
 
-/// How far a call has come.
+/// One step of a call that returns `R`.
 pub enum Step<R> {
+    /// The call is complete, with these results.
     Done(R),
+    /// The call waits for a future.
     Wait(Wait<R>),
 }
 
 impl<R: 'static> Step<R> {
-    /// The same call, with its results made into others.
+    /// The same call, with its results converted by `into`.
     pub fn map<S: 'static>(self, into: fn(R) -> S) -> Step<S> {
         match self {
             Step::Done(results) => Step::Done(into(results)),
@@ -23,14 +26,17 @@ impl<R: 'static> Step<R> {
     }
 }
 
-/// A call in the middle.
+/// A call that waits for a future.
 pub struct Wait<R> {
     future: Box<dyn Future>,
-    then: Then<R>,
+    then: Continue<R>,
 }
 
 impl<R> Step<R> {
-    /// Go on with `then` once `future` is fulfilled.
+    /// Waits for `future`, then continues with `then`.
+    ///
+    /// `then` owns all that it needs. It may use the Lua stack of the call, but must not
+    /// expect anything on it.
     pub fn wait<F>(future: Box<dyn Future>, then: F) -> Result<Step<R>>
     where
         F: FnOnce(State<'_>, Box<dyn Future>) -> Result<Step<R>> + 'static,
@@ -50,13 +56,14 @@ impl<R: 'static> Wait<R> {
     }
 }
 
-/// The body of an entry point that waits, as a body that blocks.
+/// Turns the body of a call that waits into the body of an entry point that blocks.
 pub fn blocking<'a, R>(
     body: fn(State<'a>) -> Result<Step<R>>,
 ) -> impl FnOnce(State<'a>) -> Result<R> {
     move |state| block(state, body(state)?)
 }
 
+/// Waits for each future in turn, until the call is complete.
 fn block<R>(state: State<'_>, mut step: Step<R>) -> Result<R> {
     loop {
         match step {

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::rc::Rc;
 
 use super::{Count, enter, push_owned, set_errno};
-use crate::api::{self, NewMessage, NoResponse, Responder, Responding};
+use crate::api::{self, NewMessage, NoResponse, Responder, ResponderResult};
 use crate::backend::Message;
 use crate::backend::libflux::{FluxMessage, flux_msg_t};
 use crate::exported;
@@ -218,14 +218,19 @@ unsafe fn taken(info: *const ZmsgInfo) -> Option<Rc<ZmsgInfo>> {
 }
 
 impl Responder for ZmsgInfo {
-    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> Responding {
+    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> ResponderResult {
         let (callback, arg) = self.callback.get().ok_or(NoResponse::NoCallback)?;
         // SAFETY: C code registered this function with this argument for this
         // message. It may raise: this frame owns nothing.
         counted(unsafe { callback(writer.raw(), self, payload.as_ptr(), arg) })
     }
 
-    fn respond_error(&self, writer: &Writer<'_>, errnum: c_int, text: Option<&CStr>) -> Responding {
+    fn respond_error(
+        &self,
+        writer: &Writer<'_>,
+        errnum: c_int,
+        text: Option<&CStr>,
+    ) -> ResponderResult {
         let (callback, arg) = self.error_callback.get().ok_or(NoResponse::NoCallback)?;
         let text = text.map_or(std::ptr::null(), CStr::as_ptr);
         // SAFETY: as above.
@@ -234,7 +239,7 @@ impl Responder for ZmsgInfo {
 }
 
 /// The meaning of a callback's return value.
-fn counted(count: c_int) -> Responding {
+fn counted(count: c_int) -> ResponderResult {
     match count {
         0.. => Ok(count),
         _ => Err(NoResponse::Failed),

@@ -1,5 +1,5 @@
-//! `flux.assert`: Lua's `assert`, for calls that return `nil, err, errno,
-//! detail`. Its error has the detail too.
+//! `flux.assert`: Lua's `assert` for calls that return `nil, err, errno, detail`. The error
+//! that it raises includes the detail.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -7,11 +7,12 @@ use std::os::raw::c_int;
 use crate::lua::{Cause, Push, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
 
-/// Where the arguments stand.
+/// The index of the argument `err`.
 const ERR: c_int = 2;
+/// The index of the argument `detail`.
 const DETAIL: c_int = 4;
 
-/// The arguments of the call, returned as they are.
+/// All arguments of the call, which are on the stack. The number is their count.
 struct Arguments(c_int);
 
 impl Push for Arguments {
@@ -22,7 +23,7 @@ impl Push for Arguments {
 
 /// `flux.assert(v, err, errno, detail, …)`
 ///
-/// No position is added to the error, as Lua's `assert` adds none.
+/// Like Lua's `assert`, adds no position to the error.
 fn assert(state: State<'_>) -> Result<Arguments> {
     if state.boolean(1) {
         return Ok(Arguments(state.top()));
@@ -34,13 +35,14 @@ fn assert(state: State<'_>) -> Result<Arguments> {
         state.push_value(ERR);
         return Err(Cause::RaiseTop.into());
     };
-    // The text of `flux.new` includes its detail.
+    // The error text of `flux.new` already includes the detail.
     match err.ends_with(detail) {
         true => raise_text(state, err),
         false => raise_text(state, &[err, b": ", detail].concat()),
     }
 }
 
+/// Raises the text as it is.
 fn raise_text<T>(state: State<'_>, text: &[u8]) -> Result<T> {
     state.protect(0, |writer| {
         writer.bytes(text);
@@ -51,4 +53,5 @@ fn raise_text<T>(state: State<'_>, text: &[u8]) -> Result<T> {
 
 lua_functions! { lua_assert => assert; }
 
+/// Functions of module `flux`.
 pub const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"assert", Some(lua_assert))];

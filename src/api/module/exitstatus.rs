@@ -1,4 +1,4 @@
-//! `flux.exitstatus`: what a wait status, as `waitpid` gives it, says.
+//! `flux.exitstatus`: decodes a wait status, as `waitpid` returns it.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -7,18 +7,15 @@ use crate::api::arguments;
 use crate::lua::{Error, Integer, Push, Result, State, Writer, lua_CFunction};
 use crate::lua_functions;
 
-pub const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"exitstatus", Some(exitstatus))];
-
-lua_functions! { exitstatus => decode; }
-
-/// A process's end, or its stop.
+/// How a process ended, or that it was stopped.
 enum Status {
     Exited(i64),
     Killed { signal: i64, dumped: bool },
     Stopped(i64),
 }
 
-fn decode(state: State<'_>) -> Result<Status> {
+/// `flux.exitstatus(status)`
+fn exitstatus(state: State<'_>) -> Result<Status> {
     let status = arguments::integer(state, 1, i32::MIN.into()..=i32::MAX.into())? as i32;
     if libc::WIFEXITED(status) {
         Ok(Status::Exited(libc::WEXITSTATUS(status).into()))
@@ -51,3 +48,8 @@ impl Push for Status {
         }
     }
 }
+
+lua_functions! { lua_exitstatus => exitstatus; }
+
+/// Functions of module `flux`.
+pub const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"exitstatus", Some(lua_exitstatus))];

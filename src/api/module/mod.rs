@@ -1,4 +1,4 @@
-//! Functions of module `flux` that need no handle.
+//! The functions and tables of module `flux` that need no handle.
 
 pub mod assert;
 pub mod exitstatus;

@@ -1,5 +1,5 @@
-//! The numbers of errors and signals, and their names: `flux.errno`,
-//! `flux.signal`, `flux.strerror`.
+//! The names and numbers of errors and signals: `flux.errno`, `flux.signal` and
+//! `flux.strerror`.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -9,14 +9,14 @@ use crate::backend;
 use crate::lua::{Kind, Result, State, Text, Writer, lua_CFunction};
 use crate::lua_functions;
 
-/// Constants of `libc`, with their names.
+/// The names and values of constants of `libc`.
 macro_rules! named {
     ($($name:ident)*) => {
         &[$((stringify!($name), libc::$name)),*]
     };
 }
 
-/// Where two names have one number, the first is the number's name.
+/// The errnos. If two names have one number, `flux.errno[number]` is the first name.
 const ERRNOS: &[(&str, c_int)] = named! {
     EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES
     EFAULT ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY
@@ -35,7 +35,8 @@ const ERRNOS: &[(&str, c_int)] = named! {
     EWOULDBLOCK EDEADLOCK ENOTSUP
 };
 
-/// As `ERRNOS`. The C library decides on `SIGRTMIN` and `SIGRTMAX` at run time.
+/// The signals, like `ERRNOS`. `SIGRTMIN` and `SIGRTMAX` are missing: the C library
+/// determines them at run time.
 const SIGNALS: &[(&str, c_int)] = named! {
     SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV
     SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN
@@ -43,16 +44,16 @@ const SIGNALS: &[(&str, c_int)] = named! {
     SIGPOLL
 };
 
-/// Push a table that leads from names to numbers, and from numbers to names.
+/// Pushes a table that maps names to numbers and numbers to names.
 fn push_names(writer: &Writer<'_>, names: &[(&str, c_int)]) {
-    // Numbers begin at 1, and have few gaps.
+    // The numbers begin at 1 with few gaps, so they fit the table's array part.
     writer.table(names.len(), names.len());
     for &(name, number) in names {
         set_name(writer, name, number);
     }
 }
 
-/// Add a name to the table on top.
+/// Adds a name and its number to the table on top of the stack.
 fn set_name(writer: &Writer<'_>, name: &str, number: c_int) {
     let state = writer.state();
     let table = state.top();
@@ -67,7 +68,7 @@ fn set_name(writer: &Writer<'_>, name: &str, number: c_int) {
     state.set_top(table);
 }
 
-/// Set the fields `errno` and `signal` of the table at `module`.
+/// Sets the fields `errno` and `signal` of the table at `module`.
 pub fn set_tables(writer: &Writer<'_>, module: c_int) {
     push_names(writer, ERRNOS);
     writer.set_field(module, c"errno");
@@ -85,4 +86,5 @@ fn strerror(state: State<'_>) -> Result<Text> {
 
 lua_functions! { lua_strerror => strerror; }
 
+/// Functions of module `flux`.
 pub const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"strerror", Some(lua_strerror))];
