@@ -250,7 +250,7 @@ test("subscribing to a glob fails with an error that suggests a prefix", functio
   for pattern, beginning in pairs { ["a.*"] = "a.", ["a.[bc]"] = "a.", ["ab?"] = "ab", ["a*.b*"] = "a", ["*"] = "" } do
     for _, name in ipairs { "subscribe", "unsubscribe" } do
       local _, detail = fails("Invalid argument", f[name](f, pattern))
-      spec.ok(detail:find("the beginning of a topic", 1, true), detail)
+      spec.ok(detail:find("a topic prefix", 1, true), detail)
       spec.ok(detail:find("'" .. beginning .. "' stands for", 1, true), detail)
     end
   end
