@@ -32,10 +32,18 @@ use crate::backend::{
 /// Where instances keep what they rendezvous at.
 const NAMESPACE: Option<&str> = Some("primary");
 
-/// The request to `barrier.enter`, the service of brokers before 0.79.
+/// The request to `barrier.enter`, a service of brokers before 0.78. It takes
+/// just these members. flux-core's own clients send the same, and meet ours.
 pub fn service_request(name: &str, nprocs: u32) -> Vec<u8> {
-    let request = json!({ "internal": false, "name": name, "nprocs": nprocs });
+    let request = json!({ "name": name, "nprocs": nprocs });
     request.to_string().into_bytes()
+}
+
+/// Whether the broker has no barrier service for this request, so that the
+/// processes have to arrange the barrier among themselves: there is none, or
+/// it does not understand the request.
+pub fn lacks_service(error: &Error) -> bool {
+    matches!(error.errnum, libc::ENOSYS | libc::EPROTO)
 }
 
 /// Enter the barrier `name`, and wait there for `nprocs` to.

@@ -1,5 +1,6 @@
 -- f:barrier: several processes wait for each other.
 
+local flux = require "flux"
 local spec = require "spec"
 local support = require "support"
 
@@ -22,6 +23,11 @@ local function all_entered(entrants)
     equal(entrant:read "*a", "entered\t0\n")
     entrant:close()
   end
+end
+
+-- Whether the broker has a barrier service of its own, as those before 0.78.
+local function has_service(f)
+  return f:rpc("barrier.ping", {}) ~= nil
 end
 
 test("a barrier of one process returns at once", function()
@@ -166,18 +172,34 @@ test("processes at different ranks meet in a barrier", function()
 end)
 
 -- Starts a process that enters a barrier of two and is killed after half a second.
-local function start_entrant_to_kill(name)
-  return support.start(([[
+-- Returns when the broker knows that it has ended.
+local function kill_an_entrant(f, name)
+  local watches = has_service(f)
+  if watches then
+    f:subscribe "barrier.exit"
+  end
+  local entrant = support.start(([[
     local f = assert(require "flux".new())
     print(f:barrier(%q, 2))
   ]]):format(name), 0.5)
+  equal(entrant:read "*a", "")
+  if watches then
+    -- The service counts the process until it has published this event.
+    support.on_message(f, "barrier.exit", { flux.MSGTYPE_EVENT }, function(_, msg)
+      if msg.data.name == name then
+        f:reactor_stop()
+      end
+    end)
+    -- On a busy machine the process may have died before it entered.
+    support.run_for(f, 3000)
+  end
 end
 
 test("a barrier can be entered after a process in it was killed", function()
   support.needs_processes()
   local f = support.open()
   local name = support.unique "died"
-  equal(start_entrant_to_kill(name):read "*a", "")
+  kill_an_entrant(f, name)
   local entrants = start_entrants(1, name, 2)
   spec.returns({ 0 }, f:barrier(name, 2))
   all_entered(entrants)
@@ -197,7 +219,7 @@ end
 test("a barrier of one returns after a process in a barrier of that name was killed", function()
   support.needs_processes()
   local name = support.unique "died-alone"
-  equal(start_entrant_to_kill(name):read "*a", "")
+  kill_an_entrant(support.open(), name)
   equal(enter_alone(name), "0\n")
 end)
 
@@ -211,6 +233,57 @@ test("a process that enters with another nprocs does not wait", function()
   spec.ok(output == "0\n" or output:find "^nil\t", output)
   spec.returns({ 0 }, f:barrier(name, 2))
   all_entered(entrants)
+end)
+
+test("a process that enters through the broker's own barrier service meets our processes", function()
+  local f, other = support.open(), support.open()
+  if not has_service(f) then
+    spec.skip "this broker has no barrier service"
+  end
+  for _ = 1, 3 do
+    local name = support.unique "service"
+    -- The request of flux-core's own clients.
+    local matchtag = spec.ok(other:send("barrier.enter", { name = name, nprocs = 2 }))
+    spec.returns({ 0 }, f:barrier(name, 2))
+    spec.returns({ {}, "barrier.enter" }, other:recv(matchtag))
+  end
+end)
+
+test("a barrier of one lets no process go that waits at the broker's own service", function()
+  local f, other = support.open(), support.open()
+  if not has_service(f) then
+    spec.skip "this broker has no barrier service"
+  end
+  local name = support.unique "service-of-one"
+  local request = { name = name, nprocs = 2 }
+  local matchtag = spec.ok(other:send("barrier.enter", request, { timeout = 0.2 }))
+  spec.returns({ 0 }, f:barrier(name, 1))
+  fails("Connection timed out", other:recv(matchtag))
+end)
+
+test("a barrier works beside a barrier service that does not understand the request", function()
+  support.needs_processes()
+  local f = support.open()
+  if has_service(f) then
+    spec.skip "this broker has a barrier service that understands it"
+  end
+  local name = support.unique "misunderstood"
+  local service = support.start [[
+    local f = assert(require "flux".new())
+    assert(f:rpc("service.add", { service = "barrier" }))
+    print "ready"
+    io.stdout:flush()
+    for _ = 1, 2 do
+      assert(f:recvmsg():respond_error(71))
+    end
+    print "twice"
+  ]]
+  equal(service:read "*l", "ready")
+  local entrants = start_entrants(1, name, 2)
+  spec.returns({ 0 }, f:barrier(name, 2))
+  all_entered(entrants)
+  equal(service:read "*l", "twice")
+  service:close()
 end)
 
 test("an argument of the wrong type is named in the error", function()

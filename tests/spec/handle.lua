@@ -84,7 +84,13 @@ test("getattr finds an attribute that was set after the handle was opened", func
   local f = support.open()
   spec.ok(f:rpc("attr.set", { name = "test.flux-lua-spec", value = "first" }))
   equal(f:getattr "test.flux-lua-spec", "first")
-  spec.ok(f:rpc("attr.rm", { name = "test.flux-lua-spec" }))
+  spec.ok(f:rpc("attr.set", { name = "test.flux-lua-spec", value = "second" }))
+  equal(f:getattr "test.flux-lua-spec", "second")
+  local removed, err = f:rpc("attr.rm", { name = "test.flux-lua-spec" })
+  -- Real brokers before 0.80 remove no attributes.
+  if not removed and (support.is_embedded or err ~= "Function not implemented") then
+    error(err)
+  end
 end)
 
 local LEVELS = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" }
