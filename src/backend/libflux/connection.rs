@@ -8,6 +8,7 @@ use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use super::close;
 use super::dispatch::Dispatch;
 use super::lookout::Lookout;
 use super::message::FluxMessage;
@@ -176,6 +177,7 @@ impl Connection {
     /// One of libflux's numbers about the instance.
     pub fn number(&self, get: unsafe extern "C" fn(*mut flux_t, *mut u32) -> c_int) -> Result<u32> {
         let mut number = 0;
+        self.ensure_pollfd()?;
         sigmask::sending_and_waiting(|| {
             // SAFETY: a valid handle; `get` is one of libflux's accessors,
             // which write the number where they are told.
@@ -204,6 +206,16 @@ impl Connection {
             // that is passed.
             self.check(unsafe { (self.api.flux_log)(self.h, level, c"%s".as_ptr(), line.as_ptr()) })
         })
+    }
+
+    /// Before whatever has libflux watch the handle, as each wait does. Without
+    /// a descriptor to watch, versions before 0.70 call a null pointer.
+    pub fn ensure_pollfd(&self) -> Result<()> {
+        if self.api.flux_watcher_unref.is_some() {
+            return Ok(());
+        }
+        // SAFETY: a valid handle.
+        self.check(unsafe { (self.api.flux_pollfd)(self.h) })
     }
 
     /// Whether the broker is gone.
@@ -332,7 +344,7 @@ impl Drop for Connection {
         self.dispatch.close(self.api);
         self.lookout.close(self.api);
         // SAFETY: our reference, given up once.
-        unsafe { (self.api.flux_close)(self.h) };
+        unsafe { close::close(self.api, self.h) };
     }
 }
 

@@ -149,6 +149,7 @@ impl Connection {
         callback: MessageCallback,
         arg: *mut c_void,
     ) -> Result<NonNull<flux_msg_handler_t>> {
+        self.ensure_pollfd()?;
         let wanted = wanted(typemask, topic_glob);
         // SAFETY: a valid handle; the match is copied; `arg` by the contract.
         let mh =

@@ -99,6 +99,7 @@ impl FluxFuture {
         if self.is_elsewhere.get() && !self.connection.is_external() {
             return Err(Error::new(libc::EINVAL));
         }
+        self.connection.ensure_pollfd()?;
         // Its response may have been met before.
         self.connection.unpark(self.matchtag);
         // SAFETY: a valid future; the rest by the contract.
@@ -127,6 +128,7 @@ impl FluxFuture {
     /// Wait in libflux's own reactor. May say `ETIMEDOUT` too early: when the
     /// future has been waited for before, the timer starts from that time.
     fn run(&self, timeout: Option<Duration>) -> Result<()> {
+        self.connection.ensure_pollfd()?;
         self.connection.unpark(self.matchtag);
         let seconds = timeout.map_or(-1.0, |timeout| timeout.as_secs_f64());
         // SAFETY: a valid future, and nothing else uses its handle meanwhile.

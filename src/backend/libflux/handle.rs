@@ -103,6 +103,7 @@ impl FluxHandle {
 impl Handle for FluxHandle {
     fn attr_get(&self, name: &str) -> Result<String> {
         let name = terminated(name)?;
+        self.connection.ensure_pollfd()?;
         sigmask::sending_and_waiting(|| {
             // SAFETY: a valid handle and a terminated name. The value is the
             // handle's until the next call, and is copied here.

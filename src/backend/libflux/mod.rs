@@ -1,6 +1,7 @@
 //! The real back end: libflux-core, found at run time. Each C object is owned
 //! by one Rust type; what a handle can do is said in `backend`.
 
+mod close;
 mod connection;
 mod continuation;
 mod descriptor;

@@ -68,6 +68,7 @@ impl Connection {
         runs.begun.set(runs.begun.get() + 1);
         self.watch_over_run();
         let ended = match mode {
+            _ if self.is_lost_unnoticed() => Err(Error::new(libc::ECONNRESET)),
             RunMode::Forever => self.run_with(r, 0),
             RunMode::Once => self.run_once(r),
             RunMode::NoWait => self.run_with(r, sys::FLUX_REACTOR_NOWAIT),
@@ -147,6 +148,9 @@ impl Connection {
         runs.calls.set(runs.calls.get() + 1);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
             self.log_panic(panic.as_ref());
+        }
+        if self.is_lost_unnoticed() {
+            self.end_run_at_loss();
         }
         runs.calls.set(runs.calls.get() - 1);
     }

@@ -66,25 +66,23 @@ pub type WatcherCallback =
     unsafe extern "C" fn(*mut flux_reactor_t, *mut flux_watcher_t, c_int, *mut c_void);
 pub type MessageCallback =
     unsafe extern "C" fn(*mut flux_t, *mut flux_msg_handler_t, *const flux_msg_t, *mut c_void);
+pub type FreeFunction = unsafe extern "C" fn(*mut c_void);
 pub type Continuation = unsafe extern "C" fn(*mut flux_future_t, *mut c_void);
 
 // The prototypes of flux-core 0.88. They hold from 0.60 on, but that before
 // 0.70 each `size_t` (`usize`) was an `int`: `text::Bytes` receives either,
 // `text::fits_an_int` sees to it that those passed are right for both.
 functions! {
-    /// libflux-core's functions. What only some supported versions have is optional.
+    /// libflux-core's functions. Optional are those that only some supported
+    /// versions have and the back end can do without.
     Api, "C";
+    // Nothing works without these, or they have no way to say that they fail.
     required {
         fn flux_core_version_string() -> *const c_char;
-
         fn flux_open(uri: *const c_char, flags: c_int) -> *mut flux_t;
         fn flux_close(h: *mut flux_t);
         fn flux_incref(h: *mut flux_t) -> *mut flux_t;
-        fn flux_attr_get(h: *mut flux_t, name: *const c_char) -> *const c_char;
-        fn flux_get_rank(h: *mut flux_t, rank: *mut u32) -> c_int;
-        fn flux_get_size(h: *mut flux_t, size: *mut u32) -> c_int;
         fn flux_log(h: *mut flux_t, level: c_int, fmt: *const c_char, ...) -> c_int;
-
         fn flux_matchtag_alloc(h: *mut flux_t) -> u32;
         fn flux_matchtag_free(h: *mut flux_t, matchtag: u32);
         fn flux_send(h: *mut flux_t, msg: *const flux_msg_t, flags: c_int) -> c_int;
@@ -92,10 +90,7 @@ functions! {
         fn flux_requeue(h: *mut flux_t, msg: *const flux_msg_t, flags: c_int) -> c_int;
         fn flux_pollfd(h: *mut flux_t) -> c_int;
         fn flux_pollevents(h: *mut flux_t) -> c_int;
-        fn flux_dispatch_requeue(h: *mut flux_t) -> c_int;
-
         fn flux_request_encode(topic: *const c_char, s: *const c_char) -> *mut flux_msg_t;
-        fn flux_event_encode(topic: *const c_char, s: *const c_char) -> *mut flux_msg_t;
         fn flux_response_derive(request: *const flux_msg_t, errnum: c_int) -> *mut flux_msg_t;
         fn flux_msg_incref(msg: *const flux_msg_t) -> *const flux_msg_t;
         fn flux_msg_decref(msg: *const flux_msg_t);
@@ -121,17 +116,6 @@ functions! {
         fn flux_msg_set_nodeid(msg: *mut flux_msg_t, nodeid: u32) -> c_int;
         fn flux_msg_copy(msg: *const flux_msg_t, payload: bool) -> *mut flux_msg_t;
         fn flux_msg_set_flag(msg: *mut flux_msg_t, flag: c_int) -> c_int;
-
-        fn flux_event_subscribe_ex(
-            h: *mut flux_t,
-            topic: *const c_char,
-            flags: c_int,
-        ) -> *mut flux_future_t;
-        fn flux_event_unsubscribe_ex(
-            h: *mut flux_t,
-            topic: *const c_char,
-            flags: c_int,
-        ) -> *mut flux_future_t;
         fn flux_rpc(
             h: *mut flux_t,
             topic: *const c_char,
@@ -145,7 +129,6 @@ functions! {
             len: *mut usize,
         ) -> c_int;
         fn flux_rpc_get_matchtag(f: *mut flux_future_t) -> u32;
-
         fn flux_future_wait_for(f: *mut flux_future_t, timeout: c_double) -> c_int;
         fn flux_future_is_ready(f: *mut flux_future_t) -> bool;
         fn flux_future_get(f: *mut flux_future_t, result: *mut *const c_void) -> c_int;
@@ -154,19 +137,48 @@ functions! {
         fn flux_future_has_error(f: *mut flux_future_t) -> bool;
         fn flux_future_error_string(f: *mut flux_future_t) -> *const c_char;
         fn flux_future_get_flux(f: *mut flux_future_t) -> *mut flux_t;
-
+        fn flux_reactor_stop(r: *mut flux_reactor_t);
+        fn flux_reactor_stop_error(r: *mut flux_reactor_t);
+        fn flux_reactor_now_update(r: *mut flux_reactor_t);
+        // Newer versions return an int, which says that this is no stat watcher.
+        fn flux_stat_watcher_get_rstat(
+            w: *mut flux_watcher_t,
+            stat: *mut libc::stat,
+            prev: *mut libc::stat,
+        );
+        fn flux_watcher_start(w: *mut flux_watcher_t);
+        fn flux_watcher_stop(w: *mut flux_watcher_t);
+        fn flux_watcher_destroy(w: *mut flux_watcher_t);
+        fn flux_msg_handler_destroy(mh: *mut flux_msg_handler_t);
+        fn flux_msg_handler_start(mh: *mut flux_msg_handler_t);
+        fn flux_msg_handler_stop(mh: *mut flux_msg_handler_t);
+        fn flux_msg_handler_allow_rolemask(mh: *mut flux_msg_handler_t, rolemask: u32);
+    }
+    // Each fails by itself.
+    replaceable {
+        fn flux_attr_get(h: *mut flux_t, name: *const c_char) -> *const c_char;
+        fn flux_get_rank(h: *mut flux_t, rank: *mut u32) -> c_int;
+        fn flux_get_size(h: *mut flux_t, size: *mut u32) -> c_int;
+        fn flux_dispatch_requeue(h: *mut flux_t) -> c_int;
+        fn flux_event_encode(topic: *const c_char, s: *const c_char) -> *mut flux_msg_t;
+        fn flux_event_subscribe_ex(
+            h: *mut flux_t,
+            topic: *const c_char,
+            flags: c_int,
+        ) -> *mut flux_future_t;
+        fn flux_event_unsubscribe_ex(
+            h: *mut flux_t,
+            topic: *const c_char,
+            flags: c_int,
+        ) -> *mut flux_future_t;
         fn flux_future_then(
             f: *mut flux_future_t,
             timeout: c_double,
             continuation: Continuation,
             arg: *mut c_void,
         ) -> c_int;
-
         fn flux_get_reactor(h: *mut flux_t) -> *mut flux_reactor_t;
         fn flux_reactor_run(r: *mut flux_reactor_t, flags: c_int) -> c_int;
-        fn flux_reactor_stop(r: *mut flux_reactor_t);
-        fn flux_reactor_stop_error(r: *mut flux_reactor_t);
-        fn flux_reactor_now_update(r: *mut flux_reactor_t);
         fn flux_timer_watcher_create(
             r: *mut flux_reactor_t,
             after: c_double,
@@ -195,26 +207,12 @@ functions! {
             callback: WatcherCallback,
             arg: *mut c_void,
         ) -> *mut flux_watcher_t;
-        // Newer versions return an int, which says that this is no stat watcher.
-        fn flux_stat_watcher_get_rstat(
-            w: *mut flux_watcher_t,
-            stat: *mut libc::stat,
-            prev: *mut libc::stat,
-        );
-        fn flux_watcher_start(w: *mut flux_watcher_t);
-        fn flux_watcher_stop(w: *mut flux_watcher_t);
-        fn flux_watcher_destroy(w: *mut flux_watcher_t);
         fn flux_msg_handler_create(
             h: *mut flux_t,
             wanted: flux_match,
             callback: MessageCallback,
             arg: *mut c_void,
         ) -> *mut flux_msg_handler_t;
-        fn flux_msg_handler_destroy(mh: *mut flux_msg_handler_t);
-        fn flux_msg_handler_start(mh: *mut flux_msg_handler_t);
-        fn flux_msg_handler_stop(mh: *mut flux_msg_handler_t);
-        fn flux_msg_handler_allow_rolemask(mh: *mut flux_msg_handler_t, rolemask: u32);
-
         fn flux_kvs_lookup(
             h: *mut flux_t,
             ns: *const c_char,
@@ -277,7 +275,16 @@ functions! {
             flags: c_int,
             error: *mut flux_error_t,
         ) -> *mut flux_t;
+        fn flux_aux_set(
+            h: *mut flux_t,
+            name: *const c_char,
+            aux: *mut c_void,
+            destroy: FreeFunction,
+        ) -> c_int;
         fn flux_watcher_unref(w: *mut flux_watcher_t);
+        // Until 0.69, which has no flux_watcher_unref.
+        fn flux_reactor_active_incref(r: *mut flux_reactor_t);
+        fn flux_reactor_active_decref(r: *mut flux_reactor_t);
         fn flux_conf_builtin_get(key: *const c_char, hint: c_int) -> *const c_char;
     }
 }

@@ -1,0 +1,149 @@
+//! Closing a `flux_t` without leaving a descriptor behind: before 0.79
+//! `flux_close` forgets to close the one of `flux_pollfd`.
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::sys::{Api, flux_t};
+use super::text;
+use crate::backend::system::EventFd;
+
+/// The version whose `flux_close` closes the descriptor.
+const MENDED: (u32, u32) = (0, 79);
+
+/// Give up a reference on `h`, and close the descriptor that would be left.
+///
+/// # Safety
+///
+/// `h` is a valid handle, and the reference is the caller's.
+pub unsafe fn close(api: &Api, h: *mut flux_t) {
+    // SAFETY: valid by the contract, until the reference is given up.
+    unsafe {
+        let leftover = Leftover::find(api, h);
+        (api.flux_close)(h);
+        if let Some(leftover) = leftover {
+            leftover.close();
+        }
+    }
+}
+
+/// The descriptor of a handle that is about to be closed.
+struct Leftover {
+    fd: RawFd,
+    /// Set when libflux destroys the handle. C code may hold another reference.
+    is_destroyed: Arc<AtomicBool>,
+}
+
+impl Leftover {
+    /// None where nothing would be left.
+    ///
+    /// # Safety
+    ///
+    /// `h` is a valid handle.
+    unsafe fn find(api: &Api, h: *mut flux_t) -> Option<Leftover> {
+        let flux_aux_set = api.flux_aux_set?;
+        if !leaves_descriptor(api) {
+            return None;
+        }
+        // SAFETY: a valid handle by the contract. Where it has no descriptor
+        // yet, this makes the one that is closed below.
+        let fd = unsafe { (api.flux_pollfd)(h) };
+        if fd < 0 {
+            return None;
+        }
+        let is_destroyed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::into_raw(Arc::clone(&is_destroyed));
+        // SAFETY: a valid handle; `on_destroy` takes the reference over.
+        unsafe {
+            let name = c"flux-lua::is_destroyed".as_ptr();
+            if flux_aux_set(h, name, flag.cast_mut().cast(), on_destroy) < 0 {
+                drop(Arc::from_raw(flag));
+                return None;
+            }
+        }
+        Some(Leftover { fd, is_destroyed })
+    }
+
+    /// The handle's reference was given up.
+    fn close(self) {
+        if self.is_destroyed.load(Ordering::Acquire) {
+            // SAFETY: the handle that had the descriptor is gone without
+            // closing it, so nobody else does.
+            unsafe { libc::close(self.fd) };
+        }
+    }
+}
+
+/// libflux calls this while it destroys the handle.
+unsafe extern "C" fn on_destroy(flag: *mut c_void) {
+    // SAFETY: the pointer that `find` made of a reference, which is given up
+    // here, once.
+    let flag = unsafe { Arc::from_raw(flag.cast_const().cast::<AtomicBool>()) };
+    flag.store(true, Ordering::Release);
+}
+
+/// Whether this libflux forgets the descriptor. An old version may have been
+/// mended, and closing a number twice could close another thread's file.
+fn leaves_descriptor(api: &Api) -> bool {
+    static LEAVES: OnceLock<bool> = OnceLock::new();
+    if let Some(leaves) = LEAVES.get() {
+        return *leaves;
+    }
+    let tried = match is_old(api) {
+        true => try_out(api),
+        false => Some(false),
+    };
+    match tried {
+        Some(leaves) => *LEAVES.get_or_init(|| leaves),
+        // No descriptor was free. The next call tries again.
+        None => false,
+    }
+}
+
+/// False where the version cannot be read.
+fn is_old(api: &Api) -> bool {
+    // SAFETY: gives a string that is the library's, and lives as long.
+    let version = unsafe { text::copied((api.flux_core_version_string)()) };
+    let version = version.as_deref().and_then(parse);
+    version.is_some_and(|version| version < MENDED)
+}
+
+/// The major and minor number of "0.78.0-12-g0123abc".
+fn parse(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split('.');
+    let mut number = || numbers.next()?.parse().ok();
+    Some((number()?, number()?))
+}
+
+/// Close a loopback, and see whether its descriptor is still there. None where
+/// that cannot be tried.
+fn try_out(api: &Api) -> Option<bool> {
+    // SAFETY: a terminated name; then a valid handle until it is closed.
+    unsafe {
+        let h = (api.flux_open)(c"loop://".as_ptr(), 0);
+        if h.is_null() {
+            return None;
+        }
+        let epoll = (api.flux_pollfd)(h);
+        // What is a member before and after is the same epoll instance, and
+        // not one of another thread that got the number.
+        let member = EventFd::new().ok();
+        let member = member.filter(|member| change(epoll, libc::EPOLL_CTL_ADD, member));
+        (api.flux_close)(h);
+        let is_left = change(epoll, libc::EPOLL_CTL_DEL, &member?);
+        if is_left {
+            libc::close(epoll);
+        }
+        Some(is_left)
+    }
+}
+
+/// Add `member` to the epoll instance, or remove it. Whether that was done.
+fn change(epoll: RawFd, operation: c_int, member: &EventFd) -> bool {
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    // SAFETY: numbers, and a place that outlives the call.
+    unsafe { libc::epoll_ctl(epoll, operation, member.fd(), ptr::from_mut(&mut event)) == 0 }
+}
