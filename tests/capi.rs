@@ -91,9 +91,9 @@ const HEADERS: [(&str, bool, bool); 5] = [
 
 #[test]
 fn each_header_compiles_alone_in_every_standard_of_c_and_cpp() {
-    let flux = Flux::find();
+    let fluxes = Flux::all();
     let usable = HEADERS.map(|(header, needs_flux, needs_jansson)| {
-        let is_usable = (!needs_flux || flux.is_some()) && (!needs_jansson || has_jansson());
+        let is_usable = (!needs_flux || !fluxes.is_empty()) && (!needs_jansson || has_jansson());
         if !is_usable {
             skipped(&format!(
                 "there is no flux/core.h or jansson.h, so {header} was not compiled"
@@ -106,17 +106,20 @@ fn each_header_compiles_alone_in_every_standard_of_c_and_cpp() {
         .into_iter()
         .filter_map(|(header, is_usable)| is_usable.then_some(header))
         .collect();
-    for header in &usable {
-        check_syntax(header, &include(header), flux.as_ref());
+    let all: String = usable.iter().map(|header| include(header)).collect();
+    let check = |flux: Option<&Flux>| {
+        for header in &usable {
+            check_syntax(header, &include(header), flux);
+        }
+        check_syntax("all.h", &all, flux);
+    };
+    if fluxes.is_empty() {
+        check(None);
     }
-    check_syntax(
-        "all.h",
-        &usable
-            .iter()
-            .map(|header| include(header))
-            .collect::<String>(),
-        flux.as_ref(),
-    );
+    for flux in &fluxes {
+        println!("{flux}");
+        check(Some(flux));
+    }
 }
 
 #[test]
@@ -129,9 +132,10 @@ fn flux_lua_h_needs_no_headers_of_flux() {
 /// C code passes `&msg`, as to the C bindings, or a message that may be const.
 #[test]
 fn zmsg_info_create_takes_a_message_or_its_address() {
-    let Some(flux) = Flux::find().filter(|_| has_jansson()) else {
+    let fluxes = Flux::all();
+    if fluxes.is_empty() || !has_jansson() {
         return skipped("there is no flux/core.h or jansson.h, so zmsg-lua.h was not compiled");
-    };
+    }
     let source = "\
 #include \"zmsg-lua.h\"
 struct zmsg_info *made (flux_msg_t *msg, const flux_msg_t *seen, flux_msg_t **place);
@@ -144,7 +148,10 @@ struct zmsg_info *made (flux_msg_t *msg, const flux_msg_t *seen, flux_msg_t **pl
     return zmsg_info_create (msg == seen ? seen : msg, FLUX_MSGTYPE_RESPONSE);
 }
 ";
-    check_syntax("zmsg-info-create", source, Some(&flux));
+    for flux in &fluxes {
+        println!("{flux}");
+        check_syntax("zmsg-info-create", source, Some(flux));
+    }
 }
 
 /// Compile as C and as C++, with all warnings that the standards ask for.
@@ -246,65 +253,54 @@ fn a_value_that_is_no_open_handle_of_libflux_has_no_flux_t() {
 
 #[test]
 fn c_code_uses_the_flux_t_of_a_handle_that_a_script_opened() {
-    let Some((flux, command)) = instance("opened.c") else {
-        return;
-    };
-    for sanitized in builds() {
-        let host = flux_host(&flux, "opened", &[], sanitized);
-        run(Command::new(&command)
-            .args(["start", "--test-size=1"])
-            .args(under::words())
-            .arg(host));
+    for flux in instances("opened.c") {
+        for sanitized in builds() {
+            let host = flux_host(&flux, "opened", &[], sanitized);
+            run(start(&flux, &["start", "--test-size=1"])
+                .args(under::words())
+                .arg(host));
+        }
     }
 }
 
 #[test]
 fn kvs_directories_of_c_codes_are_read_and_written_by_scripts() {
-    let Some((flux, command)) = instance("kvsdir.c") else {
-        return;
-    };
-    for sanitized in builds() {
-        let host = flux_host(&flux, "kvsdir", &[], sanitized);
-        run(Command::new(&command)
-            .args(["start", "--test-size=1"])
-            .args(under::words())
-            .arg(host));
+    for flux in instances("kvsdir.c") {
+        for sanitized in builds() {
+            let host = flux_host(&flux, "kvsdir", &[], sanitized);
+            run(start(&flux, &["start", "--test-size=1"])
+                .args(under::words())
+                .arg(host));
+        }
     }
 }
 
 #[test]
 fn a_lack_of_memory_loses_no_handle_message_or_directory_of_c_codes() {
-    let Some((flux, command)) = instance("scarce.c, of 8 functions,") else {
-        return;
-    };
-    for sanitized in builds() {
-        let host = flux_host(&flux, "scarce", &[], sanitized);
-        run(Command::new(&command)
-            .args(["start", "--test-size=1", "env", EXACT])
-            .args(under::words())
-            .arg(host));
+    for flux in instances("scarce.c, of 8 functions,") {
+        for sanitized in builds() {
+            let host = flux_host(&flux, "scarce", &[], sanitized);
+            run(start(&flux, &["start", "--test-size=1", "env", EXACT])
+                .args(under::words())
+                .arg(host));
+        }
     }
 }
 
 #[test]
 fn a_broker_module_runs_a_script() {
-    let Some((flux, command)) = instance("luamod.c") else {
-        return;
-    };
-    // The broker that loads it would have to be built with sanitizers too.
-    let module = flux_host(&flux, "luamod", &["-shared", "-fPIC"], None);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
     let cpath = place().folder.join("?.so");
-    let mut folders = vec![command.with_file_name("")];
-    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    run(Command::new(&command)
-        .args(["start", "--test-size=1", "env"])
-        .arg(format!("LUA_CPATH={}", cpath.display()))
-        .args(under::words())
-        .arg(env!("CARGO_BIN_EXE_flux-lua"))
-        .arg(sources.join("luamod_test.lua"))
-        .args([&module, &sources.join("luamod.lua"), &place().folder])
-        .env("PATH", env::join_paths(folders).expect("as it was")));
+    for flux in instances("luamod.c") {
+        // The broker that loads it would have to be built with sanitizers too.
+        let module = flux_host(&flux, "luamod", &["-shared", "-fPIC"], None);
+        run(start(&flux, &["start", "--test-size=1", "env"])
+            .arg(format!("LUA_CPATH={}", cpath.display()))
+            .args(under::words())
+            .arg(env!("CARGO_BIN_EXE_flux-lua"))
+            .arg(sources.join("luamod_test.lua"))
+            .args([&module, &sources.join("luamod.lua"), &place().folder]));
+    }
 }
 
 /// Where hosts are compiled, with the module beside them as Lua looks for it.
@@ -508,40 +504,54 @@ fn flux_host(flux: &Flux, name: &str, flags: &[&str], sanitized: Option<Sanitize
     } else {
         ""
     };
-    let output = format!("{name}{suffix}");
+    let folder = flux.file_name();
+    fs::create_dir_all(place().folder.join(&folder)).expect("the folder is writable");
+    let output = format!("{folder}/{name}{suffix}");
     let lua = shared_lua();
     compile(name, &output, &lua, sanitized, &compile_flags, &flux.link())
 }
 
 fn run_handle(part: &str) {
-    static HOSTS: OnceLock<Option<Vec<PathBuf>>> = OnceLock::new();
+    static HOSTS: OnceLock<Vec<(Flux, PathBuf)>> = OnceLock::new();
     let hosts = HOSTS.get_or_init(|| {
-        let flux = Flux::find().filter(|_| has_jansson())?;
-        let build = |sanitized| flux_host(&flux, "handle", &[], sanitized);
-        Some(builds().into_iter().map(build).collect())
+        let mut hosts = Vec::new();
+        for flux in Flux::all() {
+            if has_jansson() {
+                let build = |sanitized| flux_host(&flux, "handle", &[], sanitized);
+                hosts.extend(builds().into_iter().map(|s| (flux.clone(), build(s))));
+            }
+        }
+        hosts
     });
-    let Some(hosts) = hosts else {
-        return skipped(&format!(
+    if hosts.is_empty() {
+        skipped(&format!(
             "there is no flux/core.h or jansson.h, so {part} of handle.c was not run"
         ));
-    };
-    for host in hosts {
-        run(under::command(host).arg(part));
+    }
+    for (flux, host) in hosts {
+        println!("{flux}");
+        run(under::command(host).arg(part).envs(flux.environment()));
     }
 }
 
-/// A Flux with its headers and its command.
-fn instance(what: &str) -> Option<(Flux, PathBuf)> {
-    let found = Flux::find().and_then(|flux| {
-        let command = flux.command()?;
-        Some((flux, command))
-    });
-    if found.is_none() {
+/// Each Flux with its headers and its command.
+fn instances(what: &str) -> Vec<Flux> {
+    let mut fluxes = Flux::all();
+    fluxes.retain(|flux| flux.command().is_some());
+    if fluxes.is_empty() {
         skipped(&format!(
             "there is no Flux with headers in FLUX_PREFIX, pkg-config or PATH, so {what} was not run"
         ));
     }
-    found
+    fluxes
+}
+
+/// The command that starts an instance.
+fn start(flux: &Flux, arguments: &[&str]) -> Command {
+    println!("{flux}");
+    let mut command = Command::new(flux.command().expect("a command"));
+    command.args(arguments).envs(flux.environment());
+    command
 }
 
 /// Run a host; it fails by its status, and says why.

@@ -15,6 +15,7 @@ mod peer;
 mod raw;
 
 use std::env;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -92,6 +93,13 @@ impl Counts {
     }
 }
 
+impl Display for Counts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Counts([passed, failed, skipped]) = self;
+        write!(f, "{passed} passed; {failed} failed; {skipped} ignored")
+    }
+}
+
 /// The roles in which this program runs inside a real instance.
 const INSIDE: &[&str] = &["real", "impostor"];
 
@@ -103,37 +111,43 @@ fn drive() -> io::Result<bool> {
         command.args(["victim", "embedded", chapter]);
         total.add(run(&format!("embedded, {chapter}"), command)?);
     }
-    match Flux::find().and_then(|flux| flux.command()) {
-        Some(flux) => {
-            for (role, options) in [
-                ("real", &["--test-size=1"][..]),
-                // Without its modules an instance has no KVS, so that the
-                // impostor can register that service.
-                (
-                    "impostor",
-                    &["--test-size=1", "-Sbroker.rc1_path=", "-Sbroker.rc3_path="],
-                ),
-            ] {
-                let mut command = limited(&flux);
-                command.arg("start").args(options).arg(env::current_exe()?);
-                command.arg(role).env_remove("FLUX_URI");
-                total.add(run(&format!("flux start, {role}"), command)?);
-            }
-        }
-        None => skipped(
+    let mut fluxes = Flux::all();
+    fluxes.retain(|flux| flux.command().is_some());
+    if fluxes.is_empty() {
+        skipped(
             "no flux with headers is in FLUX_PREFIX, PATH or pkg-config, so no hostile peer ran \
              on a real instance",
-        ),
+        );
+    }
+    for flux in fluxes {
+        let mut counts = Counts::default();
+        for (role, options) in [
+            ("real", &[][..]),
+            // Without its modules an instance has no KVS, so that the
+            // impostor can register that service.
+            (
+                "impostor",
+                &["--broker-opts=-Sbroker.rc1_path=,-Sbroker.rc3_path="],
+            ),
+        ] {
+            let mut command = limited(&flux.command().expect("a command"));
+            command.args(["start", "--test-size=1"]).args(options);
+            command.arg(env::current_exe()?).arg(role);
+            command.envs(flux.environment()).env_remove("FLUX_URI");
+            counts.add(run(&format!("{role} on {flux}"), command)?);
+        }
+        println!("# {flux}: {counts}");
+        total.add(counts);
     }
     total.add(library_in_the_current_folder()?);
-    let Counts([passed, failed, ignored]) = total;
+    total.add(library_in_each_prefix()?);
+    let is_ok = total.0[1] == 0;
     println!(
-        "test result: {}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; \
-         0 filtered out; finished in {:.2}s",
-        if failed == 0 { "ok" } else { "FAILED" },
+        "test result: {}. {total}; 0 measured; 0 filtered out; finished in {:.2}s",
+        if is_ok { "ok" } else { "FAILED" },
         started.elapsed().as_secs_f64()
     );
-    Ok(failed == 0)
+    Ok(is_ok)
 }
 
 /// Checks that libflux-core is not searched for in the current folder, even if
@@ -161,6 +175,35 @@ fn library_in_the_current_folder() -> io::Result<Counts> {
         }
         true => format!("ok {name}"),
         false => format!("skip {name}: the loader finds libflux-core by itself"),
+    };
+    println!("{line}");
+    Ok(Counts::of(&line))
+}
+
+/// Checks that libflux-core is searched for in each prefix of `FLUX_PREFIX`, in
+/// order. An empty prefix is skipped.
+fn library_in_each_prefix() -> io::Result<Counts> {
+    let name = "libflux-core is looked for in each prefix of FLUX_PREFIX";
+    let script = "print(select(4, require 'flux'.new 'local:///nowhere'))";
+    let said = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
+        .args(["-e", script])
+        .env("PATH", "/nowhere")
+        .env("FLUX_PREFIX", "/first::/second")
+        .env_remove("FLUX_CONNECTOR_PATH")
+        .output()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let tried: Vec<&str> = said
+        .split([' ', ',', ')'])
+        .filter(|word| word.starts_with('/') && word.ends_with("/lib/libflux-core.so.2"))
+        .collect();
+    let expected = [
+        "/first/lib/libflux-core.so.2",
+        "/second/lib/libflux-core.so.2",
+    ];
+    let line = match said.contains("was not found") {
+        true if tried == expected => format!("ok {name}"),
+        true => format!("not ok {name}: {said}"),
+        false => format!("skip {name}: it is where the loader looks"),
     };
     println!("{line}");
     Ok(Counts::of(&line))

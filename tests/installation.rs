@@ -85,13 +85,17 @@ fn interpreter() -> Option<PathBuf> {
     found
 }
 
-/// The `flux` command; the test is skipped without one.
-fn flux() -> Option<PathBuf> {
-    let found = Flux::find_command();
-    if found.is_none() {
+/// Runs `test` with the distribution's interpreter and each `flux` command.
+fn each_flux(test: impl Fn(PathBuf, PathBuf)) {
+    let Some(lua) = interpreter() else { return };
+    let fluxes = Flux::all_with_command();
+    if fluxes.is_empty() {
         skipped("no flux is in FLUX_PREFIX, pkg-config or PATH");
     }
-    found
+    for flux in fluxes {
+        println!("{flux}");
+        test(lua.clone(), flux.command().expect("a command"));
+    }
 }
 
 /// The `flux-lua` command with a chunk to run.
@@ -283,9 +287,10 @@ const SHOW_MODULES: &str =
 /// Runs a script directly in `flux start`, in a job, and in a nested instance.
 #[test]
 fn with_the_prepend_variables_a_flux_instance_finds_our_modules() {
-    let (Some(lua), Some(flux)) = (interpreter(), flux()) else {
-        return;
-    };
+    each_flux(find_our_modules);
+}
+
+fn find_our_modules(lua: PathBuf, flux: PathBuf) {
     let folder = Installation::new();
     for inner in [&["env"][..], &["run"], &["start", "flux", "env"]] {
         let mut command = command(&flux);
@@ -307,9 +312,10 @@ fn with_the_prepend_variables_a_flux_instance_finds_our_modules() {
 
 #[test]
 fn without_the_prepend_variables_kvs_names_flux_cores_module() {
-    let (Some(lua), Some(flux)) = (interpreter(), flux()) else {
-        return;
-    };
+    each_flux(name_flux_cores_module);
+}
+
+fn name_flux_cores_module(lua: PathBuf, flux: PathBuf) {
     let folder = printed(command(&flux).args(["config", "builtin", "lua_cpath_add"]));
     let theirs = folder.trim().replace('?', "flux");
     if !Path::new(&theirs).exists() {

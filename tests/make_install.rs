@@ -141,21 +141,28 @@ fn a_program_built_with_pkg_config_runs_scripts() {
 
 #[test]
 fn a_broker_module_that_is_built_with_pkg_config_serves_from_lua() {
-    let flux = Flux::find().and_then(|flux| flux.command().map(|command| (flux, command)));
-    let Some((flux, command)) = flux else {
-        return skipped("there is no Flux with headers, so examples/c/hello.c was not run");
-    };
-    let Some(place) = Place::with_flux("module", &flux) else {
+    let mut fluxes = Flux::all();
+    fluxes.retain(|flux| flux.command().is_some());
+    if fluxes.is_empty() {
+        skipped("there is no Flux with headers, so examples/c/hello.c was not run");
+    }
+    for flux in fluxes {
+        println!("{flux}");
+        serve_from_lua(&flux);
+    }
+}
+
+fn serve_from_lua(flux: &Flux) {
+    let Some(place) = Place::with_flux("module", flux) else {
         return;
     };
+    let command = flux.command().expect("a command");
     let module = place.example("hello.so");
     let test = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/hello_test.lua");
-    let mut folders = vec![command.with_file_name("")];
-    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let said = run(Command::new(&command)
         .args(["start", "--test-size=1", env!("CARGO_BIN_EXE_flux-lua")])
         .args([test, module, place.path("hello.lua")])
-        .env("PATH", env::join_paths(folders).expect("as it was")));
+        .envs(flux.environment()));
     assert!(said.contains("the module serves\n"), "{said}");
 }
 

@@ -60,13 +60,16 @@ fn main() -> ExitCode {
 fn run_all(chapters: &[OsString]) -> io::Result<bool> {
     let started = Instant::now();
     let place = Place::prepare()?;
-    let mut total = Counts::default();
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+    let mut add = |back_end: &str, of_run: Counts| {
+        counts.entry(back_end.to_owned()).or_default().add(of_run);
+    };
     let builtin = Path::new(env!("CARGO_BIN_EXE_flux-lua"));
     let system = lua::find();
-    let flux = Flux::find_command();
+    let fluxes = Flux::all_with_command();
     for lua in [Some(builtin), system.as_deref()] {
         let Some(lua) = lua else {
-            let runs = EMBEDDED.len() + REAL.len();
+            let runs = EMBEDDED.len() + REAL.len() * fluxes.len();
             skipped(&format!(
                 "no interpreter of {} is in PATH ({runs} runs)",
                 lua::VERSION
@@ -76,26 +79,34 @@ fn run_all(chapters: &[OsString]) -> io::Result<bool> {
         for uri in EMBEDDED {
             let mut command = under::command(lua);
             command.envs(place.environment()).env("FLUX_URI", uri);
-            total.add(place.run(&format!("{} on {uri}", lua.display()), command, chapters)?);
+            let name = format!("{} on {uri}", lua.display());
+            add("embed://", place.run(&name, command, chapters, None)?);
         }
-        let Some(flux) = &flux else {
+        if fluxes.is_empty() {
             skipped(&format!(
                 "no flux is in FLUX_PREFIX, pkg-config or PATH, so nothing ran on a real \
                  instance ({} runs)",
                 REAL.len()
             ));
-            continue;
-        };
-        for size in REAL {
-            let command = place.in_instance(flux, size, lua);
-            total.add(place.run(
-                &format!("{} in flux start {size}", lua.display()),
-                command,
-                chapters,
-            )?);
+        }
+        for flux in &fluxes {
+            for size in REAL {
+                let command = place.in_instance(flux, size, lua);
+                let name = format!("{} in flux start {size}, {flux}", lua.display());
+                add(
+                    &flux.to_string(),
+                    place.run(&name, command, chapters, Some(flux))?,
+                );
+            }
         }
     }
-    println!("\nspec: {total}");
+    let mut total = Counts::default();
+    println!();
+    for (back_end, counts) in counts {
+        println!("{back_end}: {counts}");
+        total.add(counts);
+    }
+    println!("spec: {total}");
     println!(
         "test result: {}. {} passed; {} failed; {} ignored; 0 measured; 0 filtered out; \
          finished in {:.2}s",
@@ -186,9 +197,12 @@ impl Place {
 
     /// The interpreter as the initial program of a new instance. The variables
     /// are set in there, as `flux start` puts folders of its own before ours.
-    fn in_instance(&self, flux: &Path, size: &str, lua: &Path) -> Command {
-        let mut command = Command::new(flux);
-        command.args(["start", size, "env"]);
+    fn in_instance(&self, flux: &Flux, size: &str, lua: &Path) -> Command {
+        let mut command = Command::new(flux.command().expect("a command"));
+        // Tests call flux's own commands, and scripts load its library.
+        command
+            .envs(flux.environment())
+            .args(["start", size, "env"]);
         for (name, value) in self.environment() {
             let mut setting = OsString::from(name);
             setting.push("=");
@@ -196,18 +210,19 @@ impl Place {
             command.arg(setting);
         }
         command.args(under::words()).arg(lua).env_remove("FLUX_URI");
-        // Tests call flux's own commands.
-        let folders = flux.parent().map(Path::to_owned).into_iter();
-        let path = env::var_os("PATH").unwrap_or_default();
-        if let Ok(path) = env::join_paths(folders.chain(env::split_paths(&path))) {
-            command.env("PATH", path);
-        }
         command
     }
 
     /// Run the chapters by a command that a script's name and its arguments
-    /// can be added to. A run that breaks off is a failed test.
-    fn run(&self, name: &str, mut command: Command, chapters: &[OsString]) -> io::Result<Counts> {
+    /// can be added to. A run that breaks off is a failed test, as is one with
+    /// another libflux-core than that of `flux`.
+    fn run(
+        &self,
+        name: &str,
+        mut command: Command,
+        chapters: &[OsString],
+        flux: Option<&Flux>,
+    ) -> io::Result<Counts> {
         // A file of its own: what a run leaves behind may write on.
         let output = self.folder.join(format!("output-{}", self.runs.get()));
         self.runs.set(self.runs.get() + 1);
@@ -238,7 +253,7 @@ impl Place {
         let status = self.wait(&mut command.spawn()?)?;
         let output = String::from_utf8_lossy(&fs::read(&output)?).into_owned();
         let seconds = started.elapsed().as_secs_f64();
-        Ok(match self.judge(status, &output) {
+        Ok(match self.judge(status, &output, flux) {
             Ok(counts) => {
                 println!("\n{name}: {counts} ({seconds:.1} s)");
                 show(&output, counts.failed > 0);
@@ -282,7 +297,12 @@ impl Place {
     }
 
     /// What a run's end and its output say; why it counts as broken off.
-    fn judge(&self, status: Option<ExitStatus>, output: &str) -> Result<Counts, (Counts, String)> {
+    fn judge(
+        &self,
+        status: Option<ExitStatus>,
+        output: &str,
+        flux: Option<&Flux>,
+    ) -> Result<Counts, (Counts, String)> {
         let counts = output.lines().rev().find_map(Counts::parse);
         let at = fs::read_to_string(self.current()).unwrap_or_default();
         let at = at.trim_end();
@@ -294,8 +314,13 @@ impl Place {
             return Err((counts.unwrap_or_default(), why));
         };
         let ours = format!("flux-lua {} for ", env!("CARGO_PKG_VERSION"));
-        if !output.lines().any(|line| line.starts_with(&ours)) {
+        let Some(loaded) = output.lines().find(|line| line.starts_with(&ours)) else {
             return Err((counts, "the module that was loaded is another".to_owned()));
+        };
+        if let Some(version) = flux.and_then(Flux::version)
+            && !loaded.contains(&format!(", libflux-core {version}, "))
+        {
+            return Err((counts, format!("another libflux-core was loaded: {loaded}")));
         }
         if counts.passed + counts.failed == 0 {
             return Err((counts, "no test ran".to_owned()));

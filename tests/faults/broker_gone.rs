@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::installed::Flux;
 use crate::instance::{Instance, skipped};
 use crate::judge;
 use crate::script::Script;
@@ -75,28 +76,34 @@ calls! {
     }
 }
 
+/// What became of the scripts of one Flux, by their calls.
 type Outcomes = HashMap<&'static str, Result<Duration, String>>;
 
-/// What became of the script that made this call.
+/// What became of the scripts that made this call.
 fn outcome(call: &str) {
-    static OUTCOMES: OnceLock<Result<Option<Outcomes>, String>> = OnceLock::new();
-    let Some(outcomes) = OUTCOMES
-        .get_or_init(|| caught(kill_under_all))
-        .as_ref()
-        .expect("the rest to be in order")
-    else {
-        return skipped("no flux is in FLUX_PREFIX, PATH or pkg-config");
-    };
-    match &outcomes[call] {
-        Ok(took) => println!("{call} ended after a sleep of {took:?}"),
-        Err(why) => panic!("{why}"),
+    static OUTCOMES: OnceLock<Vec<(String, Result<Outcomes, String>)>> = OnceLock::new();
+    let outcomes = OUTCOMES.get_or_init(|| {
+        let fluxes = Flux::all();
+        let kill = |flux: &Flux| caught(|| kill_under_all(flux));
+        let outcomes = fluxes.iter().map(|flux| (flux.to_string(), kill(flux)));
+        outcomes.collect()
+    });
+    if outcomes.is_empty() {
+        skipped("no flux is in FLUX_PREFIX, PATH or pkg-config");
+    }
+    for (flux, outcomes) in outcomes {
+        let outcomes = outcomes.as_ref();
+        match &outcomes.unwrap_or_else(|why| panic!("{flux}: {why}"))[call] {
+            Ok(took) => println!("{call} on {flux} ended after a sleep of {took:?}"),
+            Err(why) => panic!("{flux}: {why}"),
+        }
     }
 }
 
-fn kill_under_all() -> Option<Outcomes> {
-    let instance = Instance::start(1, &[])?;
+fn kill_under_all(flux: &Flux) -> Outcomes {
+    let instance = Instance::start(flux.clone(), 1, &[]);
     let start = |call: &&'static str| {
-        let mut script = Script::start("waits.lua", &[call], instance.uri());
+        let mut script = Script::start("waits.lua", &[call], instance.place());
         script.says("ready");
         (*call, script)
     };
@@ -126,7 +133,7 @@ fn kill_under_all() -> Option<Outcomes> {
         };
         (call, caught(judge))
     });
-    Some(judged.collect())
+    judged.collect()
 }
 
 /// What a panic said.

@@ -2,8 +2,6 @@
 //! of its own. What runs against it is `script`'s.
 
 use std::cell::Cell;
-use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -15,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use crate::asleep;
 use crate::installed::Flux;
-use crate::script;
+use crate::script::{self, Place};
 
 /// What an instance that nothing is wrong with may take to end.
 const GRACE: Duration = Duration::from_secs(60);
 
 pub struct Instance {
-    flux: PathBuf,
+    flux: Flux,
     starter: Child,
     /// The initial program ends with it.
     stdin: Option<ChildStdin>,
@@ -33,24 +31,37 @@ pub struct Instance {
 
 pub struct Broker {
     pid: libc::pid_t,
-    pub uri: String,
+    pub place: Place,
 }
 
 impl Instance {
-    /// None, loudly, where there is no Flux.
-    pub fn start(size: u32, options: &[&str]) -> Option<Instance> {
-        let Some(flux) = Flux::find().and_then(|flux| flux.command()) else {
+    /// Do this with an instance of each Flux there is; loudly nothing where
+    /// there is none.
+    pub fn each(size: u32, options: &[&str], test: impl Fn(&Instance)) {
+        let mut fluxes = Flux::all();
+        fluxes.retain(|flux| flux.command().is_some());
+        if fluxes.is_empty() {
             skipped("no flux is in FLUX_PREFIX, PATH or pkg-config");
-            return None;
-        };
+        }
+        for flux in fluxes {
+            println!("{flux}");
+            test(&Instance::start(flux, size, options));
+        }
+    }
+
+    pub fn start(flux: Flux, size: u32, options: &[&str]) -> Instance {
         let folder = new_folder();
-        let mut starter = Command::new(&flux)
+        let mut starter = Command::new(flux.command().expect("a command"))
             .arg("start")
             .arg(format!("--test-size={size}"))
-            .args(["--test-exit-timeout=60s", "-Stbon.topo=kary:1"])
+            .args([
+                "--test-exit-timeout=60s",
+                "--broker-opts=-Stbon.topo=kary:1",
+            ])
             .args(options)
             .args(script::command("instance.lua"))
             .envs(script::environment())
+            .envs(flux.environment())
             .env("TMPDIR", &folder)
             .env_remove("FLUX_URI")
             .stdin(Stdio::piped())
@@ -64,7 +75,7 @@ impl Instance {
             .lines()
             .map_while(Result::ok)
             .take_while(|line| line != "ready")
-            .map(|line| Broker::parse(&line))
+            .map(|line| Broker::parse(&line, &flux))
             .collect();
         let stdin = starter.stdin.take();
         let instance = Instance {
@@ -76,20 +87,24 @@ impl Instance {
             is_broken: Cell::new(false),
         };
         assert_eq!(instance.brokers.len(), size as usize, "{}", instance.log());
-        Some(instance)
+        instance
     }
 
-    /// Where a shell finds Flux's commands.
-    pub fn commands() -> Option<(&'static str, OsString)> {
-        let flux = Flux::find()?.command()?;
-        let folders = flux.parent().map(PathBuf::from).into_iter();
-        let path = env::var_os("PATH")?;
-        let path = env::join_paths(folders.chain(env::split_paths(&path)));
-        Some(("PATH", path.ok()?))
+    /// Whether this broker leaves the requests that a module holds without an
+    /// answer when the module is removed; loudly if so.
+    pub fn forgets_requests(&self) -> bool {
+        let forgets = self.flux.is_before(65);
+        if forgets {
+            skipped(&format!(
+                "{} does not answer the requests that a removed module holds (0.65 does)",
+                self.flux
+            ));
+        }
+        forgets
     }
 
-    pub fn uri(&self) -> &str {
-        &self.brokers[0].uri
+    pub fn place(&self) -> &Place {
+        &self.brokers[0].place
     }
 
     /// Rank 0 stops where it is, with all its threads.
@@ -137,9 +152,9 @@ impl Instance {
 
     /// Run a command of Flux's; what it says.
     pub fn flux(&self, arguments: &[&str]) -> String {
-        let said = Command::new(&self.flux)
+        let said = Command::new(self.flux.command().expect("a command"))
             .args(arguments)
-            .env("FLUX_URI", self.uri())
+            .envs(self.place().environment())
             .output()
             .expect("a command of flux's");
         let output = String::from_utf8_lossy(&said.stdout).into_owned();
@@ -154,11 +169,14 @@ impl Instance {
 }
 
 impl Broker {
-    fn parse(line: &str) -> Broker {
+    fn parse(line: &str, flux: &Flux) -> Broker {
         let (pid, uri) = line.split_once(' ').expect("a pid and a uri");
         Broker {
             pid: pid.parse().expect("a number"),
-            uri: uri.to_owned(),
+            place: Place {
+                uri: uri.to_owned(),
+                flux: Some(flux.clone()),
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::installed;
 use crate::instance::{Instance, new_folder, skipped};
-use crate::script::{self, Script};
+use crate::script::{self, Place, Script};
 
 /// What is left out: the chapters that count what a process has, or that look
 /// at signals.
@@ -22,17 +22,15 @@ const EXCEPT: &[&str] = &[
 
 #[test]
 fn the_specification_holds_on_the_embedded_broker_while_signals_interrupt_it() {
-    run("embed://?size=4");
+    run(&Place::embedded("embed://?size=4"));
 }
 
 #[test]
 fn the_specification_holds_on_a_real_instance_while_signals_interrupt_it() {
-    if let Some(instance) = Instance::start(1, &[]) {
-        run(instance.uri());
-    }
+    Instance::each(1, &[], |instance| run(instance.place()));
 }
 
-fn run(uri: &str) {
+fn run(place: &Place) {
     let Some(folder) = Folder::prepare() else {
         return skipped("no C compiler");
     };
@@ -46,14 +44,12 @@ fn run(uri: &str) {
         ))
         .arg(repository.join("tests/spec/run.lua"))
         .args(EXCEPT)
-        .env("FLUX_URI", uri)
         // It says at which test it is.
         .env("SPEC_VERBOSE", "1")
         .env("FAULT_INTERRUPT", folder.0.join("interrupt.so"))
         .env("LUA_CPATH", folder.0.join("?.so"))
-        .env("LUA_PATH", repository.join("lua/?.lua"))
-        .envs(Instance::commands());
-    let mut script = Script::run(command, uri);
+        .env("LUA_PATH", repository.join("lua/?.lua"));
+    let mut script = Script::run(command, place, "the specification");
     let mut failed = Vec::new();
     let counts = loop {
         let (_, line) = script.says("");
@@ -67,7 +63,7 @@ fn run(uri: &str) {
             failed.push(line);
         }
     };
-    println!("{uri}: {counts}");
+    println!("{place}: {counts}");
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(counts.contains(" 0 failed"), "{counts}");
     assert!(!counts.starts_with("0 passed"), "{counts}");

@@ -6,6 +6,7 @@ use std::env::{
     consts::{DLL_PREFIX, DLL_SUFFIX},
 };
 use std::ffi::OsString;
+use std::fmt::{self, Display, Formatter};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -37,14 +38,40 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")
 }
 
-/// By which a script finds this module, and no other, and libflux-core.
-pub fn environment() -> Vec<(&'static str, OsString)> {
-    let mut environment = vec![("FAULT_MODULE", module().into())];
-    if let Some(command) = Flux::find().and_then(|flux| flux.command()) {
-        let prefix = command.ancestors().nth(2).map(Path::to_owned);
-        environment.extend(prefix.map(|prefix| ("FLUX_PREFIX", prefix.into())));
+/// By which a script finds this module, and no other.
+pub fn environment() -> [(&'static str, OsString); 1] {
+    [("FAULT_MODULE", module().into())]
+}
+
+/// The broker of a script.
+pub struct Place {
+    pub uri: String,
+    /// Whose library leads there; none for an embedded broker.
+    pub flux: Option<Flux>,
+}
+
+impl Place {
+    pub fn embedded(uri: &str) -> Place {
+        Place {
+            uri: uri.to_owned(),
+            flux: None,
+        }
     }
-    environment
+
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut environment = vec![("FLUX_URI", self.uri.clone().into())];
+        environment.extend(self.flux.iter().flat_map(Flux::environment));
+        environment
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.flux {
+            Some(flux) => write!(f, "{flux}"),
+            None => f.write_str(&self.uri),
+        }
+    }
 }
 
 /// Beside this very program: one folder up is what `cargo build` last made.
@@ -62,12 +89,12 @@ pub struct Script {
 }
 
 impl Script {
-    /// Start a script of this folder on the broker at `uri`.
-    pub fn start(file: &str, arguments: &[&str], uri: &str) -> Script {
+    /// Start a script of this folder.
+    pub fn start(file: &str, arguments: &[&str], place: &Place) -> Script {
         let [lua, path] = command(file);
         let mut command = Command::new(lua);
-        command.arg(path).args(arguments).env("FLUX_URI", uri);
-        Script::run(command, &format!("{file} {}", arguments.join(" ")))
+        command.arg(path).args(arguments);
+        Script::run(command, place, &format!("{file} {}", arguments.join(" ")))
     }
 
     /// The same on rank 0 of an instance whose brokers have to act before the
@@ -75,21 +102,19 @@ impl Script {
     pub fn start_in(instance: &Instance, file: &str, arguments: &[&str]) -> Script {
         let [lua, path] = command(file);
         let mut command = Command::new(lua);
-        command
-            .arg(path)
-            .args(arguments)
-            .env("FLUX_URI", instance.uri());
+        command.arg(path).args(arguments);
         let name = format!("{file} {}", arguments.join(" "));
-        Script::launch(command, &name, instance.pids())
+        Script::launch(command, instance.place(), &name, instance.pids())
     }
 
-    pub fn run(command: Command, name: &str) -> Script {
-        Script::launch(command, name, Vec::new())
+    pub fn run(command: Command, place: &Place, name: &str) -> Script {
+        Script::launch(command, place, name, Vec::new())
     }
 
-    fn launch(mut command: Command, name: &str, others: Vec<u32>) -> Script {
+    fn launch(mut command: Command, place: &Place, name: &str, others: Vec<u32>) -> Script {
         let mut child = command
             .envs(environment())
+            .envs(place.environment())
             .env_remove("LUA_INIT")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -105,7 +130,7 @@ impl Script {
         thread::spawn(move || note(stdout, &sender, slept));
         thread::spawn(move || note(stderr, &errors, slept_too));
         Script {
-            name: name.to_owned(),
+            name: format!("{name} on {place}"),
             stdin: child.stdin.take(),
             child,
             lines,

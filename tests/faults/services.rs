@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::instance::Instance;
-use crate::script::Script;
+use crate::script::{Place, Script};
 use crate::{host, judge};
 
 /// What a script is given to come from its last word to the call that waits.
@@ -15,38 +15,39 @@ const LATE: Duration = Duration::from_millis(150);
 
 #[test]
 fn removing_the_kvs_module_ends_the_requests_that_it_holds() {
-    let Some(instance) = Instance::start(1, &[]) else {
-        return;
-    };
-    let scripts = waiting(&instance, &["rpc_to_the_kvs", "recv_from_the_kvs"]);
-    instance.flux(&["module", "remove", "-f", "kvs"]);
-    let removed: Vec<_> = scripts.iter().map(Script::slept).collect();
-    for (script, removed) in scripts.into_iter().zip(removed) {
-        judge(script, removed);
-    }
+    Instance::each(1, &[], |instance| {
+        let scripts = waiting(instance, &["rpc_to_the_kvs", "recv_from_the_kvs"]);
+        instance.flux(&["module", "remove", "-f", "kvs"]);
+        if instance.forgets_requests() {
+            instance.kill(0);
+        }
+        let ended: Vec<_> = scripts.iter().map(Script::slept).collect();
+        for (script, ended) in scripts.into_iter().zip(ended) {
+            judge(script, ended);
+        }
+    });
 }
 
 /// kvs-watch goes without a word to those who watch, as `flux kvs get --watch`
 /// shows; so that a watch ends only with the broker.
 #[test]
 fn removing_the_kvs_watch_module_fails_new_watches_and_leaves_old_ones_to_the_broker() {
-    let Some(instance) = Instance::start(1, &[]) else {
-        return;
-    };
-    let calls = ["kvs_watch", "watch_dir", "kvswatcher", "iowatcher_of_a_key"];
-    let scripts = waiting(&instance, &calls);
-    instance.flux(&["module", "remove", "-f", "kvs-watch"]);
-    for call in calls {
-        let mut script = Script::start_in(&instance, "services.lua", &[call]);
-        script.says("ready");
-        let begun = script.go();
-        println!("{call} after the module: {:?}", judge(script, begun));
-    }
-    instance.kill(0);
-    let killed: Vec<_> = scripts.iter().map(Script::slept).collect();
-    for (script, killed) in scripts.into_iter().zip(killed) {
-        judge(script, killed);
-    }
+    Instance::each(1, &[], |instance| {
+        let calls = ["kvs_watch", "watch_dir", "kvswatcher", "iowatcher_of_a_key"];
+        let scripts = waiting(instance, &calls);
+        instance.flux(&["module", "remove", "-f", "kvs-watch"]);
+        for call in calls {
+            let mut script = Script::start_in(instance, "services.lua", &[call]);
+            script.says("ready");
+            let begun = script.go();
+            println!("{call} after the module: {:?}", judge(script, begun));
+        }
+        instance.kill(0);
+        let killed: Vec<_> = scripts.iter().map(Script::slept).collect();
+        for (script, killed) in scripts.into_iter().zip(killed) {
+            judge(script, killed);
+        }
+    });
 }
 
 fn waiting(instance: &Instance, calls: &[&str]) -> Vec<Script> {
@@ -62,21 +63,17 @@ fn waiting(instance: &Instance, calls: &[&str]) -> Vec<Script> {
 }
 
 /// On a real instance, and on the embedded broker.
-fn everywhere(test: impl Fn(&str)) {
-    test("embed://");
-    if let Some(instance) = Instance::start(1, &[]) {
-        test(instance.uri());
-    }
+fn everywhere(test: impl Fn(&Place)) {
+    test(&Place::embedded("embed://"));
+    Instance::each(1, &[], |instance| test(instance.place()));
 }
 
 /// The script times itself: `took`, how long, and how long was right. It is not
 /// given the processor at once when it has slept that long.
 #[test]
 fn a_service_that_never_answers_ends_each_call_at_its_timeout() {
-    everywhere(|uri| {
-        let mut command = host::command("timeouts.lua", &[]);
-        command.env("FLUX_URI", uri);
-        let mut script = Script::run(command, uri);
+    everywhere(|place| {
+        let mut script = Script::run(host::command("timeouts.lua", &[]), place, "timeouts.lua");
         let mut calls = 0;
         while let (begun, Some(_)) = script.says_either("calls", "closed") {
             let (ended, times) = script.says("took");
@@ -84,8 +81,11 @@ fn a_service_that_never_answers_ends_each_call_at_its_timeout() {
             let seconds = |word: &str| Duration::from_secs_f64(word.parse().expect("seconds"));
             let (took, due) = times.split_once(' ').expect("two times");
             let (took, due) = (seconds(took), seconds(due));
-            assert!(took >= due, "{uri}: {took:?} is before {due:?}");
-            assert!(slept < due + LATE, "{uri}: it slept {slept:?} for {due:?}");
+            assert!(took >= due, "{place}: {took:?} is before {due:?}");
+            assert!(
+                slept < due + LATE,
+                "{place}: it slept {slept:?} for {due:?}"
+            );
             calls += 1;
         }
         assert_eq!(calls, 21);
@@ -95,10 +95,10 @@ fn a_service_that_never_answers_ends_each_call_at_its_timeout() {
 
 #[test]
 fn a_service_that_its_handle_took_away_is_not_there() {
-    everywhere(|uri| {
-        let mut script = Script::start("taken_away.lua", &[], uri);
+    everywhere(|place| {
+        let mut script = Script::start("taken_away.lua", &[], place);
         script.says("ready");
         let begun = script.go();
-        println!("{uri}: {:?}", judge(script, begun));
+        println!("{place}: {:?}", judge(script, begun));
     });
 }

@@ -29,16 +29,14 @@ fn a_socket_that_was_closed_fails_each_call() {
 }
 
 fn harm(how: &str) {
-    let Some(instance) = Instance::start(1, &[]) else {
-        return;
-    };
-    for call in CALLS {
-        let mut command = host::command("socket.lua", &[how, call]);
-        command.env("FLUX_URI", instance.uri());
-        let mut script = Script::run(command, &format!("{how} {call}"));
-        script.says("ready");
-        let begun = script.go();
-        let took = judge(script, begun);
-        println!("{how} {call} ended after a sleep of {took:?}");
-    }
+    Instance::each(1, &[], |instance| {
+        for call in CALLS {
+            let command = host::command("socket.lua", &[how, call]);
+            let mut script = Script::run(command, instance.place(), &format!("{how} {call}"));
+            script.says("ready");
+            let begun = script.go();
+            let took = judge(script, begun);
+            println!("{how} {call} ended after a sleep of {took:?}");
+        }
+    });
 }

@@ -25,10 +25,11 @@ fn scripts_on_a_leaf_of_an_instance_without_rank_0_keep_their_timeouts_and_end_w
 
 /// A broker does not tell its clients that its own parent is gone, and goes on.
 fn lose(rank: usize) {
-    let Some(instance) = Instance::start(SIZE, &[]) else {
-        return;
-    };
-    let leaf = &instance.brokers[LEAF].uri;
+    Instance::each(SIZE, &[], |instance| lose_one(instance, rank));
+}
+
+fn lose_one(instance: &Instance, rank: usize) {
+    let leaf = &instance.brokers[LEAF].place;
     let start = |call: &str| {
         let mut script = Script::start("waits.lua", &[call], leaf);
         script.says("ready");
@@ -71,19 +72,18 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_request_to_a_leaf_that_was_killed_fails() {
-    let Some(instance) = Instance::start(SIZE, &[]) else {
-        return;
-    };
-    let leaf = &instance.brokers[LEAF].uri;
-    let mut script = Script::start_in(&instance, "downstream.lua", &[leaf]);
-    script.says("ready");
-    script.go();
-    sleep(SETTLE);
-    instance.kill(LEAF);
-    let killed = script.slept();
-    let (ended, why) = script.says("ended");
-    let took = ended.saturating_sub(killed);
-    assert!(took < HEARTBEAT + LIMIT, "{took:?}");
-    println!("ended after {took:?}: {why}");
-    script.finish();
+    Instance::each(SIZE, &[], |instance| {
+        let leaf = &instance.brokers[LEAF].place.uri;
+        let mut script = Script::start_in(instance, "downstream.lua", &[leaf]);
+        script.says("ready");
+        script.go();
+        sleep(SETTLE);
+        instance.kill(LEAF);
+        let killed = script.slept();
+        let (ended, why) = script.says("ended");
+        let took = ended.saturating_sub(killed);
+        assert!(took < HEARTBEAT + LIMIT, "{took:?}");
+        println!("ended after {took:?}: {why}");
+        script.finish();
+    });
 }

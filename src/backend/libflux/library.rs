@@ -99,8 +99,9 @@ fn open(path: &Path, tried: &mut Vec<String>) -> Option<*mut c_void> {
 /// folder that is named from the current one, which may be anybody's.
 fn installed() -> Vec<PathBuf> {
     let mut dirs = Vec::new();
-    if let Some(prefix) = non_empty("FLUX_PREFIX") {
-        dirs.extend(library_dirs(Path::new(&prefix)));
+    let prefixes = non_empty("FLUX_PREFIX").unwrap_or_default();
+    for prefix in env::split_paths(&prefixes) {
+        dirs.extend(library_dirs(&prefix));
     }
     let connectors = non_empty("FLUX_CONNECTOR_PATH").unwrap_or_default();
     for dir in env::split_paths(&connectors) {
