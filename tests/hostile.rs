@@ -327,8 +327,10 @@ fn start_embedded(uri: &str) -> Box<dyn Handle> {
 /// Runs the script in this process.
 fn play(script: &[u8], argv: &[Vec<u8>]) -> Result<(), String> {
     let host = Interpreter::new().ok_or("not enough memory")?;
-    host.preload(c"flux", Some(flux::luaopen_flux))?;
-    host.preload(c"kvs", Some(flux::luaopen_kvs))?;
+    // SAFETY: this is made for `require` to call.
+    unsafe { host.preload(c"flux", Some(flux::luaopen_flux)) }?;
+    // SAFETY: this is made for `require` to call.
+    unsafe { host.preload(c"kvs", Some(flux::luaopen_kvs)) }?;
     host.set_arguments(argv)?;
     host.load(script, "=run.lua")?;
     host.call(0).map(|_| ())

@@ -204,11 +204,14 @@ const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[
 unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
     // SAFETY: Lua passes a live state, and no frame here has a destructor.
     let writer = unsafe { Writer::new(raw) };
-    writer.new_class::<Counter>(&[]);
-    writer.new_class::<Other>(&[]);
+    // SAFETY: there are no functions.
+    unsafe { writer.new_class::<Counter>(&[]) };
+    // SAFETY: there are no functions.
+    unsafe { writer.new_class::<Other>(&[]) };
     writer.table(0, FUNCTIONS.len());
     for (name, function) in FUNCTIONS {
-        writer.function(*function);
+        // SAFETY: Lua may call this function.
+        unsafe { writer.function(*function) };
         writer.set_field(-2, name);
     }
     1
@@ -217,7 +220,8 @@ unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
 /// Run a chunk in which `t` is a table of the functions above.
 fn run(chunk: &str) -> std::result::Result<(), String> {
     let host = Interpreter::new().expect("memory for a Lua state");
-    host.preload(c"t", Some(open))?;
+    // SAFETY: Lua may call this function.
+    unsafe { host.preload(c"t", Some(open)) }?;
     host.load(
         format!("local t = require 't'\n{chunk}").as_bytes(),
         "=test",

@@ -97,7 +97,8 @@ impl Job {
     /// Runs the script in this thread. Returns the counts that it reports.
     fn run(self, number: usize) -> std::result::Result<Value, String> {
         let host = Interpreter::new().ok_or("no memory for a state")?;
-        host.preload(c"flux", Some(flux::luaopen_flux))?;
+        // SAFETY: this is made for `require` to call.
+        unsafe { host.preload(c"flux", Some(flux::luaopen_flux)) }?;
         host.load(self.script, self.name)?;
         let pushed = host.state().protect(0, |writer| {
             writer.integer(number as i64);
@@ -106,7 +107,8 @@ impl Job {
             writer.integer(self.amount as i64);
             writer.table(0, TOOLS.len());
             for (name, function) in TOOLS {
-                writer.function(function);
+                // SAFETY: Lua may call this function.
+                unsafe { writer.function(function) };
                 writer.set_field(-2, name);
             }
             5

@@ -36,7 +36,8 @@ fn run(lua: &Interpreter, data: &[u8]) {
     lua.load(script, "=calls").expect("the script loads");
     let pushed = state.protect(0, |writer| {
         for open in [luaopen_flux, luaopen_kvs] {
-            writer.function(Some(open));
+            // SAFETY: Lua may call this function.
+            unsafe { writer.function(Some(open)) };
             writer.state().call(0, 1).expect("the module opens");
         }
         push_native(writer);
@@ -155,7 +156,8 @@ fn push_native(writer: &Writer<'_>) {
         (c"signal", lua_signal as _),
         (c"abort_with", lua_abort_with as _),
     ] {
-        writer.function(Some(function));
+        // SAFETY: Lua may call this function.
+        unsafe { writer.function(Some(function)) };
         writer.set_field(-2, name);
     }
 }

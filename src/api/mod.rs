@@ -200,7 +200,8 @@ impl Push for KvsModule {
 /// Sets the functions as fields of the table at `table`.
 fn set_functions(writer: &Writer<'_>, table: c_int, functions: &[(&CStr, lua_CFunction)]) {
     for (name, function) in functions {
-        writer.function(*function);
+        // SAFETY: the tables of this module contain entry points.
+        unsafe { writer.function(*function) };
         writer.set_field(table, name);
     }
 }

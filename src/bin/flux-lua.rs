@@ -59,8 +59,10 @@ fn wants_embedded(argv: &[Vec<u8>]) -> bool {
 
 fn run(argv: &[Vec<u8>]) -> Result<(), String> {
     let host = Interpreter::new().ok_or("not enough memory")?;
-    host.preload(c"flux", Some(flux::luaopen_flux))?;
-    host.preload(c"kvs", Some(flux::luaopen_kvs))?;
+    // SAFETY: this is made for `require` to call.
+    unsafe { host.preload(c"flux", Some(flux::luaopen_flux)) }?;
+    // SAFETY: this is made for `require` to call.
+    unsafe { host.preload(c"kvs", Some(flux::luaopen_kvs)) }?;
     set_paths(&host)?;
     host.set_arguments(argv)?;
     host.load(PROGRAM, "=flux-lua")?;

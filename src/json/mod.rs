@@ -71,11 +71,14 @@ fn has_array_mark(state: State<'_>, table: c_int) -> bool {
 pub fn push_module(writer: &Writer<'_>) {
     open(writer);
     writer.table(0, 4);
-    writer.function(Some(json_encode));
+    // SAFETY: this is an entry point.
+    unsafe { writer.function(Some(json_encode)) };
     writer.set_field(-2, c"encode");
-    writer.function(Some(json_decode));
+    // SAFETY: this is an entry point.
+    unsafe { writer.function(Some(json_decode)) };
     writer.set_field(-2, c"decode");
-    writer.function(Some(json_array));
+    // SAFETY: this is an entry point.
+    unsafe { writer.function(Some(json_array)) };
     writer.set_field(-2, c"array");
     writer.light_userdata(std::ptr::null());
     writer.set_field(-2, c"NULL");

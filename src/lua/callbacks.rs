@@ -51,8 +51,10 @@ const SLOTS: c_int = 8;
 
 /// Makes the value of a Lua state. To be called once for each.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Callbacks>(&[]);
-    writer.function(Some(traceback));
+    // SAFETY: there are no functions.
+    unsafe { writer.new_class::<Callbacks>(&[]) };
+    // SAFETY: this is a message handler for Lua to call.
+    unsafe { writer.function(Some(traceback)) };
     writer.set_registry(&TRACEBACK);
     let base = writer.thread();
     writer.set_registry(&BASE);

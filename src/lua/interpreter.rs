@@ -24,10 +24,12 @@ impl Interpreter {
         }
         // SAFETY: the module is bound, and luaL_newstate has no other
         // precondition.
-        let host = Interpreter {
-            raw: NonNull::new(unsafe { sys::luaL_newstate() })?,
+        let raw = unsafe { sys::luaL_newstate() };
+        let interpreter = Interpreter {
+            raw: NonNull::new(raw)?,
         };
-        host.state()
+        interpreter
+            .state()
             .protect(0, |writer| {
                 // SAFETY: the state is live and the frame owns nothing.
                 unsafe {
@@ -39,7 +41,7 @@ impl Interpreter {
                 0
             })
             .ok()?;
-        Some(host)
+        Some(interpreter)
     }
 
     /// The Lua state.
@@ -50,11 +52,15 @@ impl Interpreter {
     }
 
     /// Makes `require(name)` call `open`.
-    pub fn preload(&self, name: &CStr, open: lua_CFunction) -> Result<(), String> {
+    ///
+    /// # Safety
+    /// As for [`Writer::function`](super::Writer::function).
+    pub unsafe fn preload(&self, name: &CStr, open: lua_CFunction) -> Result<(), String> {
         let done = self.state().protect(0, |writer| {
             writer.global(c"package");
             writer.field(-1, c"preload");
-            writer.function(open);
+            // SAFETY: by the contract.
+            unsafe { writer.function(open) };
             writer.set_field(-2, name);
             0
         });
@@ -94,7 +100,8 @@ impl Interpreter {
         let function = state.top() - args;
         state
             .protect(0, |writer| {
-                writer.function(Some(traceback));
+                // SAFETY: this is a message handler for Lua to call.
+                unsafe { writer.function(Some(traceback)) };
                 1
             })
             .map_err(|_| self.take_message())?;

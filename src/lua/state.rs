@@ -583,7 +583,8 @@ static RUN_BODY: RegistryKey = RegistryKey::unique();
 unsafe extern "C-unwind" fn keep_run_body(raw: *mut lua_State) -> c_int {
     // SAFETY: Lua calls with a live state; the frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
-    writer.function(Some(run_body));
+    // SAFETY: this is made for Lua to call.
+    unsafe { writer.function(Some(run_body)) };
     writer.set_registry(&RUN_BODY);
     0
 }

@@ -56,8 +56,9 @@ pub type Variable = usize;
 #[cfg(feature = "lua54")]
 pub type Variable = std::ffi::c_int;
 
-// The names are C's, and each Lua version leaves another part unused.
-#[allow(dead_code, non_camel_case_types, non_snake_case)]
+// The names are C's, and so is the documentation. Each Lua version leaves other
+// functions unused.
+#[allow(dead_code, missing_docs, non_camel_case_types, non_snake_case)]
 mod declarations {
     use std::cell::UnsafeCell;
 

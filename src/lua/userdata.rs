@@ -434,13 +434,20 @@ impl Writer<'_> {
 
     /// Makes the class's metatable and leaves it on the stack. It gets the given
     /// functions, `__name`, and `__gc` if the value has a destructor.
-    pub fn new_class<T: Class>(&self, functions: &[(&CStr, lua_CFunction)]) {
-        self.new_class_with_fields::<T, ()>(functions, &[]);
+    ///
+    /// # Safety
+    /// For each function, as for [`Writer::function`].
+    pub unsafe fn new_class<T: Class>(&self, functions: &[(&CStr, lua_CFunction)]) {
+        // SAFETY: by the contract.
+        unsafe { self.new_class_with_fields::<T, ()>(functions, &[]) };
     }
 
     /// The same for a class whose objects have fields. The given `__index` finds
     /// fields and functions with [`State::field`] and [`State::method`].
-    pub fn new_class_with_fields<T: Class, F>(
+    ///
+    /// # Safety
+    /// For each function, as for [`Writer::function`].
+    pub unsafe fn new_class_with_fields<T: Class, F>(
         &self,
         functions: &[(&CStr, lua_CFunction)],
         fields: &[(&CStr, F)],
@@ -457,8 +464,10 @@ impl Writer<'_> {
         let metatable = state.top();
         for &(name, function) in functions {
             match name == c"__index" {
-                true => self.index_closure(function, metatable, fields),
-                false => self.function(function),
+                // SAFETY: by the contract.
+                true => unsafe { self.index_closure(function, metatable, fields) },
+                // SAFETY: by the contract.
+                false => unsafe { self.function(function) },
             }
             self.set_field(metatable, name);
         }
@@ -466,7 +475,8 @@ impl Writer<'_> {
         // in the first collection that finds it unreachable; with a finalizer,
         // in the second.
         if std::mem::needs_drop::<T>() {
-            self.function(Some(collect::<T>));
+            // SAFETY: this is a finalizer for `T`'s blocks.
+            unsafe { self.function(Some(collect::<T>)) };
             self.set_field(metatable, c"__gc");
         }
         self.bytes(T::info().name.to_bytes());
@@ -476,14 +486,24 @@ impl Writer<'_> {
         self.set_field(compat::REGISTRYINDEX, T::info().name);
     }
 
-    fn index_closure<F>(&self, function: lua_CFunction, metatable: c_int, fields: &[(&CStr, F)]) {
+    /// Pushes a class's `__index` with its upvalues.
+    ///
+    /// # Safety
+    /// As for [`Writer::function`].
+    unsafe fn index_closure<F>(
+        &self,
+        function: lua_CFunction,
+        metatable: c_int,
+        fields: &[(&CStr, F)],
+    ) {
         self.state().push_value(metatable);
         self.table(0, fields.len());
         for (position, (name, _)) in fields.iter().enumerate() {
             self.integer(position as i64);
             self.set_field(-2, name);
         }
-        self.closure(function, 2);
+        // SAFETY: by the contract.
+        unsafe { self.closure(function, 2) };
     }
 }
 

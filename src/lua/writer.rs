@@ -111,14 +111,21 @@ impl<'a> Writer<'a> {
     }
 
     /// Pushes a function.
-    pub fn function(&self, function: lua_CFunction) {
-        // SAFETY: by the rules. The function is an entry point.
+    ///
+    /// # Safety
+    /// The function is not null, and Lua may call it with any arguments: it is an
+    /// entry point (see [`mod@super::entry`]) or keeps to the same rules.
+    pub unsafe fn function(&self, function: lua_CFunction) {
+        // SAFETY: by the rules and the contract.
         unsafe { compat::pushcfunction(self.raw, function) }
     }
 
     /// Pops `upvalues` values, and pushes a function with these upvalues.
-    pub fn closure(&self, function: lua_CFunction, upvalues: c_int) {
-        // SAFETY: by the rules. The function is an entry point.
+    ///
+    /// # Safety
+    /// As for [`Writer::function`].
+    pub unsafe fn closure(&self, function: lua_CFunction, upvalues: c_int) {
+        // SAFETY: by the rules and the contract.
         unsafe { sys::lua_pushcclosure(self.raw, function, upvalues) }
     }
 

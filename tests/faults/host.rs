@@ -45,9 +45,12 @@ fn the_script_that_another_test_starts() {
 
 fn run(script: &str, arguments: &str) -> Result<(), String> {
     let host = Interpreter::new().ok_or("no memory")?;
-    host.preload(c"flux", Some(flux::luaopen_flux))?;
-    host.preload(c"kvs", Some(flux::luaopen_kvs))?;
-    host.preload(c"system", Some(open))?;
+    // SAFETY: this is made for `require` to call.
+    unsafe { host.preload(c"flux", Some(flux::luaopen_flux)) }?;
+    // SAFETY: this is made for `require` to call.
+    unsafe { host.preload(c"kvs", Some(flux::luaopen_kvs)) }?;
+    // SAFETY: Lua may call this function.
+    unsafe { host.preload(c"system", Some(open)) }?;
     let mut argv = vec![script.as_bytes().to_vec()];
     argv.extend(arguments.split_whitespace().map(|a| a.as_bytes().to_vec()));
     host.set_arguments(&argv)?;
@@ -120,7 +123,8 @@ unsafe extern "C-unwind" fn open(raw: *mut lua_State) -> c_int {
     let writer = unsafe { Writer::new(raw) };
     writer.table(0, FUNCTIONS.len());
     for (name, function) in FUNCTIONS {
-        writer.function(*function);
+        // SAFETY: Lua may call this function.
+        unsafe { writer.function(*function) };
         writer.set_field(-2, name);
     }
     1

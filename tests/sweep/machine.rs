@@ -288,5 +288,5 @@ type Function = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
 unsafe fn push_function(raw: *mut lua_State, function: Function) {
     let function: lua_CFunction = Some(function);
     // SAFETY: by the contract.
-    unsafe { lua::Writer::new(raw) }.function(function);
+    unsafe { lua::Writer::new(raw).function(function) };
 }

@@ -441,7 +441,8 @@ fn push_item(writer: &Writer<'_>, item: &Item) {
         Item::Other(Other::Light) => {
             writer.light_userdata(NonNull::<u8>::dangling().as_ptr().cast())
         }
-        Item::Other(Other::Function) => writer.function(Some(nothing)),
+        // SAFETY: Lua may call this function.
+        Item::Other(Other::Function) => unsafe { writer.function(Some(nothing)) },
         Item::Other(Other::Thread) => {
             writer.thread();
         }

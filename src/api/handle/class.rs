@@ -151,5 +151,6 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
 /// Registers the class, and leaves its metatable on top of the stack.
 pub fn open(writer: &Writer<'_>) {
     super::open_registry_tables(writer);
-    writer.new_class_with_fields::<Handle, Field>(METHODS, FIELDS);
+    // SAFETY: the functions are entry points.
+    unsafe { writer.new_class_with_fields::<Handle, Field>(METHODS, FIELDS) };
 }

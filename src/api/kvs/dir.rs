@@ -260,7 +260,8 @@ struct NewIterator(Option<Iteration>);
 impl Push for NewIterator {
     fn push(&mut self, writer: &Writer<'_>) -> c_int {
         writer.new_object(&mut self.0);
-        writer.closure(Some(lua_next), 1);
+        // SAFETY: this is an entry point.
+        unsafe { writer.closure(Some(lua_next), 1) };
         1
     }
 }
@@ -331,7 +332,9 @@ pub const METHODS: &[(&CStr, lua_CFunction)] = &[
 
 /// Registers the class, and leaves its metatable on top of the stack.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Iteration>(&[]);
+    // SAFETY: there are no functions.
+    unsafe { writer.new_class::<Iteration>(&[]) };
     writer.state().pop(1);
-    writer.new_class::<Dir>(METAMETHODS);
+    // SAFETY: the functions are entry points.
+    unsafe { writer.new_class::<Dir>(METAMETHODS) };
 }

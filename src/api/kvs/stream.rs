@@ -324,7 +324,8 @@ const KZ_METHODS: &[(&CStr, lua_CFunction)] = &[
 
 /// Registers the class.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class::<Kz>(KZ_METHODS);
+    // SAFETY: the functions are entry points.
+    unsafe { writer.new_class::<Kz>(KZ_METHODS) };
     writer.state().push_value(-1);
     writer.set_field(-2, c"__index");
     writer.state().pop(1);

@@ -296,6 +296,7 @@ pub fn push_class(state: State<'_>) {
 
 /// Registers the class.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class_with_fields::<Message, Field>(METHODS, FIELDS);
+    // SAFETY: the functions are entry points.
+    unsafe { writer.new_class_with_fields::<Message, Field>(METHODS, FIELDS) };
     writer.state().pop(1);
 }

@@ -150,7 +150,8 @@ pub fn set_constructors(writer: &Writer<'_>, class: c_int, constructors: &[Const
         for field in options.fields {
             writer.bytes(field.name.to_bytes());
         }
-        writer.closure(*function, 1 + options.fields.len() as c_int);
+        // SAFETY: the tables of this module contain entry points.
+        unsafe { writer.closure(*function, 1 + options.fields.len() as c_int) };
         writer.set_field(class, name);
     }
 }

@@ -193,6 +193,7 @@ const METHODS: &[(&CStr, lua_CFunction)] = &[
 
 /// Registers the class.
 pub fn open(writer: &Writer<'_>) {
-    writer.new_class_with_fields::<WatcherRef, Field>(METHODS, FIELDS);
+    // SAFETY: the functions are entry points.
+    unsafe { writer.new_class_with_fields::<WatcherRef, Field>(METHODS, FIELDS) };
     writer.state().pop(1);
 }
