@@ -1,7 +1,7 @@
 //! Finds the Lua to build for. bindgen makes the declarations from its headers; if
 //! that is not possible, the declarations committed in src/lua/bindings are used.
-//! For programs (feature `interpreter`) that Lua is compiled from source. What is
-//! done with the declarations is in src/lua/sys.rs.
+//! For programs (feature `interpreter`) that Lua is compiled from source.
+//! src/lua/sys.rs uses the declarations.
 
 use std::env;
 use std::path::{Path, PathBuf};

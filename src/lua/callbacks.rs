@@ -1,5 +1,5 @@
-//! Calls Lua functions for callbacks from C, in protected calls. What the
-//! callbacks are for is left to `api`.
+//! Calls Lua functions from callbacks of C code, in protected calls. `api` decides
+//! which functions are called, and when.
 //!
 //! Handlers run on the Lua thread that runs the reactor, as if it called them. So
 //! its debug hooks (Control-C of `lua`, profilers, limits) apply to them. If C
@@ -123,9 +123,9 @@ impl Callbacks {
 
     /// Calls a Lua function. `prepare` pushes the function and its arguments, and
     /// returns how many arguments there are, or None if nothing is to be called.
-    /// `ended` gets the thread with the function's first result on top, or the
-    /// value of an error; a string has a traceback then. If there is no memory to
-    /// prepare the call, that is the error.
+    /// `ended` gets the thread, with the function's first result on top. If the
+    /// function raised an error, its value is on top; an error that is a string has
+    /// a traceback. A lack of memory for the call is such an error, too.
     pub fn call(
         &self,
         mut prepare: impl FnMut(&Writer<'_>) -> Option<c_int>,

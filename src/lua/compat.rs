@@ -1,6 +1,6 @@
 //! The differences between Lua 5.1 to 5.5 and LuaJIT, so that all other code is
-//! written against one Lua. Names and contracts are those of Lua 5.4. What the
-//! functions are used for is left to `state` and `writer`.
+//! written against one Lua. Names and contracts are those of Lua 5.4. `state` and
+//! `writer` make safe functions of these.
 
 use std::os::raw::{c_char, c_int, c_void};
 
@@ -466,7 +466,7 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
     unsafe { sys::lua_pushnumber(state, n as f64) }
 }
 
-/// The main thread, if it is the running one. Lua 5.1 tells no more.
+/// The main thread, if it is the running one. Lua 5.1 has no other way to find it.
 #[cfg(feature = "lua51")]
 pub fn main_thread(writer: &Writer<'_>) -> Option<*mut lua_State> {
     // SAFETY: there is a free slot, and the thread's own value is popped again.

@@ -1,5 +1,5 @@
 //! Errors of entry points, and what they become in Lua: `entry` raises them or
-//! returns them as `nil, text, …`. Texts are made by those who know the reason.
+//! returns them as `nil, text, …`. The code that finds an error makes its text.
 
 use std::os::raw::c_int;
 

@@ -1,5 +1,5 @@
 //! The half of Lua's API that cannot raise: reading and moving values, and
-//! calling under protection. What can raise is left to `writer`.
+//! calling in protected mode. `writer` has the functions that can raise.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -95,15 +95,15 @@ impl Kind {
     }
 }
 
-/// The blocks below that say "by the rules" rely on the rules of the stack, which
-/// the contract of [`State::new`] includes, and on the state being live.
+/// SAFETY comments below that say "by the rules of the stack" rely on those rules,
+/// which are part of the contract of [`State::new`], and on the state being live.
 impl<'a> State<'a> {
     /// Wraps a state for the duration of a call.
     ///
     /// # Safety
     /// `raw` is a live state of the Lua that the module is bound to, and this
-    /// thread may use it for all of `'a`. The code that gets the value keeps the
-    /// rules of the stack (see the head of [`lua`](super)).
+    /// thread may use it for all of `'a`. The code that gets the value keeps
+    /// the rules of the stack (see the head of [`lua`](super)).
     pub unsafe fn new(raw: *mut lua_State) -> State<'a> {
         State {
             raw,
@@ -111,7 +111,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// The state itself.
+    /// The pointer that Lua's API takes.
     pub fn raw(self) -> *mut lua_State {
         self.raw
     }
@@ -119,7 +119,7 @@ impl<'a> State<'a> {
     /// The index of the topmost value; 0 if there is none.
     #[inline]
     pub fn top(self) -> c_int {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_gettop(self.raw) }
     }
 
@@ -137,8 +137,8 @@ impl<'a> State<'a> {
     #[inline]
     pub fn set_top(self, top: c_int) {
         debug_assert!(0 <= top && top <= self.top());
-        // SAFETY: by the rules. The module has no to-be-closed slots, so nothing
-        // is called.
+        // SAFETY: by the rules of the stack. The module has no to-be-closed
+        // slots, so nothing is called.
         unsafe { sys::lua_settop(self.raw, top) }
     }
 
@@ -153,7 +153,7 @@ impl<'a> State<'a> {
     /// The type of the value at `index`.
     #[inline]
     pub fn kind(self, index: c_int) -> Kind {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         Kind::of(unsafe { sys::lua_type(self.raw, index) })
     }
 
@@ -164,7 +164,7 @@ impl<'a> State<'a> {
 
     /// Whether Lua takes the value for true: it is neither false nor nil.
     pub fn boolean(self, index: c_int) -> bool {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_toboolean(self.raw, index) != 0 }
     }
 
@@ -186,8 +186,9 @@ impl<'a> State<'a> {
     #[inline(always)]
     pub unsafe fn string(self, index: c_int) -> &'a [u8] {
         let mut len = 0;
-        // SAFETY: Lua converts nothing, and so allocates nothing, as the value is
-        // a string. Its bytes live while it is in the slot, by the rules.
+        // SAFETY: Lua converts nothing, and so allocates nothing, as the value
+        // is a string. Its bytes live while it is in the slot, by the rules of
+        // the stack.
         unsafe {
             let text = sys::lua_tolstring(self.raw, index, &mut len);
             std::slice::from_raw_parts(text.cast(), len)
@@ -214,13 +215,13 @@ impl<'a> State<'a> {
         unsafe { compat::exact_integer(self.raw, index) }
     }
 
-    // The three functions below follow Lua's coercions: they read what Lua's own
-    // functions would take for a string or a number.
+    // The three functions below follow Lua's coercions: they read each
+    // value that Lua's own functions take for a string or a number.
 
-    /// The bytes of a string, or of a number's text. The text replaces the number
-    /// on the stack, so this must not be used on a key that [`State::next`]
-    /// pushed: the traversal would not find that key again. The only error is a
-    /// lack of memory.
+    /// The bytes of a string, or of a number's text. The text replaces the
+    /// number on the stack, so this must not be used on a key that
+    /// [`State::next`] pushed: the traversal would not find that key again. The
+    /// only error is a lack of memory.
     #[inline]
     pub fn to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
         match self.kind(index) {
@@ -231,8 +232,8 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Lua's own conversion works in place and may raise, so this converts a copy
-    /// in a protected call.
+    /// Lua's own conversion works in place and may raise, so this converts a
+    /// copy in a protected call.
     #[cold]
     fn number_to_bytes(self, index: c_int) -> Result<Option<&'a [u8]>> {
         let index = self.absolute(index);
@@ -246,8 +247,8 @@ impl<'a> State<'a> {
         Ok(self.bytes(index))
     }
 
-    /// The value of a number, or of a string that Lua reads as one. The stack is
-    /// not changed.
+    /// The value of a number, or of a string that Lua reads as one. The stack
+    /// is not changed.
     #[inline]
     pub fn to_number(self, index: c_int) -> Option<f64> {
         match self.kind(index) {
@@ -259,7 +260,8 @@ impl<'a> State<'a> {
         Some(unsafe { compat::tonumber(self.raw, index) })
     }
 
-    /// The same for integers: None if the number is not integral or does not fit.
+    /// The same for integers: None if the number is not integral or does not
+    /// fit.
     #[inline]
     pub fn to_integer(self, index: c_int) -> Option<i64> {
         match self.kind(index) {
@@ -274,14 +276,14 @@ impl<'a> State<'a> {
     /// Whether Lua reads the string at `index` as a number.
     #[cold]
     fn is_numeric(self, index: c_int) -> bool {
-        // SAFETY: by the rules. Nothing is allocated.
+        // SAFETY: by the rules of the stack. Nothing is allocated.
         unsafe { sys::lua_isnumber(self.raw, index) != 0 }
     }
 
     /// Whether the value at `index` is a number of Lua 5.3's integer subtype.
     #[inline]
     pub fn has_integer_subtype(self, index: c_int) -> bool {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { compat::isinteger(self.raw, index) }
     }
 
@@ -289,7 +291,7 @@ impl<'a> State<'a> {
     /// block. None for other values, and for a light userdata that is null.
     #[inline]
     pub fn userdata(self, index: c_int) -> Option<NonNull<c_void>> {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         NonNull::new(unsafe { sys::lua_touserdata(self.raw, index) })
     }
 
@@ -297,11 +299,11 @@ impl<'a> State<'a> {
     /// bytes, without metamethods.
     ///
     /// # Safety
-    /// The value is not a number: Lua 5.1 and LuaJIT would convert it, and raise
-    /// if memory is short.
+    /// The value is not a number: Lua 5.1 and LuaJIT would convert it, and
+    /// raise if memory is short.
     #[inline]
     pub unsafe fn raw_len(self, index: c_int) -> usize {
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         unsafe { compat::rawlen(self.raw, index) }
     }
 
@@ -309,54 +311,55 @@ impl<'a> State<'a> {
     /// for other values.
     #[inline]
     pub fn identity(self, index: c_int) -> *const c_void {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_topointer(self.raw, index) }
     }
 
     /// Makes sure that there are `n` free slots. A call from Lua begins with 20
     /// of them, so only loops and recursion need this.
     pub fn reserve(self, n: c_int) -> std::result::Result<(), StackError> {
-        // SAFETY: by the rules. `compat::checkstack` never raises.
+        // SAFETY: by the rules of the stack. `compat::checkstack` never raises.
         unsafe { compat::checkstack(self.raw, n) }
     }
 
     /// Pushes nil.
     pub fn push_nil(self) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_pushnil(self.raw) }
     }
 
     /// Pushes a copy of the value at `index`.
     pub fn push_value(self, index: c_int) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_pushvalue(self.raw, index) }
     }
 
     /// Pushes a boolean.
     pub fn push_boolean(self, value: bool) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_pushboolean(self.raw, value.into()) }
     }
 
     /// Pushes an integer; the nearest number in a Lua without integers.
     pub fn push_integer(self, n: i64) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { compat::pushinteger(self.raw, n) }
     }
 
-    /// Pops a value, and puts it in the place of the one at the absolute `index`.
+    /// Pops a value, and puts it in the place of the one at the absolute
+    /// `index`.
     #[inline]
     pub fn replace(self, index: c_int) {
         debug_assert!(0 < index && index < self.top());
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe {
             compat::insert(self.raw, index);
             compat::remove(self.raw, index + 1);
         }
     }
 
-    /// Pushes `table[n]`, without metamethods. Pushes nil if the value at `table`
-    /// is not a table.
+    /// Pushes `table[n]`, without metamethods. Pushes nil if the value at
+    /// `table` is not a table.
     #[inline]
     pub fn raw_get_index(self, table: c_int, n: i64) -> Kind {
         match self.kind(table) {
@@ -369,19 +372,19 @@ impl<'a> State<'a> {
         }
     }
 
-    /// The same for what is known to be a table.
+    /// The same without a check that there is a table.
     ///
     /// # Safety
     /// A table is at `table`.
     #[inline]
     pub unsafe fn raw_get_index_unchecked(self, table: c_int, n: i64) -> Kind {
         debug_assert_eq!(self.kind(table), Kind::Table);
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         Kind::of(unsafe { compat::rawgeti(self.raw, table, n) })
     }
 
-    /// Replaces the key on top by `table[key]`, without metamethods. Replaces it
-    /// by nil if the value at `table` is not a table.
+    /// Replaces the key on top by `table[key]`, without metamethods. Replaces
+    /// it by nil if the value at `table` is not a table.
     #[inline]
     pub fn raw_get(self, table: c_int) -> Kind {
         match self.kind(table) {
@@ -395,20 +398,21 @@ impl<'a> State<'a> {
         }
     }
 
-    /// The same for what is known to be a table.
+    /// The same without a check that there is a table.
     ///
     /// # Safety
     /// A table is at `table`.
     #[inline]
     pub unsafe fn raw_get_unchecked(self, table: c_int) -> Kind {
         debug_assert_eq!(self.kind(table), Kind::Table);
-        // SAFETY: by the rules and the contract. Reading raises for no key.
+        // SAFETY: by the rules of the stack and the contract. Reading raises
+        // for no key.
         Kind::of(unsafe { compat::rawget(self.raw, table) })
     }
 
-    /// Sets `table[n]` to nil, without metamethods. An item that exists is changed
-    /// without an allocation, so this does not raise. Does nothing if the value at
-    /// `table` is not a table.
+    /// Sets `table[n]` to nil, without metamethods. An item that exists is
+    /// changed without an allocation, so this does not raise. Does nothing if
+    /// the value at `table` is not a table.
     #[inline]
     pub fn raw_clear_index(self, table: c_int, n: i64) {
         let table = self.absolute(table);
@@ -423,8 +427,8 @@ impl<'a> State<'a> {
     }
 
     /// Pops a value into `table[n]`, without metamethods, if that item exists.
-    /// Otherwise the value is only popped. An item that exists is changed without
-    /// an allocation, so this does not raise. `table` is absolute.
+    /// Otherwise the value is only popped. An item that exists is changed
+    /// without an allocation, so this does not raise. `table` is absolute.
     #[inline]
     pub fn raw_replace_index(self, table: c_int, n: c_int) {
         let is_there = self.raw_get_index(table, n.into()) != Kind::Nil;
@@ -439,21 +443,21 @@ impl<'a> State<'a> {
     /// Pushes the value that the module keeps in the registry under `key`.
     #[inline]
     pub fn registry(self, key: &'static RegistryKey) -> Kind {
-        // SAFETY: by the rules. The registry is a table.
+        // SAFETY: by the rules of the stack. The registry is a table.
         Kind::of(unsafe { compat::rawgetp(self.raw, compat::REGISTRYINDEX, key.address()) })
     }
 
-    /// Replaces the key on top by the table's next key and its value. At the end
-    /// of the table it pops the key and returns false.
+    /// Replaces the key on top by the table's next key and its value. At the
+    /// end of the table it pops the key and returns false.
     ///
     /// # Safety
-    /// A table is at `table`. The key is nil, or was pushed by this function for
-    /// that table, and no field was added to the table since: Lua raises for a
-    /// key that it does not find.
+    /// A table is at `table`. The key is nil, or was pushed by this function
+    /// for that table, and no field was added to the table since: Lua raises
+    /// for a key that it does not find.
     #[inline]
     pub unsafe fn next(self, table: c_int) -> bool {
         debug_assert_eq!(self.kind(table), Kind::Table);
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         unsafe { sys::lua_next(self.raw, table) != 0 }
     }
 
@@ -461,23 +465,24 @@ impl<'a> State<'a> {
     /// false.
     #[inline]
     pub fn push_metatable(self, index: c_int) -> bool {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_getmetatable(self.raw, index) != 0 }
     }
 
     /// Whether the two values are equal, without metamethods.
     pub fn raw_equal(self, a: c_int, b: c_int) -> bool {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_rawequal(self.raw, a, b) != 0 }
     }
 
-    /// Calls the function below the topmost `args` values, in protected mode. Its
-    /// results replace function and arguments; so does the value of an error.
+    /// Calls the function below the topmost `args` values, in protected mode.
+    /// Its results replace function and arguments; so does the value of an
+    /// error.
     #[inline]
     pub fn call(self, args: c_int, results: c_int) -> std::result::Result<(), Raised> {
         debug_assert!(self.top() > args);
-        // SAFETY: by the rules. Any value may be in the function's place, and
-        // pcall itself does not raise.
+        // SAFETY: by the rules of the stack. Any value may be in the function's
+        // place, and pcall itself does not raise.
         match unsafe { compat::pcall(self.raw, args, results, 0) } {
             0 => Ok(()),
             _ => Err(Raised),
@@ -490,9 +495,9 @@ impl<'a> State<'a> {
     /// of an error, and [`super::Cause::RaiseTop`] is returned then. That also
     /// happens if there is no memory for the call.
     ///
-    /// `body` borrows what it needs. An error runs no destructors on its way out
-    /// of `body`, so neither `body` nor a function that it calls may own anything
-    /// while it uses the [`Writer`].
+    /// `body` borrows what it needs. An error runs no destructors on its way
+    /// out of `body`, so neither `body` nor a function that it calls may own
+    /// anything while it uses the [`Writer`].
     pub fn protect<F>(self, args: c_int, mut body: F) -> Result<c_int>
     where
         F: FnMut(&Writer<'_>) -> c_int,
@@ -525,13 +530,15 @@ impl<'a> State<'a> {
         body: &mut dyn FnMut(&Writer<'_>) -> c_int,
     ) -> std::result::Result<(), Raised> {
         if !self.push_run_body() {
-            // SAFETY: by the rules: the error goes below the arguments.
+            // SAFETY: by the rules of the stack: the error goes below the
+            // arguments.
             unsafe { compat::insert(self.raw, -(args + 1)) };
             self.pop(args);
             return Err(Raised);
         }
         if args > 0 {
-            // SAFETY: by the rules: the function goes below its arguments.
+            // SAFETY: by the rules of the stack: the function goes below its
+            // arguments.
             unsafe { compat::insert(self.raw, -(args + 1)) };
         }
         // SAFETY: only the lifetime is erased. `run_body` takes the pointer out
@@ -551,8 +558,8 @@ impl<'a> State<'a> {
     /// Pushes the C function that runs a body. Returns true.
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     fn push_run_body(self) -> bool {
-        // SAFETY: by the rules. These Luas allocate nothing, so this does not
-        // raise.
+        // SAFETY: by the rules of the stack. These Luas allocate nothing, so
+        // this does not raise.
         unsafe { compat::pushcfunction(self.raw, Some(run_body)) };
         true
     }
@@ -567,8 +574,8 @@ impl<'a> State<'a> {
             return true;
         }
         self.pop(1);
-        // SAFETY: by the rules. lua_cpcall does not raise; it pushes the value of
-        // an error.
+        // SAFETY: by the rules of the stack. lua_cpcall does not raise; it
+        // pushes the value of an error.
         let status =
             unsafe { sys::lua_cpcall(self.raw, Some(keep_run_body), std::ptr::null_mut()) };
         status == 0 && self.registry(&RUN_BODY) == Kind::Function
@@ -592,8 +599,8 @@ unsafe extern "C-unwind" fn keep_run_body(raw: *mut lua_State) -> c_int {
 type Body = NonNull<dyn FnMut(&Writer<'_>) -> c_int>;
 
 thread_local! {
-    /// The body that the next call of `run_body` runs. It is passed here because
-    /// scripts could forge a Lua value, or making one would allocate.
+    /// The body that the next call of `run_body` runs. It is passed here
+    /// because scripts could forge a Lua value, or making one would allocate.
     static BODY: Cell<Option<Body>> = const { Cell::new(None) };
 }
 
@@ -605,6 +612,7 @@ unsafe extern "C-unwind" fn run_body(raw: *mut lua_State) -> c_int {
     };
     // SAFETY: Lua calls with a live state; this frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
-    // SAFETY: `State::run` waits for this call, and passed the pointer to it alone.
+    // SAFETY: `State::run` waits for this call, and passed the pointer to it
+    // alone.
     (unsafe { body.as_mut() })(&writer)
 }

@@ -1,6 +1,6 @@
 //! Typed userdata: a Rust value that lives in a block of Lua's memory, is found
 //! again only under its own class, and is dropped once, by the collector or
-//! earlier. What the classes are is the business of other modules.
+//! earlier. Other modules define the classes.
 
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
@@ -194,8 +194,7 @@ impl<'a, T: Class> Object<'a, T> {
         is_table
     }
 
-    /// Has the object keep the table on top of the stack, and pops it. Does not
-    /// raise.
+    /// Pops a table, which the object keeps alive from then on. Does not raise.
     ///
     /// # Safety
     /// The object's userdata is at the absolute `index`, and a table is on top.

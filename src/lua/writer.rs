@@ -16,17 +16,17 @@ pub struct Writer<'a> {
     call: PhantomData<&'a lua_State>,
 }
 
-/// The blocks below that say "by the rules" rely on the rules of the stack, which
-/// the contract of [`Writer::new`] includes, on the state being live, and on the
-/// frames owning nothing.
+/// SAFETY comments below that say "by the rules of the stack" rely on those rules,
+/// which are part of the contract of [`Writer::new`], on the state being live, and
+/// on the frames owning nothing.
 impl<'a> Writer<'a> {
     /// Wraps a state for code that may raise.
     ///
     /// # Safety
     /// `raw` is a live state of the Lua that the module is bound to, and this
-    /// thread may use it for all of `'a`. No frame from here up to the innermost
-    /// protected call owns anything, and neither does the code that gets the
-    /// value. That code keeps the rules of the stack (see the head of
+    /// thread may use it for all of `'a`. No frame from here up to the
+    /// innermost protected call owns anything, and neither does the code that
+    /// gets the value. That code keeps the rules of the stack (see the head of
     /// [`lua`](super)).
     pub unsafe fn new(raw: *mut lua_State) -> Writer<'a> {
         Writer {
@@ -35,7 +35,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The state itself.
+    /// The pointer that Lua's API takes.
     pub fn raw(&self) -> *mut lua_State {
         self.raw
     }
@@ -68,22 +68,22 @@ impl<'a> Writer<'a> {
         self.state().push_boolean(value);
     }
 
-    /// Pushes an integer; the nearest number in a Lua without integers. Does not
-    /// raise.
+    /// Pushes an integer; the nearest number in a Lua without integers. Does
+    /// not raise.
     pub fn integer(&self, value: i64) {
         self.state().push_integer(value);
     }
 
     /// Pushes a number. Does not raise.
     pub fn number(&self, value: f64) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_pushnumber(self.raw, value) }
     }
 
     /// Pushes a string.
     #[inline]
     pub fn bytes(&self, value: &[u8]) {
-        // SAFETY: by the rules. Lua copies the bytes.
+        // SAFETY: by the rules of the stack. Lua copies the bytes.
         unsafe {
             sys::lua_pushlstring(self.raw, value.as_ptr().cast(), value.len());
         }
@@ -92,7 +92,7 @@ impl<'a> Writer<'a> {
     /// Replaces the number at `index` by its text. Leaves other values as they
     /// are.
     pub fn number_to_string(&self, index: c_int) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe {
             sys::lua_tolstring(self.raw, index, std::ptr::null_mut());
         }
@@ -106,17 +106,17 @@ impl<'a> Writer<'a> {
 
     /// Pushes a light userdata. Does not raise.
     pub fn light_userdata(&self, value: *const c_void) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_pushlightuserdata(self.raw, value.cast_mut()) }
     }
 
     /// Pushes a function.
     ///
     /// # Safety
-    /// The function is not null, and Lua may call it with any arguments: it is an
-    /// entry point (see [`mod@super::entry`]) or keeps to the same rules.
+    /// The function is not null, and Lua may call it with any arguments: it is
+    /// an entry point (see [`mod@super::entry`]) or keeps to the same rules.
     pub unsafe fn function(&self, function: lua_CFunction) {
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         unsafe { compat::pushcfunction(self.raw, function) }
     }
 
@@ -125,14 +125,14 @@ impl<'a> Writer<'a> {
     /// # Safety
     /// As for [`Writer::function`].
     pub unsafe fn closure(&self, function: lua_CFunction, upvalues: c_int) {
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         unsafe { sys::lua_pushcclosure(self.raw, function, upvalues) }
     }
 
     /// Pushes a new table, with memory for so many items and named fields.
     pub fn table(&self, items: usize, fields: usize) {
         let size = |n: usize| c_int::try_from(n).unwrap_or(c_int::MAX);
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_createtable(self.raw, size(items), size(fields)) }
     }
 
@@ -148,19 +148,20 @@ impl<'a> Writer<'a> {
     /// Pushes a full userdata of `size` bytes, and returns the address of its
     /// block, which is valid while the userdata is alive.
     pub fn userdata(&self, size: usize) -> *mut c_void {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { compat::newuserdata(self.raw, size) }
     }
 
     /// Pushes a new thread. It lives until Lua finds no reference to it.
     pub fn thread(&self) -> *mut lua_State {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_newthread(self.raw) }
     }
 
     /// Pops a value, and sets `table[name]` to it.
     pub fn set_field(&self, table: c_int, name: &CStr) {
-        // SAFETY: by the rules. Lua raises if the value is not a table.
+        // SAFETY: by the rules of the stack. Lua raises if the value is not a
+        // table.
         unsafe { sys::lua_setfield(self.raw, table, name.as_ptr()) }
     }
 
@@ -171,36 +172,36 @@ impl<'a> Writer<'a> {
         unsafe { self.raw_set_index_unchecked(table, n) }
     }
 
-    /// The same for what is known to be a table.
+    /// The same without a check that there is a table.
     ///
     /// # Safety
     /// A table is at `table`.
     #[inline]
     pub unsafe fn raw_set_index_unchecked(&self, table: c_int, n: c_int) {
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         unsafe { compat::rawseti(self.raw, table, n) }
     }
 
-    /// Pops a value and a key below it, and sets `table[key]` to the value without
-    /// metamethods.
+    /// Pops a value and a key below it, and sets `table[key]` to the value
+    /// without metamethods.
     pub fn raw_set(&self, table: c_int) {
         self.check_table(table);
         // SAFETY: a table is at `table`.
         unsafe { self.raw_set_unchecked(table) }
     }
 
-    /// The same for what is known to be a table.
+    /// The same without a check that there is a table.
     ///
     /// # Safety
     /// A table is at `table`.
     #[inline]
     pub unsafe fn raw_set_unchecked(&self, table: c_int) {
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         unsafe { sys::lua_rawset(self.raw, table) }
     }
 
-    /// Raises an error if the value is not a table. The debug library can replace
-    /// the module's tables by other values.
+    /// Raises an error if the value is not a table. The debug library can
+    /// replace the module's tables by other values.
     #[inline]
     fn check_table(&self, index: c_int) {
         if self.state().kind(index) != Kind::Table {
@@ -211,12 +212,12 @@ impl<'a> Writer<'a> {
 
     /// Pops a value, and keeps it in the registry under `key`.
     pub fn set_registry(&self, key: &'static RegistryKey) {
-        // SAFETY: by the rules. The registry is a table.
+        // SAFETY: by the rules of the stack. The registry is a table.
         unsafe { compat::rawsetp(self.raw, compat::REGISTRYINDEX, key.address()) }
     }
 
-    /// Pops a table, and makes it the metatable of the value at `index`. Another
-    /// value than a table is only popped. Does not raise.
+    /// Pops a table, and makes it the metatable of the value at `index`.
+    /// Another value than a table is only popped. Does not raise.
     pub fn set_metatable(&self, index: c_int) {
         match self.state().kind(-1) {
             // SAFETY: a table is on top.
@@ -225,13 +226,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The same for what is known to be a table or nil.
+    /// The same without a check of the value on top.
     ///
     /// # Safety
     /// A table or nil is on top.
     #[inline]
     pub unsafe fn set_metatable_unchecked(&self, index: c_int) {
-        // SAFETY: by the rules and the contract.
+        // SAFETY: by the rules of the stack and the contract.
         unsafe {
             sys::lua_setmetatable(self.raw, index);
         }
@@ -239,7 +240,8 @@ impl<'a> Writer<'a> {
 
     /// Pushes `table[name]`.
     pub fn field(&self, table: c_int, name: &CStr) {
-        // SAFETY: by the rules. Lua raises if the value cannot be indexed.
+        // SAFETY: by the rules of the stack. Lua raises if the value cannot be
+        // indexed.
         unsafe {
             sys::lua_getfield(self.raw, table, name.as_ptr());
         }
@@ -247,20 +249,21 @@ impl<'a> Writer<'a> {
 
     /// Pushes a global variable.
     pub fn global(&self, name: &CStr) {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { compat::pushglobal(self.raw, name.as_ptr()) }
     }
 
-    /// Calls the function below the topmost `args` values, unprotected. Its first
-    /// result replaces function and arguments.
+    /// Calls the function below the topmost `args` values, unprotected. Its
+    /// first result replaces function and arguments.
     pub fn call(&self, args: c_int) {
-        // SAFETY: by the rules. Any value may be in the function's place.
+        // SAFETY: by the rules of the stack. Any value may be in the function's
+        // place.
         unsafe { compat::call(self.raw, args, 1) }
     }
 
     /// Raises the value on top.
     pub fn raise(&self) -> ! {
-        // SAFETY: by the rules.
+        // SAFETY: by the rules of the stack.
         unsafe { sys::lua_error(self.raw) };
         unreachable!("lua_error does not return")
     }
