@@ -64,8 +64,8 @@ const fn spec(
 
 #[rustfmt::skip]
 pub const CURVES: &[CurveSpec] = &[
-    spec("Requests in flight", "in order", "matchtags", "matchtags out", "request", MANY),
-    spec("Requests in flight", "last first", "matchtags newest first", "matchtags out", "request", MANY),
+    spec("Requests in flight", "in order", "matchtags", "requests", "request", MANY),
+    spec("Requests in flight", "last first", "matchtags newest first", "requests", "request", MANY),
     spec("Messages in a row", "read", "messages", "messages", "message", MANY),
     spec("Timers", "removed", "timers", "timers", "timer", MANY),
     spec("Timers", "expire", "timers expire", "timers", "timer", MANY),

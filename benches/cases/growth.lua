@@ -11,7 +11,8 @@ local flux = require "flux"
 
 local PAYLOAD = { seq = "1", pad = "xxxxxx" }
 
--- An operation on one of many is repeated this many times when the case runs once.
+-- Each time a case runs, it performs this many operations, if one alone would be too
+-- short to measure.
 local PER_ROUND = 100
 
 local CASES = {}

@@ -92,7 +92,7 @@ struct Decoder<'t> {
     at: usize,
     /// See [`Options::null`].
     null: Option<c_int>,
-    /// For strings with escapes.
+    /// The buffer for strings with escapes.
     buffer: &'t mut [MaybeUninit<u8>; BUFFER_SIZE],
     /// Slots up to this one are reserved.
     reserved: c_int,
