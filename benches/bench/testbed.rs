@@ -252,7 +252,7 @@ impl Program {
         };
         // The flux-lua interpreter has the module built in. This loads the shared
         // object instead.
-        let script = format!("package.preload.flux = nil; check_loads '{module}'");
+        let script = format!("package.preload.flux = nil; require '{module}'");
         let mut command = self.new_command();
         command.args(["-e", if is_bare { "" } else { &script }]);
         command

@@ -161,7 +161,7 @@ fn assert_object(state: State<'_>, value: &Value, null: Null) {
     while unsafe { state.next(table) } {
         let name = state.bytes(table + 1).expect("a name is a string");
         let name = std::str::from_utf8(name).expect("a name is UTF-8");
-        let field = fields.get(name).expect("a name choose the object's");
+        let field = fields.get(name).expect("a name of the object");
         assert_decoded(state, field, null);
         state.set_top(table + 1);
     }
