@@ -227,14 +227,12 @@ local function leaves_nothing(rounds, round)
   end
   run(rounds)
   local descriptors = support.count_descriptors()
-  local lua_before, before = collectgarbage "count", support.resident()
-  run(rounds)
-  local lua_grown = collectgarbage "count" - lua_before
-  spec.ok(lua_grown < 64, ("Lua's memory grew by %.1f KB"):format(lua_grown))
-  if before then
-    local grown = support.resident() - before
-    spec.ok(grown < 2048, ("the process grew by %d KB"):format(grown))
-  end
+  local before = collectgarbage "count"
+  support.does_not_grow(function()
+    run(rounds)
+  end)
+  local grown = collectgarbage "count" - before
+  spec.ok(grown < 64, ("Lua's memory grew by %.1f KB"):format(grown))
   equal(support.count_descriptors(), descriptors)
 end
 

@@ -31,6 +31,21 @@ function support.resident()
   return tonumber(text:match "VmRSS:%s*(%d+)")
 end
 
+-- Checks that the process does not grow by what `run` does. A leak makes it
+-- grow each time; what the C library keeps for later does so once.
+function support.does_not_grow(run)
+  local grown
+  for _ = 1, 3 do
+    local before = support.resident()
+    run()
+    grown = before and support.resident() - before or 0
+    if grown < 2048 then
+      return
+    end
+  end
+  spec.ok(false, ("the process grew by %d KB"):format(grown))
+end
+
 -- Opens a handle and closes it after the test.
 function support.open(uri)
   local f = spec.ok(flux.new(uri))
