@@ -1,74 +1,79 @@
 //! One `flux_t` and its owner, with its queue of received messages and the
-//! matchtags that it has out. Messages, futures and watchers that need the
-//! `flux_t` alive share this. What a script asks of it is `handle`'s; its
-//! reactor and message handlers are `reactor`'s and `dispatch`'s.
+//! matchtags in use. Its reactor and message handlers are left to `session`,
+//! what a script asks of it to `handle`.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 use std::time::{Duration, Instant};
 
 use super::close;
-use super::dispatch::Dispatch;
-use super::lookout::Lookout;
 use super::message::FluxMessage;
-use super::reactor::Runs;
 use super::sigmask;
-use super::sys::{self, Api, flux_match, flux_t};
+use super::sys::{self, Api, flux_match, flux_reactor_t, flux_t};
 use super::tags::Tags;
-use super::text::terminated;
+use super::text::{self, terminated};
+use crate::backend::system::{self, poll_entry};
 use crate::backend::{Error, MATCHTAG_NONE, Match, Result, msgtype};
 
 /// Owns a reference on a `flux_t`.
 pub struct Connection {
+    /// libflux-core's functions.
     pub api: &'static Api,
     h: *mut flux_t,
     /// C code opened it, and runs the dispatcher that discards late responses.
     external: bool,
     tags: RefCell<Tags>,
-    pub dispatch: Dispatch,
-    pub runs: Runs,
-    pub lookout: Lookout,
+    /// Responses that the reactor met, to futures that are not waited for yet.
+    parked: RefCell<Vec<FluxMessage>>,
 }
 
 impl Connection {
-    /// Take over what `flux_open` returned, or a reference of an `external` one.
+    /// Takes over a reference on a handle. `external`: C code opened it.
     ///
     /// # Safety
     ///
-    /// `h` is a valid `flux_t` that is used on this thread only, and one
-    /// reference on it is the caller's to give.
+    /// `h` is a valid `flux_t` that is used on this thread only, and the caller
+    /// owns a reference on it and gives it up.
     pub unsafe fn from_owned(api: &'static Api, h: *mut flux_t, external: bool) -> Connection {
         Connection {
             api,
             h,
             external,
             tags: RefCell::default(),
-            dispatch: Dispatch::default(),
-            runs: Runs::default(),
-            lookout: Lookout::default(),
+            parked: RefCell::default(),
         }
     }
 
+    /// The `flux_t`, which is valid as long as this lives.
     pub fn as_ptr(&self) -> *mut flux_t {
         self.h
     }
 
+    /// Whether C code opened the handle.
     pub fn is_external(&self) -> bool {
         self.external
     }
 
+    /// Sends a message.
     pub fn send(&self, msg: &FluxMessage) -> Result<()> {
         sigmask::sending(|| self.write(msg))
     }
 
-    /// Send a request whose response [`Connection::recv`] will return.
-    pub fn send_request(&self, request: &FluxMessage, nodeid: u32, flags: c_int) -> Result<u32> {
+    /// Sends a request whose response [`Connection::recv`] will return. Returns
+    /// its matchtag. `flags`: `FLUX_MSGFLAG_*`.
+    pub fn send_request(
+        &self,
+        topic: &CStr,
+        payload: &Option<CString>,
+        nodeid: u32,
+        flags: c_int,
+    ) -> Result<u32> {
         self.sweep();
         let matchtag = sigmask::sending(|| {
             let matchtag = self.allocate()?;
-            let sent = request.address(nodeid, flags, matchtag);
-            if let Err(error) = sent.and_then(|()| self.write(request)) {
+            let request = FluxMessage::request(self.api, topic, payload, nodeid, flags, matchtag);
+            if let Err(error) = request.and_then(|request| self.write(&request)) {
                 self.free(matchtag);
                 return Err(error);
             }
@@ -78,23 +83,18 @@ impl Connection {
         Ok(matchtag)
     }
 
-    /// A future of this handle has this tag now.
+    /// Notes the matchtag of a new future.
     pub fn held(&self, matchtag: u32) {
         self.tags.borrow_mut().held(matchtag);
     }
 
-    /// Whether some future waits, or will, for the response with this tag.
-    pub fn is_held(&self, matchtag: u32) -> bool {
-        self.tags.borrow().is_held(matchtag)
-    }
-
-    /// A future is gone whose last response has come.
+    /// Notes that a future is gone whose last response has come.
     pub fn released(&self, matchtag: u32) {
         self.tags.borrow_mut().released(matchtag);
     }
 
-    /// A future is gone whose last response has not come. libflux does not
-    /// free its tag; in an external handle the dispatcher will.
+    /// Notes that a future is gone whose last response has not come. libflux
+    /// does not free its matchtag; in an external handle the dispatcher will.
     pub fn given_up(&self, matchtag: u32) {
         if self.external {
             self.released(matchtag);
@@ -103,22 +103,22 @@ impl Connection {
         }
     }
 
-    /// The response to this sent request is for nobody any more.
+    /// Gives up a request that [`Connection::send_request`] sent.
     pub fn forget(&self, matchtag: u32) {
         if self.tags.borrow().is_sent(matchtag) {
             self.given_up(matchtag);
         }
     }
 
-    /// Discard what has arrived for futures given up, so that their tags can
-    /// be used again.
+    /// Discards the responses that have arrived for futures given up, so that
+    /// their matchtags can be used again.
     pub fn sweep(&self) {
         if !self.tags.borrow().has_given_up() {
             return;
         }
         self.unpark(MATCHTAG_NONE);
         let mut passed = Passed::new(self);
-        // An error here is the connection's, which the call in hand will meet.
+        // An error here is the connection's. The caller's next call meets it.
         while let Ok(msg) = self.take(sys::FLUX_O_NONBLOCK) {
             if !self.discard(&msg) {
                 passed.push(msg);
@@ -126,7 +126,8 @@ impl Connection {
         }
     }
 
-    /// The first message that is wanted; the others keep their order.
+    /// Takes the first message that matches; the others keep their order.
+    /// ETIMEDOUT if `timeout` passes first.
     pub fn recv(&self, wanted: &Match, timeout: Option<Duration>) -> Result<FluxMessage> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.unpark(MATCHTAG_NONE);
@@ -144,7 +145,8 @@ impl Connection {
         }
     }
 
-    /// Move this response to the head of the queue, if it has arrived.
+    /// Moves the response with this matchtag to the head of the queue. Returns
+    /// whether it has arrived.
     pub fn bring_forward(&self, matchtag: u32) -> Result<bool> {
         let wanted = Match {
             typemask: msgtype::RESPONSE,
@@ -167,31 +169,78 @@ impl Connection {
         }
     }
 
-    /// Back into the queue with the responses that the reactor met before
-    /// anybody waited for them: those with this matchtag, or all.
-    pub fn unpark(&self, matchtag: u32) {
-        let mut passed = Passed::new(self);
-        passed.messages = self.dispatch.take_parked(matchtag);
+    /// Keeps a response for a future that is not waited for yet. Returns whether
+    /// there is such a future.
+    pub fn park(&self, msg: &FluxMessage) -> bool {
+        let tag = msg.response_tag();
+        let is_held = tag.is_some_and(|tag| self.tags.borrow().is_held(tag));
+        if is_held {
+            self.parked.borrow_mut().push(msg.clone());
+        }
+        is_held
     }
 
-    /// One of libflux's numbers about the instance.
-    pub fn number(&self, get: unsafe extern "C" fn(*mut flux_t, *mut u32) -> c_int) -> Result<u32> {
+    /// Puts parked responses back into the queue: those with this matchtag, or
+    /// all for `MATCHTAG_NONE`.
+    pub fn unpark(&self, matchtag: u32) {
+        let mut passed = Passed::new(self);
+        let parked = self.parked.take();
+        if matchtag == MATCHTAG_NONE {
+            passed.messages = parked;
+            return;
+        }
+        let is_wanted = |msg: &FluxMessage| msg.response_tag() == Some(matchtag);
+        let (wanted, others) = parked.into_iter().partition(is_wanted);
+        self.parked.replace(others);
+        passed.messages = wanted;
+    }
+
+    /// The value of a broker attribute.
+    pub fn attr_get(&self, name: &CStr) -> Result<String> {
+        self.ensure_pollfd()?;
+        sigmask::sending_and_waiting(|| {
+            // SAFETY: the handle is valid and the name terminated. The value is
+            // valid until the handle's next call, and is copied here.
+            let value = unsafe { text::copied((self.api.flux_attr_get)(self.h, name.as_ptr())) };
+            value.ok_or_else(Error::last_os_error)
+        })
+    }
+
+    /// The rank of the broker.
+    pub fn rank(&self) -> Result<u32> {
+        // SAFETY: the accessor writes one number.
+        unsafe { self.number(self.api.flux_get_rank) }
+    }
+
+    /// How many brokers the instance has.
+    pub fn size(&self) -> Result<u32> {
+        // SAFETY: the accessor writes one number.
+        unsafe { self.number(self.api.flux_get_size) }
+    }
+
+    /// # Safety
+    ///
+    /// `get` takes any valid handle, and writes a number to the pointer.
+    unsafe fn number(
+        &self,
+        get: unsafe extern "C" fn(*mut flux_t, *mut u32) -> c_int,
+    ) -> Result<u32> {
         let mut number = 0;
         self.ensure_pollfd()?;
         sigmask::sending_and_waiting(|| {
-            // SAFETY: a valid handle; `get` is one of libflux's accessors,
-            // which write the number where they are told.
+            // SAFETY: the handle is valid; the rest by the contract.
             self.check(unsafe { get(self.h, &mut number) })
         })?;
         Ok(number)
     }
 
-    /// A NUL in the text becomes `\0`. Each line is an entry of its own, which
-    /// libflux would see to as well, but with a call inside a call a line.
+    /// Writes a text to the broker's log, one entry for each line. (libflux
+    /// would split it too, but with a nested call for each line.) A NUL in the
+    /// text becomes `\0`.
     pub fn log(&self, level: i32, text: &str) -> Result<()> {
-        // libflux asks for it while it sends, where it must not wait. Where
-        // there is none it logs without.
-        let _ = self.number(self.api.flux_get_rank);
+        // libflux asks for the rank while it sends, where it must not wait.
+        // Without a rank it logs all the same.
+        let _ = self.rank();
         let text = text.replace('\0', "\\0");
         let lines = text.split(['\r', '\n']).filter(|line| !line.is_empty());
         for line in lines {
@@ -202,29 +251,40 @@ impl Connection {
 
     fn log_line(&self, level: i32, line: &CStr) -> Result<()> {
         sigmask::sending(|| {
-            // SAFETY: a valid handle, and a format that takes the one string
-            // that is passed.
+            // SAFETY: the handle is valid, and the format takes one string.
             self.check(unsafe { (self.api.flux_log)(self.h, level, c"%s".as_ptr(), line.as_ptr()) })
         })
     }
 
-    /// Before whatever has libflux watch the handle, as each wait does. Without
-    /// a descriptor to watch, versions before 0.70 call a null pointer.
+    /// The handle's reactor.
+    pub fn reactor(&self) -> Result<*mut flux_reactor_t> {
+        // SAFETY: the handle is valid. The reactor lives as long as the handle,
+        // or is its C owner's.
+        let r = unsafe { (self.api.flux_get_reactor)(self.h) };
+        if r.is_null() {
+            return Err(Error::last_os_error());
+        }
+        Ok(r)
+    }
+
+    /// Must succeed before libflux watches the handle, as it does whenever it
+    /// waits: without a descriptor, versions before 0.70 call a null pointer.
     pub fn ensure_pollfd(&self) -> Result<()> {
         if self.api.flux_watcher_unref.is_some() {
             return Ok(());
         }
-        // SAFETY: a valid handle.
+        // SAFETY: the handle is valid.
         self.check(unsafe { (self.api.flux_pollfd)(self.h) })
     }
 
     /// Whether the broker is gone.
     pub fn is_broken(&self) -> bool {
-        // SAFETY: a valid handle.
+        // SAFETY: the handle is valid.
         let events = unsafe { (self.api.flux_pollevents)(self.h) };
         events < 0 || events & sys::FLUX_POLLERR != 0
     }
 
+    /// The errno of a libflux call that has just returned `rc`, if it failed.
     pub fn check(&self, rc: c_int) -> Result<()> {
         if rc < 0 {
             return Err(Error::last_os_error());
@@ -232,9 +292,9 @@ impl Connection {
         Ok(())
     }
 
-    /// The next message of any kind. `ETIMEDOUT` when there is none by the
-    /// deadline; without one, `EAGAIN` where the connector cannot block (a
-    /// loopback: nobody could send meanwhile).
+    /// Takes the next message of any kind. `ETIMEDOUT` if there is none by the
+    /// deadline; without one, `EAGAIN` if the connector cannot block (a
+    /// loopback, to which nobody else could send).
     fn next(&self, deadline: Option<Instant>) -> Result<FluxMessage> {
         loop {
             match self.take(sys::FLUX_O_NONBLOCK) {
@@ -245,8 +305,8 @@ impl Connection {
                 Some(deadline) => self.poll(deadline)?,
                 None => match self.take(0) {
                     Err(error) if error.errnum == libc::EINTR => {}
-                    // The peer hung up; what it sent before, or the reason,
-                    // is still to be read.
+                    // The peer hung up. What it sent before, or the reason, is
+                    // still to be read.
                     Err(error) if error.errnum == libc::EIO => {}
                     taken => return taken,
                 },
@@ -260,47 +320,50 @@ impl Connection {
             matchtag: MATCHTAG_NONE,
             topic_glob: ptr::null(),
         };
-        // SAFETY: a valid handle; a message of ours or null is returned.
+        // SAFETY: the handle is valid; the call returns a message that is the
+        // caller's, or null with errno set.
         unsafe {
             let msg = (self.api.flux_recv)(self.h, any, flags);
             FluxMessage::from_owned(self.api, msg)
         }
     }
 
-    /// Wait for the handle's descriptor, which becomes readable on each new
-    /// event; an early return is no error. Nothing is in the queue meanwhile
-    /// (what did not match is off it), so only what is new ends the wait.
+    /// Waits for the handle's descriptor, which becomes readable on each new
+    /// event. May return early. The queue is empty meanwhile (messages that did
+    /// not match are off it), so only a new message ends the wait.
     fn poll(&self, deadline: Instant) -> Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Error::new(libc::ETIMEDOUT));
         }
-        // SAFETY: a valid handle, to which the descriptor belongs.
+        // SAFETY: the handle is valid. The descriptor stays the handle's.
         let fd = unsafe { (self.api.flux_pollfd)(self.h) };
         self.check(fd)?;
-        if !wait_readable(fd, left)? {
+        let mut entry = [poll_entry(fd, libc::POLLIN)];
+        system::poll(&mut entry, Some(left))?;
+        if entry[0].revents == 0 {
             return Ok(());
         }
-        // SAFETY: a valid handle. This consumes the event.
+        // SAFETY: the handle is valid. The call consumes the event.
         self.check(unsafe { (self.api.flux_pollevents)(self.h) })
     }
 
-    /// Whether this is a late response that nobody waits for; its tag is then
-    /// seen to.
+    /// Whether this is a late response that nobody waits for. If so, its
+    /// matchtag is freed if it was the last.
     pub fn discard(&self, msg: &FluxMessage) -> bool {
         if !self.tags.borrow().has_given_up() {
             return false;
         }
-        let late = msg
-            .response_tag()
-            .is_some_and(|tag| self.tags.borrow().is_given_up(tag));
-        if late {
+        let tag = msg.response_tag();
+        let is_late = tag.is_some_and(|tag| self.tags.borrow().is_given_up(tag));
+        if is_late {
             self.settle(msg);
         }
-        late
+        is_late
     }
 
-    /// A message leaves the queue for good: a response may free its tag.
+    /// Notes that a message has left the queue for good: a response may free its
+    /// matchtag.
     pub fn settle(&self, msg: &FluxMessage) {
         let Some(matchtag) = msg.response_tag() else {
             return;
@@ -311,15 +374,16 @@ impl Connection {
         }
     }
 
-    /// Needs `sigmask::sending` round it, as `allocate` does, which may log
-    /// that the pool of tags has grown.
+    /// To be called within `sigmask::sending`, as `allocate`, which may log that
+    /// the pool of matchtags has grown.
     fn write(&self, msg: &FluxMessage) -> Result<()> {
-        // SAFETY: a valid handle and message; libflux copies what it keeps.
+        // SAFETY: the handle and the message are valid; libflux copies what it
+        // keeps.
         self.check(unsafe { (self.api.flux_send)(self.h, msg.as_ptr(), 0) })
     }
 
     fn allocate(&self) -> Result<u32> {
-        // SAFETY: a valid handle.
+        // SAFETY: the handle is valid.
         match unsafe { (self.api.flux_matchtag_alloc)(self.h) } {
             MATCHTAG_NONE => Err(Error::last_os_error()),
             matchtag => Ok(matchtag),
@@ -327,29 +391,29 @@ impl Connection {
     }
 
     fn free(&self, matchtag: u32) {
-        // SAFETY: a valid handle, whose tag this is, allocated and not freed.
+        // SAFETY: the handle is valid. A number that is not an allocated
+        // matchtag of it is refused.
         unsafe { (self.api.flux_matchtag_free)(self.h, matchtag) };
     }
 
-    /// To the head of the queue. That fails only for want of memory, or where
-    /// the owner of an external handle has done without a queue.
+    /// Puts a message at the head of the queue. It fails only for lack of memory,
+    /// or if the owner of an external handle has asked for no queue.
     fn put_back(&self, msg: &FluxMessage) {
-        // SAFETY: a valid handle and message; the queue takes a reference.
+        // SAFETY: the handle and the message are valid; the queue takes a
+        // reference.
         unsafe { (self.api.flux_requeue)(self.h, msg.as_ptr(), sys::FLUX_RQ_HEAD) };
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.dispatch.close(self.api);
-        self.lookout.close(self.api);
-        // SAFETY: our reference, given up once.
+        // SAFETY: this owns a reference, and gives it up once.
         unsafe { close::close(self.api, self.h) };
     }
 }
 
-/// Messages taken off the queue that somebody else may want. They go back, to
-/// where they were, when this is dropped. (`flux_recv` with a match would put
+/// Messages that were taken off the queue without being wanted. When this is
+/// dropped, they go back to their places. (`flux_recv` with a match would put
 /// them behind those that it has not looked at, and lose them on an error.)
 struct Passed<'a> {
     connection: &'a Connection,
@@ -374,27 +438,5 @@ impl Drop for Passed<'_> {
         for msg in self.messages.drain(..).rev() {
             self.connection.put_back(&msg);
         }
-    }
-}
-
-/// Whether `fd` became readable; false when time passed, or on a signal.
-fn wait_readable(fd: c_int, timeout: Duration) -> Result<bool> {
-    let mut pollfd = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    let timeout = libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos() as libc::c_long,
-    };
-    // SAFETY: one pollfd and a timespec, both ours; no signal mask.
-    let rc = unsafe { libc::ppoll(&mut pollfd, 1, &timeout, ptr::null()) };
-    if rc >= 0 {
-        return Ok(rc > 0);
-    }
-    match Error::last_os_error() {
-        error if error.errnum == libc::EINTR => Ok(false),
-        error => Err(error),
     }
 }

@@ -1,137 +1,139 @@
-//! One `flux_future_t` and its owner: an RPC, a KVS lookup or a commit that is
-//! under way. How they are started is `handle`'s and `kvs`'s.
+//! An RPC, a KVS lookup or a commit that is under way: the owner of one
+//! `flux_future_t`, and its continuation in the handle's reactor. How they are
+//! started is left to `handle` and `kvs`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
-use super::continuation;
+use super::session::{self, Called, Session};
 use super::sigmask;
-use super::sys::{Api, Continuation, flux_future_t};
+use super::sys::{Api, FutureCallback, flux_future_t};
 use super::text::{self, Bytes};
-use crate::backend::reactor::Watcher;
-use crate::backend::{self, Error, Future, MATCHTAG_NONE, Result};
+use super::watcher;
+use crate::backend::reactor::{Callback, Source, Watcher};
+use crate::backend::{Continuation, Error, Future, MATCHTAG_NONE, Result};
 
-/// What a future is fulfilled with.
+/// The kind of value that a future is fulfilled with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Value {
-    /// A response, whose payload may be absent.
+pub enum ValueKind {
+    /// A response, with or without payload.
     Response,
-    /// No more than the news that it is done.
+    /// None, only that it is done.
     Done,
-    /// A KVS value's bytes.
+    /// The bytes of a KVS value.
     Bytes,
-    /// A KVS tree object's JSON text.
+    /// The JSON text of a KVS tree object.
     Treeobj,
 }
 
-/// How a future goes on, and ends.
+/// How a future proceeds, and ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Course {
-    pub value: Value,
-    /// Fulfilled again and again, and for the last time with an error.
+    /// The kind of its values.
+    pub value: ValueKind,
+    /// It is fulfilled many times, the last time with an error.
     pub streaming: bool,
-    /// A lookup that the KVS ends when told that nobody waits any more.
+    /// It is a lookup that must be cancelled when it is given up.
     pub cancels: bool,
 }
 
-/// Owns a future, and keeps its handle alive.
+/// Owns a `flux_future_t`, and keeps its handle alive.
 pub struct FluxFuture {
-    connection: Rc<Connection>,
+    session: Rc<Session>,
     f: *mut flux_future_t,
     matchtag: u32,
     course: Course,
-    /// A wait has failed, and left libflux waiting on a clone of the handle.
+    /// A wait has failed, so libflux waits on a clone of the handle.
     is_elsewhere: Cell<bool>,
 }
 
 impl FluxFuture {
-    /// Take over what a libflux call on this handle returned: null is its errno.
+    /// Takes over a future that a libflux call returned; null is the call's errno.
     ///
     /// # Safety
     ///
     /// `f` is null with errno just set, or a valid future of an RPC on this
-    /// handle that is the caller's to give.
+    /// handle, which the caller owns and gives up. Its value has the kind that
+    /// `course` says.
     pub unsafe fn from_owned(
-        connection: &Rc<Connection>,
+        session: &Rc<Session>,
         f: *mut flux_future_t,
         course: Course,
     ) -> Result<FluxFuture> {
         if f.is_null() {
             return Err(Error::last_os_error());
         }
-        // SAFETY: a valid future.
-        let matchtag = unsafe { (connection.api.flux_rpc_get_matchtag)(f) };
+        // SAFETY: the future is valid.
+        let matchtag = unsafe { (session.api().flux_rpc_get_matchtag)(f) };
         let future = FluxFuture {
-            connection: Rc::clone(connection),
+            session: Rc::clone(session),
             f,
             matchtag,
             course,
             is_elsewhere: Cell::new(false),
         };
         if matchtag != MATCHTAG_NONE {
-            connection.held(matchtag);
-            future.attend()?;
+            session.connection.held(matchtag);
+            future.claim_response()?;
         }
         Ok(future)
     }
 
-    /// The dispatcher of an external handle, which runs whether or not anybody
-    /// waits, throws away what no future has asked it for.
-    fn attend(&self) -> Result<()> {
-        if !self.connection.is_external() {
+    /// Has the dispatcher of an external handle keep the response for this
+    /// future. It runs even if nobody waits, and discards responses that no
+    /// future has asked for.
+    fn claim_response(&self) -> Result<()> {
+        if !self.session.connection.is_external() {
             return Ok(());
         }
-        // SAFETY: the callback ignores its argument.
+        // SAFETY: `ignore` may be called with any argument.
         unsafe { self.call_on_fulfilled(ignore, ptr::null_mut()) }
     }
 
-    /// Have the handle's reactor call this each time the future is fulfilled.
-    /// `EINVAL` where a wait that failed stands in the way.
+    /// Has the handle's reactor call `callback` each time the future is
+    /// fulfilled. `EINVAL` after a wait that failed.
     ///
     /// # Safety
     ///
     /// `callback` may be called with `arg` until the future is dropped.
-    pub unsafe fn call_on_fulfilled(&self, callback: Continuation, arg: *mut c_void) -> Result<()> {
-        if self.is_elsewhere.get() && !self.connection.is_external() {
+    unsafe fn call_on_fulfilled(&self, callback: FutureCallback, arg: *mut c_void) -> Result<()> {
+        if self.is_elsewhere.get() && !self.session.connection.is_external() {
             return Err(Error::new(libc::EINVAL));
         }
-        self.connection.ensure_pollfd()?;
-        // Its response may have been met before.
-        self.connection.unpark(self.matchtag);
-        // SAFETY: a valid future; the rest by the contract.
+        let connection = &self.session.connection;
+        connection.ensure_pollfd()?;
+        // Its response may have arrived before.
+        connection.unpark(self.matchtag);
+        // SAFETY: the future is valid; the rest by the contract.
         let rc = unsafe { (self.api().flux_future_then)(self.f, -1.0, callback, arg) };
-        self.connection.check(rc)
-    }
-
-    pub fn connection(&self) -> &Rc<Connection> {
-        &self.connection
+        connection.check(rc)
     }
 
     fn api(&self) -> &'static Api {
-        self.connection.api
+        self.session.api()
     }
 
     fn is_ready(&self) -> bool {
-        // SAFETY: a valid future.
+        // SAFETY: the future is valid.
         unsafe { (self.api().flux_future_is_ready)(self.f) }
     }
 
     fn has_error(&self) -> bool {
-        // SAFETY: a valid future.
+        // SAFETY: the future is valid.
         unsafe { (self.api().flux_future_has_error)(self.f) }
     }
 
-    /// Wait in libflux's own reactor. May say `ETIMEDOUT` too early: when the
-    /// future has been waited for before, the timer starts from that time.
+    /// Waits in libflux's own reactor. May return `ETIMEDOUT` too early: if the
+    /// future has been waited for before, the time counts from then.
     fn run(&self, timeout: Option<Duration>) -> Result<()> {
-        self.connection.ensure_pollfd()?;
-        self.connection.unpark(self.matchtag);
+        let connection = &self.session.connection;
+        connection.ensure_pollfd()?;
+        connection.unpark(self.matchtag);
         let seconds = timeout.map_or(-1.0, |timeout| timeout.as_secs_f64());
-        // SAFETY: a valid future, and nothing else uses its handle meanwhile.
+        // SAFETY: the future is valid, and nothing else uses its handle meanwhile.
         let rc = unsafe { (self.api().flux_future_wait_for)(self.f, seconds) };
         self.is_elsewhere.set(rc < 0);
         if rc >= 0 {
@@ -139,46 +141,46 @@ impl FluxFuture {
         }
         let error = Error::last_os_error();
         self.requeue_unmatched();
-        if error.errnum != libc::ETIMEDOUT && self.connection.is_broken() {
-            // libflux stops the reactor then without setting errno.
+        if error.errnum != libc::ETIMEDOUT && connection.is_broken() {
+            // libflux then stops the reactor without setting errno.
             return Err(Error::new(libc::ECONNRESET));
         }
         Err(error)
     }
 
-    /// While it waits, libflux gathers the messages that are not the future's
-    /// on a clone of the handle. It gives them back only when the wait
-    /// succeeds; one that fails leaves the clone in place, and the messages to
-    /// be lost with it.
+    /// Puts other messages back after a wait that failed. While libflux waits, it
+    /// collects the messages that are not the future's on a clone of the handle.
+    /// It returns them only if the wait succeeds; otherwise they would be lost
+    /// with the clone.
     fn requeue_unmatched(&self) {
-        // SAFETY: a valid future; after a wait that failed this is the clone,
-        // and requeueing is refused if it is not.
+        // SAFETY: the future is valid. After a wait that failed its handle is the
+        // clone; libflux refuses to requeue on a handle that is not.
         unsafe {
             let clone = (self.api().flux_future_get_flux)(self.f);
             (self.api().flux_dispatch_requeue)(clone);
         }
     }
 
-    /// Time has passed, so that only a response that is here already counts.
+    /// Looks for a response that has arrived, after the timeout has passed.
     fn look_once_more(&self) -> Result<()> {
-        if !self.connection.bring_forward(self.matchtag)? {
+        if !self.session.connection.bring_forward(self.matchtag)? {
             return Err(Error::new(libc::ETIMEDOUT));
         }
         self.run(None)
     }
 
-    /// The error of the call that has just failed, with the service's own text
-    /// where the future has one.
+    /// The error of the call that has just failed, with the service's text if the
+    /// future has one.
     fn error(&self) -> Error {
         let error = Error::last_os_error();
         if !self.has_error() {
             return error;
         }
-        // SAFETY: a valid future with an error, so that there is a string,
-        // which is the future's and is copied here.
+        // SAFETY: the future is valid and has an error, so the string is valid
+        // as long as the future. It is copied here.
         let text = unsafe { text::copied((self.api().flux_future_error_string)(self.f)) };
         match text {
-            // Without a text of its own libflux gives the errno's.
+            // Without a text, libflux returns the errno's.
             Some(text) if text != error.text() => Error::with_detail(error.errnum, text),
             _ => error,
         }
@@ -193,58 +195,59 @@ impl FluxFuture {
 
     fn response(&self) -> Result<Option<&[u8]>> {
         let mut bytes = Bytes::new();
-        // SAFETY: a valid future that is ready, and places to write to.
+        // SAFETY: the future is valid and ready, and both places are valid.
         self.check(unsafe {
             (self.api().flux_rpc_get_raw)(self.f, &mut bytes.data, &mut bytes.length)
         })?;
-        // SAFETY: filled in; the bytes live until the future is reset, for
-        // which it must not be borrowed.
+        // SAFETY: libflux has filled it in. The bytes are valid until the future
+        // is reset, which needs `&mut self`.
         Ok(unsafe { bytes.get() }.map(text::without_terminator))
     }
 
     fn bytes(&self) -> Result<&[u8]> {
         let mut bytes = Bytes::new();
-        // SAFETY: a valid future of a lookup that is ready, and places to write to.
+        // SAFETY: the future of a lookup is valid and ready, and both places are
+        // valid.
         self.check(unsafe {
             (self.api().flux_kvs_lookup_get_raw)(self.f, &mut bytes.data, &mut bytes.length)
         })?;
-        // SAFETY: as for a response. An empty value may be a null pointer.
+        // SAFETY: as for a response. For an empty value the pointer may be null.
         Ok(unsafe { bytes.get() }.unwrap_or_default())
     }
 
     fn treeobj(&self) -> Result<&[u8]> {
         let mut treeobj = ptr::null();
-        // SAFETY: a valid future of a lookup that is ready, and a place to write to.
+        // SAFETY: the future of a lookup is valid and ready, and the place is valid.
         self.check(unsafe { (self.api().flux_kvs_lookup_get_treeobj)(self.f, &mut treeobj) })?;
-        // SAFETY: on success a terminated string that lives as a response does.
+        // SAFETY: the string is terminated, and valid as long as a response's bytes.
         Ok(unsafe { CStr::from_ptr(treeobj) }.to_bytes())
     }
 
     fn done(&self) -> Result<()> {
-        // SAFETY: a valid future that is ready; its value is not asked for.
+        // SAFETY: the future is valid and ready; the null pointer asks for no value.
         self.check(unsafe { (self.api().flux_future_get)(self.f, ptr::null_mut()) })
     }
 
-    /// Whether this value is the last.
-    pub fn is_over(&self) -> bool {
+    /// Whether the value is the last one.
+    fn is_over(&self) -> bool {
         self.matchtag == MATCHTAG_NONE
             || (self.is_ready() && (!self.course.streaming || self.has_error()))
     }
 
-    /// Of a stream that goes on: forget this value.
+    /// Forgets this value of a stream that has not ended.
     ///
     /// # Safety
     ///
-    /// Nobody borrows the value.
-    pub unsafe fn next(&self) {
+    /// The value is not borrowed.
+    unsafe fn next(&self) {
         if self.course.streaming && !self.has_error() {
-            // SAFETY: a valid future, whose value is not borrowed.
+            // SAFETY: the future is valid, and its value not borrowed.
             unsafe { (self.api().flux_future_reset)(self.f) };
         }
     }
 
-    /// Whether libflux frees the tag with the future: the last response is in.
-    /// Forgets the values of a stream that are.
+    /// Whether the last response has arrived, so that libflux frees the matchtag
+    /// with the future. Forgets the values of a stream that have arrived.
     fn is_answered(&mut self) -> bool {
         while self.is_ready() && !self.is_over() {
             self.reset();
@@ -260,19 +263,20 @@ impl Drop for FluxFuture {
     fn drop(&mut self) {
         let over = self.is_answered();
         if !over && self.course.cancels {
-            // A failure is the connection's, which is then no longer of use.
+            // It fails only if the connection is lost, and then nothing streams.
             let _ = sigmask::sending(|| {
-                // SAFETY: a valid future of a lookup.
+                // SAFETY: the future of a lookup is valid.
                 let rc = unsafe { (self.api().flux_kvs_lookup_cancel)(self.f) };
-                self.connection.check(rc)
+                self.session.connection.check(rc)
             });
         }
-        // SAFETY: ours, destroyed once; the handle outlives it.
+        // SAFETY: this owns the future, and destroys it once, while the handle is
+        // valid.
         unsafe { (self.api().flux_future_destroy)(self.f) };
         if over {
-            self.connection.released(self.matchtag);
+            self.session.connection.released(self.matchtag);
         } else {
-            self.connection.given_up(self.matchtag);
+            self.session.connection.given_up(self.matchtag);
         }
     }
 }
@@ -296,20 +300,123 @@ impl Future for FluxFuture {
     fn payload(&self) -> Result<Option<&[u8]>> {
         self.wait(None)?;
         match self.course.value {
-            Value::Response => self.response(),
-            Value::Done => self.done().map(|()| None),
-            Value::Bytes => self.bytes().map(Some),
-            Value::Treeobj => self.treeobj().map(Some),
+            ValueKind::Response => self.response(),
+            ValueKind::Done => self.done().map(|()| None),
+            ValueKind::Bytes => self.bytes().map(Some),
+            ValueKind::Treeobj => self.treeobj().map(Some),
         }
     }
 
-    /// A stream that has ended stays ended, and what is no stream as it is.
     fn reset(&mut self) {
-        // SAFETY: borrowed for changing, so that nobody borrows the value.
+        // SAFETY: `&mut self`, so the value is not borrowed.
         unsafe { self.next() };
     }
 
-    fn then(self: Box<Self>, continuation: backend::Continuation) -> Result<Box<dyn Watcher>> {
-        continuation::then(*self, continuation)
+    fn then(self: Box<Self>, continuation: Continuation) -> Result<Box<dyn Watcher>> {
+        then(*self, continuation)
     }
+}
+
+/// Has the reactor call `continuation` each time the future is fulfilled.
+fn then(future: FluxFuture, continuation: Continuation) -> Result<Box<dyn Watcher>> {
+    if future.is_over() {
+        return soon(future, continuation);
+    }
+    let session = Rc::clone(&future.session);
+    session.listen()?;
+    let awaited = Rc::new(Awaited {
+        session,
+        future: RefCell::new(None),
+        continuation,
+        is_calling: Cell::new(false),
+    });
+    // SAFETY: `awaited` owns the future, and drops it before itself.
+    let begun = unsafe { future.call_on_fulfilled(on_fulfilled, session::arg(&awaited)) };
+    awaited.future.replace(Some(future));
+    begun?;
+    Ok(Box::new(Then(awaited)))
+}
+
+/// Calls the continuation of a future that is over, once. libflux would wait for
+/// a response nevertheless; if none is to come (to a request that wants none), it
+/// would take those of others.
+fn soon(future: FluxFuture, continuation: Continuation) -> Result<Box<dyn Watcher>> {
+    let session = Rc::clone(&future.session);
+    let callback: Callback = Rc::new(move |_| continuation(&future));
+    let now = Source::Timer {
+        after: 0.0,
+        repeat: 0.0,
+    };
+    watcher::watch(&session, now, callback)
+}
+
+/// Gives the future up when it is dropped. If a call of its continuation drops
+/// it, at the end of that call, which may use the future until then.
+struct Then(#[expect(dead_code, reason = "only kept alive")] Rc<Awaited>);
+
+/// What libflux has a pointer to.
+struct Awaited {
+    session: Rc<Session>,
+    /// None after the last call.
+    future: RefCell<Option<FluxFuture>>,
+    continuation: Continuation,
+    is_calling: Cell<bool>,
+}
+
+impl Watcher for Then {}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Called for Awaited {
+    fn session(self: &Rc<Self>) -> &Rc<Session> {
+        &self.session
+    }
+}
+
+impl Awaited {
+    /// Calls the continuation. A value that arrives in a nested run of the reactor
+    /// waits until the call is over, because the call may use the present one.
+    fn fulfilled(self: &Rc<Self>) {
+        if self.is_calling.replace(true) {
+            return;
+        }
+        if let Some(future) = &*self.future.borrow() {
+            self.session.reactor.handle();
+            self.session.guard(|| (self.continuation)(future));
+        }
+        self.is_calling.set(false);
+        self.go_on();
+    }
+
+    /// Has the next value come, or ends.
+    fn go_on(&self) {
+        let is_over = |future: &FluxFuture| {
+            let is_over = future.is_over();
+            // SAFETY: only the continuation borrows the value, and it has returned.
+            unsafe { future.next() };
+            is_over
+        };
+        if self.future.borrow().as_ref().is_none_or(is_over) {
+            self.finish();
+        }
+    }
+
+    /// Drops the future, whose message handler would keep the reactor running.
+    fn finish(&self) {
+        if let Some(future) = self.future.take() {
+            drop(future);
+            self.session.unlisten();
+        }
+    }
+}
+
+/// libflux calls this each time a future is fulfilled.
+unsafe extern "C" fn on_fulfilled(_: *mut flux_future_t, arg: *mut c_void) {
+    // SAFETY: libflux passes the pointer to `Awaited`, which owns the future and
+    // so lives.
+    unsafe { session::enter(arg, Awaited::fulfilled) };
 }

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::ffi::{CString, c_int, c_void};
 use std::rc::Rc;
 
-use super::connection::Connection;
-use super::future::{Course, FluxFuture, Value};
+use super::future::{Course, FluxFuture, ValueKind};
+use super::session::Session;
 use super::sigmask;
 use super::sys::{Api, flux_kvs_txn_t};
 use super::text::{self, terminated, terminated_if_any};
@@ -13,25 +13,25 @@ use crate::backend::{Error, Result, Transaction, key, kvs_flags};
 
 /// Starts a lookup. `flags`: [`kvs_flags`].
 pub fn lookup(
-    connection: &Rc<Connection>,
+    session: &Rc<Session>,
     namespace: Option<&str>,
     flags: i32,
     key: &str,
 ) -> Result<FluxFuture> {
     let namespace = terminated_if_any(namespace)?;
     let key = terminated_key(key)?;
-    connection.sweep();
+    session.connection.sweep();
     sigmask::sending(|| {
         // SAFETY: the handle is valid; the strings are terminated, and copied by
         // the call, which returns a new future or null.
         unsafe {
-            let f = (connection.api.flux_kvs_lookup)(
-                connection.as_ptr(),
+            let f = (session.api().flux_kvs_lookup)(
+                session.connection.as_ptr(),
                 text::pointer(&namespace),
                 flags,
                 key.as_ptr(),
             );
-            FluxFuture::from_owned(connection, f, course(flags))
+            FluxFuture::from_owned(session, f, course(flags))
         }
     })
 }
@@ -47,9 +47,9 @@ fn course(flags: i32) -> Course {
     let treeobj = kvs_flags::READDIR | kvs_flags::READLINK | kvs_flags::TREEOBJ;
     Course {
         value: if flags & treeobj != 0 {
-            Value::Treeobj
+            ValueKind::Treeobj
         } else {
-            Value::Bytes
+            ValueKind::Bytes
         },
         streaming: flags & kvs_flags::WATCH != 0,
         cancels: flags & (kvs_flags::WATCH | kvs_flags::WAITCREATE) != 0,
@@ -58,7 +58,7 @@ fn course(flags: i32) -> Course {
 
 /// Starts a commit. The transaction does not change, and may be committed again.
 pub fn commit(
-    connection: &Rc<Connection>,
+    session: &Rc<Session>,
     namespace: Option<&str>,
     flags: i32,
     transaction: &mut dyn Transaction,
@@ -66,23 +66,23 @@ pub fn commit(
     let transaction = transaction.as_any().downcast_ref::<FluxTransaction>();
     let transaction = transaction.ok_or_else(|| Error::new(libc::EINVAL))?;
     let namespace = terminated_if_any(namespace)?;
-    connection.sweep();
+    session.connection.sweep();
     sigmask::sending(|| {
         // SAFETY: the handle and the transaction are valid. The call encodes the
         // transaction, and returns a new future or null.
         unsafe {
-            let f = (connection.api.flux_kvs_commit)(
-                connection.as_ptr(),
+            let f = (session.api().flux_kvs_commit)(
+                session.connection.as_ptr(),
                 text::pointer(&namespace),
                 flags,
                 transaction.txn,
             );
             let course = Course {
-                value: Value::Done,
+                value: ValueKind::Done,
                 streaming: false,
                 cancels: false,
             };
-            FluxFuture::from_owned(connection, f, course)
+            FluxFuture::from_owned(session, f, course)
         }
     })
 }

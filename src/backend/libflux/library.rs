@@ -1,6 +1,6 @@
-//! Finding libflux-core, once per process: in the process already, by the
-//! loader's own path, or beside the Flux that the environment names. What its
-//! functions are is declared in `sys`.
+//! Finding libflux-core, once per process: in the process, on the loader's path,
+//! or beside the Flux that the environment names. Its functions are declared in
+//! `sys`.
 
 use std::env;
 use std::ffi::{CStr, CString, OsString, c_void};
@@ -15,10 +15,10 @@ use crate::backend::{Error, Result};
 
 const SONAME: &str = "libflux-core.so.2";
 
-/// libflux-core's functions. ELIBACC where no library is found, with the
-/// places that were tried; ENOSYS where it is too old, with what it lacks.
+/// libflux-core's functions. ELIBACC if no library is found, with the places that
+/// were tried; ENOSYS if it is too old, with the function that it lacks.
 ///
-/// A search that failed is made again by the next call.
+/// After a search that failed, the next call searches again.
 pub fn api() -> Result<&'static Api> {
     static API: OnceLock<Api> = OnceLock::new();
     if let Some(api) = API.get() {
@@ -29,8 +29,8 @@ pub fn api() -> Result<&'static Api> {
 }
 
 fn search() -> Result<Api> {
-    if !symbol(libc::RTLD_DEFAULT, c"flux_open").is_null() {
-        return load(libc::RTLD_DEFAULT, "the libflux-core in this process");
+    if !Library::PROCESS.symbol(c"flux_open").is_null() {
+        return load(Library::PROCESS, "the libflux-core in this process");
     }
     let mut tried = Vec::new();
     if let Some(library) = open(Path::new(SONAME), &mut tried) {
@@ -55,10 +55,10 @@ fn not_found(tried: &[String]) -> Error {
     )
 }
 
-fn load(library: *mut c_void, place: &str) -> Result<Api> {
-    // SAFETY: the library has libflux-core's name or its `flux_open`, so that
-    // its `flux_` symbols are those functions; it is never closed.
-    let api = unsafe { Api::load(&|name| symbol(library, name)) };
+fn load(library: Library, place: &str) -> Result<Api> {
+    // SAFETY: the library has libflux-core's name or its `flux_open`, so its
+    // `flux_` symbols are those functions. It is never closed.
+    let api = unsafe { Api::load(&|name| library.symbol(name)) };
     api.map_err(|missing| {
         Error::with_detail(
             libc::ENOSYS,
@@ -67,29 +67,39 @@ fn load(library: *mut c_void, place: &str) -> Result<Api> {
     })
 }
 
-fn symbol(library: *mut c_void, name: &CStr) -> *mut c_void {
-    // SAFETY: a handle from dlopen that is never closed, or RTLD_DEFAULT; the
-    // name is terminated.
-    unsafe { libc::dlsym(library, name.as_ptr()) }
+/// Where to look for symbols: a handle from dlopen that is never closed, or
+/// `RTLD_DEFAULT`.
+#[derive(Clone, Copy)]
+struct Library(*mut c_void);
+
+impl Library {
+    /// All that is loaded in this process.
+    const PROCESS: Library = Library(libc::RTLD_DEFAULT);
+
+    /// The address of a symbol, null if there is none.
+    fn symbol(self, name: &CStr) -> *mut c_void {
+        // SAFETY: the handle is valid, and the name terminated.
+        unsafe { libc::dlsym(self.0, name.as_ptr()) }
+    }
 }
 
-/// The library stays open while the process lives. What fails is added to
-/// `tried`, with the loader's reason where there is a file.
-fn open(path: &Path, tried: &mut Vec<String>) -> Option<*mut c_void> {
+/// Opens a library, which is never closed. On failure, adds the path to `tried`,
+/// with the loader's reason if there is a file.
+fn open(path: &Path, tried: &mut Vec<String>) -> Option<Library> {
     let by_loader = path == Path::new(SONAME);
     if !by_loader && !path.exists() {
         tried.push(path.display().to_string());
         return None;
     }
     let name = CString::new(path.as_os_str().as_bytes()).ok()?;
-    // SAFETY: a terminated name. libflux-core's initializers ask nothing of
-    // the thread that runs them.
+    // SAFETY: the name is terminated. libflux-core's initializers may run on any
+    // thread.
     let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     if !library.is_null() {
-        return Some(library);
+        return Some(Library(library));
     }
-    // SAFETY: dlerror gives null or a string of this thread's, valid until
-    // its next dl call.
+    // SAFETY: dlerror returns null, or a string that is valid until this thread's
+    // next dl call.
     let why = unsafe { text::copied(libc::dlerror()) };
     tried.push(why.unwrap_or_else(|| path.display().to_string()));
     None

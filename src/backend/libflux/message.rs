@@ -1,5 +1,5 @@
-//! One `flux_msg_t` and its owner: what was received, or is about to be sent.
-//! Knows no handle.
+//! A message that was received, or is about to be sent: the owner of one
+//! `flux_msg_t`. Nothing here knows a handle.
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_int};
@@ -11,19 +11,20 @@ use super::sys::{Api, flux_match, flux_msg_t};
 use super::text::{self, Bytes};
 use crate::backend::{Error, Match, Message, Result, msgtype};
 
-/// Owns a reference on a message.
+/// Owns a reference on a `flux_msg_t`.
 pub struct FluxMessage {
     api: &'static Api,
     msg: *mut flux_msg_t,
 }
 
 impl FluxMessage {
-    /// Take over what a libflux call returned: null is its errno.
+    /// Takes over a message that a libflux call returned; null is the call's
+    /// errno.
     ///
     /// # Safety
     ///
-    /// `msg` is null with errno just set, or a valid message whose reference
-    /// is the caller's to give.
+    /// `msg` is null with errno just set, or a valid message, and the caller owns
+    /// a reference on it and gives it up.
     pub unsafe fn from_owned(api: &'static Api, msg: *mut flux_msg_t) -> Result<FluxMessage> {
         if msg.is_null() {
             return Err(Error::last_os_error());
@@ -31,13 +32,13 @@ impl FluxMessage {
         Ok(FluxMessage { api, msg })
     }
 
-    /// Share a message that somebody else owns.
+    /// Takes a new reference on a message.
     ///
     /// # Safety
     ///
-    /// `msg` is a valid message, which nobody changes any more.
+    /// `msg` is a valid message that does not change any more.
     pub unsafe fn shared(api: &'static Api, msg: *const flux_msg_t) -> FluxMessage {
-        // SAFETY: valid by the contract; the reference taken is ours.
+        // SAFETY: valid by the contract. This owns the new reference.
         let msg = unsafe { (api.flux_msg_incref)(msg) };
         FluxMessage {
             api,
@@ -45,19 +46,33 @@ impl FluxMessage {
         }
     }
 
+    /// A new request. `flags`: `FLUX_MSGFLAG_*`.
     pub fn request(
         api: &'static Api,
         topic: &CStr,
         payload: &Option<CString>,
+        nodeid: u32,
+        flags: c_int,
+        matchtag: u32,
     ) -> Result<FluxMessage> {
-        // SAFETY: terminated strings that outlive the call, which copies them;
-        // a new message or null is returned.
-        unsafe {
+        // SAFETY: the strings are terminated, and copied by the call, which
+        // returns a new message or null with errno set.
+        let request = unsafe {
             let msg = (api.flux_request_encode)(topic.as_ptr(), text::pointer(payload));
-            FluxMessage::from_owned(api, msg)
+            FluxMessage::from_owned(api, msg)?
+        };
+        // SAFETY: the message is valid, and nothing else has it yet.
+        request.check(unsafe { (api.flux_msg_set_nodeid)(request.msg, nodeid) })?;
+        // SAFETY: as above.
+        request.check(unsafe { (api.flux_msg_set_matchtag)(request.msg, matchtag) })?;
+        if flags != 0 {
+            // SAFETY: as above.
+            request.check(unsafe { (api.flux_msg_set_flag)(request.msg, flags) })?;
         }
+        Ok(request)
     }
 
+    /// A new event.
     pub fn event(
         api: &'static Api,
         topic: &CStr,
@@ -70,22 +85,24 @@ impl FluxMessage {
         }
     }
 
-    /// The response to this request; `payload` is the error's text where
-    /// `errnum` is not 0.
+    /// A new response to this request. `payload`: the error text if `errnum` is
+    /// not 0.
     pub fn response(&self, errnum: i32, payload: &Option<CString>) -> Result<FluxMessage> {
-        // SAFETY: a valid request; a new message or null is returned.
+        // SAFETY: the request is valid; the call returns a new message or null with
+        // errno set.
         let response = unsafe {
             let msg = (self.api.flux_response_derive)(self.msg, errnum);
             FluxMessage::from_owned(self.api, msg)?
         };
-        // SAFETY: a valid message of ours alone; the text is copied.
+        // SAFETY: the message is valid, and nothing else has it yet; the text is
+        // copied.
         response.check(unsafe {
             (self.api.flux_msg_set_string)(response.msg, text::pointer(payload))
         })?;
         Ok(response)
     }
 
-    /// A message of our own like this one of C code's.
+    /// A copy of a message of C code. EINVAL for null.
     ///
     /// # Safety
     ///
@@ -95,71 +112,60 @@ impl FluxMessage {
             return Err(Error::new(libc::EINVAL));
         }
         let api = library::api()?;
-        // SAFETY: valid by the contract; a new message or null is returned.
+        // SAFETY: valid by the contract; the call returns a new message or null
+        // with errno set.
         unsafe { FluxMessage::from_owned(api, (api.flux_msg_copy)(msg, true)) }
     }
 
-    /// Where a request goes, and by what its response is known.
-    pub fn address(&self, nodeid: u32, flags: c_int, matchtag: u32) -> Result<()> {
-        // SAFETY: a valid message, not yet sent, of which we hold the only
-        // reference; likewise below.
-        self.check(unsafe { (self.api.flux_msg_set_nodeid)(self.msg, nodeid) })?;
-        // SAFETY: see above.
-        self.check(unsafe { (self.api.flux_msg_set_matchtag)(self.msg, matchtag) })?;
-        if flags != 0 {
-            // SAFETY: see above.
-            self.check(unsafe { (self.api.flux_msg_set_flag)(self.msg, flags) })?;
-        }
-        Ok(())
-    }
-
-    /// As all back ends hand out messages.
+    /// The message as every back end hands it out.
     #[expect(
         clippy::arc_with_non_send_sync,
-        reason = "the embedded broker's cross threads, and this one stays on its own"
+        reason = "messages of the embedded back end cross threads, this one does not"
     )]
     pub fn into_shared(self) -> Arc<dyn Message> {
         Arc::new(self)
     }
 
+    /// The `flux_msg_t`, which is valid as long as this lives.
     pub fn as_ptr(&self) -> *const flux_msg_t {
         self.msg
     }
 
-    /// By libflux's own rules: a response that is still on its way through
-    /// brokers matches no tag.
+    /// Whether the message matches, by libflux's rules: a response that is still
+    /// on its way through brokers matches no matchtag.
     pub fn matches(&self, wanted: &Match) -> bool {
         let wanted = flux_match {
             typemask: wanted.typemask,
             matchtag: wanted.matchtag,
             topic_glob: ptr::null(),
         };
-        // SAFETY: the match has no topic.
+        // SAFETY: the topic is null.
         unsafe { self.compares(wanted) }
     }
 
-    /// Whether libflux finds that the message matches.
+    /// Whether the message matches, by libflux's rules.
     ///
     /// # Safety
     ///
-    /// `wanted`'s topic is null or a terminated string.
+    /// The topic of `wanted` is null or a terminated string.
     pub unsafe fn compares(&self, wanted: flux_match) -> bool {
-        // SAFETY: a valid message; the match by the contract.
+        // SAFETY: the message is valid; the match by the contract.
         unsafe { (self.api.flux_msg_cmp)(self.msg, wanted) }
     }
 
-    /// The matchtag of a response to a request of the handle that received it.
+    /// The matchtag of a response to the handle that received it. None for other
+    /// messages.
     pub fn response_tag(&self) -> Option<u32> {
         if self.msgtype() != msgtype::RESPONSE {
             return None;
         }
         let matchtag = self.matchtag().ok()?;
-        // SAFETY: a valid message.
+        // SAFETY: the message is valid.
         let ours = unsafe { (self.api.flux_msg_cmp_matchtag)(self.msg, matchtag) };
         ours.then_some(matchtag)
     }
 
-    /// Whether no response follows this one: a stream ends with an error.
+    /// Whether this response is the last: a stream ends with an error.
     pub fn is_last_response(&self) -> bool {
         !self.is_streaming() || !matches!(self.errnum(), Ok(0))
     }
@@ -171,8 +177,13 @@ impl FluxMessage {
         Ok(())
     }
 
-    /// A number that only messages of the types in `typemask` have.
-    fn field<T: Default>(
+    /// A number that only messages of the types in `typemask` have. `EPROTO` for
+    /// other messages.
+    ///
+    /// # Safety
+    ///
+    /// `get` takes any valid message, and writes a `T` to the pointer.
+    unsafe fn field<T: Default>(
         &self,
         typemask: i32,
         get: unsafe extern "C" fn(*const flux_msg_t, *mut T) -> c_int,
@@ -181,8 +192,7 @@ impl FluxMessage {
             return Err(Error::new(libc::EPROTO));
         }
         let mut value = T::default();
-        // SAFETY: a valid message; `get` is one of libflux's accessors, which
-        // write the number where they are told.
+        // SAFETY: the message is valid; the rest by the contract.
         self.check(unsafe { get(self.msg, &mut value) })?;
         Ok(value)
     }
@@ -190,14 +200,14 @@ impl FluxMessage {
 
 impl Clone for FluxMessage {
     fn clone(&self) -> FluxMessage {
-        // SAFETY: a valid message, which was received.
+        // SAFETY: the message is valid, and complete.
         unsafe { FluxMessage::shared(self.api, self.msg) }
     }
 }
 
 impl Drop for FluxMessage {
     fn drop(&mut self) {
-        // SAFETY: our reference, given up once.
+        // SAFETY: this owns a reference, and gives it up once.
         unsafe { (self.api.flux_msg_decref)(self.msg) };
     }
 }
@@ -205,66 +215,71 @@ impl Drop for FluxMessage {
 impl Message for FluxMessage {
     fn msgtype(&self) -> i32 {
         let mut msgtype = 0;
-        // SAFETY: a valid message, and a place for its type; fails for no such.
+        // SAFETY: the message and the place are valid. On failure the type stays 0.
         unsafe { (self.api.flux_msg_get_type)(self.msg, &mut msgtype) };
         msgtype
     }
 
     fn topic(&self) -> Option<&[u8]> {
         let mut topic = ptr::null();
-        // SAFETY: a valid message, and a place for the pointer.
+        // SAFETY: the message and the place are valid.
         let rc = unsafe { (self.api.flux_msg_get_topic)(self.msg, &mut topic) };
         if rc < 0 || topic.is_null() {
             return None;
         }
-        // SAFETY: a terminated string that is the message's, and the message
-        // does not change while it is borrowed.
+        // SAFETY: the string is terminated, and belongs to the message, which does
+        // not change.
         Some(unsafe { CStr::from_ptr(topic) }.to_bytes())
     }
 
     fn payload(&self) -> Option<&[u8]> {
         let mut bytes = Bytes::new();
-        // SAFETY: a valid message, and places for pointer and length.
+        // SAFETY: the message and both places are valid.
         let rc = unsafe {
             (self.api.flux_msg_get_payload)(self.msg, &mut bytes.data, &mut bytes.length)
         };
         if rc < 0 {
             return None;
         }
-        // SAFETY: filled in; the bytes are the message's, which does not
-        // change while it is borrowed.
+        // SAFETY: libflux has filled it in. The bytes belong to the message, which
+        // does not change.
         let payload = unsafe { bytes.get() };
         Some(text::without_terminator(payload.unwrap_or_default()))
     }
 
     fn errnum(&self) -> Result<i32> {
-        self.field(msgtype::RESPONSE, self.api.flux_msg_get_errnum)
+        // SAFETY: the accessor writes one number.
+        unsafe { self.field(msgtype::RESPONSE, self.api.flux_msg_get_errnum) }
     }
 
     fn matchtag(&self) -> Result<u32> {
         let typemask = msgtype::REQUEST | msgtype::RESPONSE;
-        self.field(typemask, self.api.flux_msg_get_matchtag)
+        // SAFETY: the accessor writes one number.
+        unsafe { self.field(typemask, self.api.flux_msg_get_matchtag) }
     }
 
     fn nodeid(&self) -> Result<u32> {
-        self.field(msgtype::REQUEST, self.api.flux_msg_get_nodeid)
+        // SAFETY: the accessor writes one number.
+        unsafe { self.field(msgtype::REQUEST, self.api.flux_msg_get_nodeid) }
     }
 
     fn userid(&self) -> Result<u32> {
-        self.field(msgtype::ANY, self.api.flux_msg_get_userid)
+        // SAFETY: the accessor writes one number.
+        unsafe { self.field(msgtype::ANY, self.api.flux_msg_get_userid) }
     }
 
     fn rolemask(&self) -> Result<u32> {
-        self.field(msgtype::ANY, self.api.flux_msg_get_rolemask)
+        // SAFETY: the accessor writes one number.
+        unsafe { self.field(msgtype::ANY, self.api.flux_msg_get_rolemask) }
     }
 
     fn is_streaming(&self) -> bool {
-        // SAFETY: a valid message.
+        // SAFETY: the message is valid.
         unsafe { (self.api.flux_msg_is_streaming)(self.msg) }
     }
 
     fn is_noresponse(&self) -> bool {
-        // SAFETY: a valid message.
+        // SAFETY: the message is valid.
         unsafe { (self.api.flux_msg_is_noresponse)(self.msg) }
     }
 
@@ -272,7 +287,7 @@ impl Message for FluxMessage {
         let Some(other) = other.as_any().downcast_ref::<FluxMessage>() else {
             return false;
         };
-        // SAFETY: two valid messages, which are only looked at.
+        // SAFETY: both messages are valid, and only read.
         unsafe { (self.api.flux_msg_route_match_first)(self.msg, other.msg) }
     }
 

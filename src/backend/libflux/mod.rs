@@ -1,20 +1,32 @@
-//! The real back end: libflux-core, found at run time. Each C object is owned
-//! by one Rust type; what a handle can do is said in `backend`.
+//! The real back end: libflux-core, found at run time. Each C object is owned by
+//! one Rust type. What a handle can do is described in `backend`.
+//!
+//! Each module uses only those above it:
+//!
+//! - `sys`, `text`, `library`: C's functions and strings, and where they are found
+//! - `sigmask`, `close`: what libflux's calls need around them
+//! - `message`, `tags`: messages, and matchtags in use
+//! - `connection`, `open`: a handle, its queue, and how it is opened
+//! - `disconnect`, `reactor`: runs of its reactor
+//! - `handler`, `session`: message handlers, and what all of the below share
+//! - `dispatch`, `descriptor`, `signal`, `watcher`: what a reactor waits for
+//! - `future`, `kvs`, `kvsdir`, `handle`: what a script asks for
 
 mod close;
 mod connection;
-mod continuation;
 mod descriptor;
+mod disconnect;
 mod dispatch;
 mod future;
 mod handle;
+mod handler;
 mod kvs;
 mod kvsdir;
 mod library;
-mod lookout;
 mod message;
 mod open;
 mod reactor;
+mod session;
 mod sigmask;
 mod signal;
 mod sys;
@@ -22,15 +34,14 @@ mod tags;
 mod text;
 mod watcher;
 
-pub use handle::FluxHandle;
+pub use handle::{FluxHandle, open};
 pub use kvsdir::FluxKvsdir;
 pub use message::FluxMessage;
-pub use open::open;
 pub use sys::{flux_kvsdir_t, flux_msg_t, flux_t};
 
-/// libflux-core's version, or `None` where it is not installed.
+/// libflux-core's version, None if it is not installed.
 pub fn version() -> Option<String> {
     let api = library::api().ok()?;
-    // SAFETY: gives a string that is the library's, and lives as long.
+    // SAFETY: the call returns a string that is valid for ever.
     unsafe { text::copied((api.flux_core_version_string)()) }
 }

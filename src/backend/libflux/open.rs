@@ -1,65 +1,51 @@
-//! Opening a handle, and saying what went wrong where libflux says little.
+//! Opening a connection, with errors that say more than libflux does.
 
 use std::env;
 use std::ffi::CString;
 
 use super::connection::Connection;
-use super::handle::FluxHandle;
 use super::library;
 use super::sys::{self, Api, flux_error_t, flux_t};
 use super::text::{self, terminated_if_any};
 use crate::backend::{Error, Result, last_errno};
 
-/// Open a handle as `flux_open` does: without a URI, the one in `FLUX_URI`,
-/// else Flux's own default. The error says what could not be reached; where
-/// libflux-core is not installed, how to do without it.
-pub fn open(uri: Option<&str>) -> Result<FluxHandle> {
+/// Opens a connection, to the URI in `FLUX_URI` or Flux's own default if there is
+/// no URI. Returns the URI too, if it is not the default.
+pub fn open_connection(uri: Option<&str>) -> Result<(Connection, Option<String>)> {
     let api = library::api()?;
-    // Kept, so that `reopen` leads to this broker whatever becomes of the variable.
+    // Kept, so that another connection reaches this broker even if the variable
+    // changes.
     let uri = uri.map(str::to_owned).or_else(|| env::var("FLUX_URI").ok());
     let c_uri = terminated_if_any(uri.as_deref())?;
     loop {
         match connect(api, &c_uri) {
             Ok(h) => {
-                // SAFETY: a handle that has just been opened, and is ours.
+                // SAFETY: the handle has just been opened, and is the caller's.
                 let connection = unsafe { Connection::from_owned(api, h, false) };
-                return Ok(FluxHandle::new(connection, uri));
+                return Ok((connection, uri));
             }
-            // A signal met the handshake.
+            // A signal interrupted the handshake.
             Err(error) if error.errnum == libc::EINTR => {}
             Err(error) => return Err(explained(api, uri.as_deref(), error)),
         }
     }
 }
 
-impl FluxHandle {
-    /// A handle on a `flux_t` that C code opened. Its reactor and dispatcher
-    /// stay that code's.
-    ///
-    /// # Safety
-    ///
-    /// `h` is a valid `flux_t`, used on this thread only. A reference is taken.
-    pub unsafe fn from_raw(h: *mut flux_t) -> Result<FluxHandle> {
-        let api = library::api()?;
-        // SAFETY: valid by the contract; the reference taken is the connection's.
-        let connection = unsafe { Connection::from_owned(api, (api.flux_incref)(h), true) };
-        Ok(FluxHandle::new(connection, None))
-    }
-}
-
+/// Opens a handle. The error has libflux's text, if there is one.
 fn connect(api: &'static Api, uri: &Option<CString>) -> Result<*mut flux_t> {
     let uri = text::pointer(uri);
     let Some(flux_open_ex) = api.flux_open_ex else {
-        // SAFETY: null or a terminated string.
+        // SAFETY: the URI is null or terminated.
         let h = unsafe { (api.flux_open)(uri, 0) };
         return opened(h, None);
     };
     let mut error = flux_error_t { text: [0; 160] };
-    // SAFETY: null or a terminated string, and a place for the error's text.
+    // SAFETY: the URI is null or terminated, and the buffer is valid.
     let h = unsafe { flux_open_ex(uri, 0, &mut error) };
     opened(h, Some(&error))
 }
 
+/// The result of a call that opens a handle.
 fn opened(h: *mut flux_t, error: Option<&flux_error_t>) -> Result<*mut flux_t> {
     if !h.is_null() {
         return Ok(h);
@@ -76,7 +62,7 @@ fn opened(h: *mut flux_t, error: Option<&flux_error_t>) -> Result<*mut flux_t> {
     ))
 }
 
-/// libflux's text, unless it only repeats the errno; then what was to be opened.
+/// The error with libflux's text, or with the URI if that only repeats the errno.
 fn explained(api: &Api, uri: Option<&str>, error: Error) -> Error {
     let says_more = |text: &String| *text != error.text();
     if error.detail.as_ref().is_some_and(says_more) {
@@ -95,9 +81,11 @@ fn explained(api: &Api, uri: Option<&str>, error: Error) -> Error {
     Error::with_detail(error.errnum, detail)
 }
 
+/// The URI that libflux opens by default.
 fn default_uri(api: &Api) -> Option<String> {
     let builtin_get = api.flux_conf_builtin_get?;
-    // SAFETY: a terminated name; gives null, or a string that lives on.
+    // SAFETY: the name is terminated. The call returns null, or a string that is
+    // valid for ever.
     let rundir = unsafe { text::copied(builtin_get(c"rundir".as_ptr(), sys::FLUX_CONF_AUTO)) };
     Some(format!("local://{}/local", rundir?))
 }

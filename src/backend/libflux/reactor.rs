@@ -1,135 +1,158 @@
-//! Running the reactor of a handle, and the barrier between libflux and the
-//! callbacks that it calls there. What they are called for is `watcher`'s,
-//! `dispatch`'s and `continuation`'s.
+//! Running the reactor of a handle, and calling a script's callbacks in it. What
+//! is waited for is left to `watcher`, `dispatch` and `continuation`.
 
 use std::any::Any;
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 
 use super::connection::Connection;
-use super::sys::{self, flux_reactor_t};
+use super::disconnect::DisconnectWatcher;
+use super::sys;
 use crate::backend::reactor::RunMode;
 use crate::backend::{Error, Result};
 
 /// How the reactor was told to stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
+    /// Without an error.
     Done,
+    /// With an error.
     Error,
 }
 
-/// What goes on in a handle's reactor.
+/// The state of a handle's reactor. It must be dropped before the handle.
+///
+/// libev allows a run within another one, which then handles all events of the
+/// reactor. To stop the reactor stops all its runs.
 #[derive(Default)]
-pub struct Runs {
-    /// Runs that we began, one within the other, and how many there ever were.
+pub struct Reactor {
+    /// The runs that we began and that have not ended, nested in one another.
     running: Cell<u32>,
+    /// How many runs we ever began.
     begun: Cell<u64>,
-    /// Callbacks that are being called, one within the other.
+    /// The calls of callbacks that have not returned, nested in one another.
     calls: Cell<u32>,
-    /// Events that a callback was called for.
+    /// How many events a callback was called for.
     handled: Cell<u64>,
-    /// What the runs under way were told.
+    /// How the present runs were told to stop.
     stopped: Cell<Option<Stop>>,
+    /// Handlers and continuations for which messages are read.
+    listeners: Cell<usize>,
+    disconnect_watcher: DisconnectWatcher,
 }
 
-impl Runs {
-    /// A callback is about to be called.
+impl Reactor {
+    /// Notes that a callback is about to be called for an event.
     pub fn handle(&self) {
         self.handled.set(self.handled.get() + 1);
     }
 
-    /// Changes with each run of the reactor.
+    /// A number that changes with each run of the reactor.
     pub fn begun(&self) -> u64 {
         self.begun.get()
     }
-}
 
-/// libev lets a run within another one: it handles all the reactor's events.
-/// To stop is to stop all of them.
-impl Connection {
-    pub fn reactor(&self) -> Result<*mut flux_reactor_t> {
-        // SAFETY: a valid handle, which owns the reactor, or whose owner does.
-        let r = unsafe { (self.api.flux_get_reactor)(self.as_ptr()) };
-        if r.is_null() {
-            return Err(Error::last_os_error());
-        }
-        Ok(r)
+    /// Whether a run of the reactor reads messages.
+    pub fn is_listening(&self) -> bool {
+        self.listeners.get() > 0
+    }
+
+    /// Has the reactor read messages, for one more handler or continuation.
+    pub fn listen(&self, connection: &Connection) {
+        self.listeners.set(self.listeners.get() + 1);
+        self.update_watch(connection);
+    }
+
+    /// Undoes one [`Reactor::listen`].
+    pub fn unlisten(&self, connection: &Connection) {
+        self.listeners.set(self.listeners.get() - 1);
+        self.update_watch(connection);
     }
 
     /// See [`crate::backend::Handle::reactor_run`].
-    pub fn run(&self, mode: RunMode) -> Result<u32> {
-        let r = self.reactor()?;
-        let runs = &self.runs;
-        // That a run begins makes libev forget that those around it were stopped.
-        let outer = runs.stopped.take().filter(|_| runs.calls.get() > 0);
-        runs.running.set(runs.running.get() + 1);
-        runs.begun.set(runs.begun.get() + 1);
-        self.watch_over_run();
+    pub fn run(&self, connection: &Connection, mode: RunMode) -> Result<u32> {
+        connection.reactor()?;
+        // When a run begins, libev forgets that those around it were stopped.
+        let outer = self.stopped.take().filter(|_| self.calls.get() > 0);
+        self.running.set(self.running.get() + 1);
+        self.begun.set(self.begun.get() + 1);
+        self.update_watch(connection);
         let ended = match mode {
-            _ if self.is_lost_unnoticed() => Err(Error::new(libc::ECONNRESET)),
-            RunMode::Forever => self.run_with(r, 0),
-            RunMode::Once => self.run_once(r),
-            RunMode::NoWait => self.run_with(r, sys::FLUX_REACTOR_NOWAIT),
+            _ if self.disconnect_watcher.is_lost_unnoticed(connection) => {
+                Err(Error::new(libc::ECONNRESET))
+            }
+            RunMode::Forever => run_with(connection, 0),
+            RunMode::Once => self.run_once(connection),
+            RunMode::NoWait => run_with(connection, sys::FLUX_REACTOR_NOWAIT),
         };
-        runs.running.set(runs.running.get() - 1);
-        self.watch_over_run();
-        let ended = ended.map_err(|error| self.reason(error));
-        if runs.calls.get() == 0 {
-            runs.stopped.set(None);
-        } else if let (Some(stop), None) = (outer, runs.stopped.get()) {
-            self.stop(stop);
+        self.running.set(self.running.get() - 1);
+        self.update_watch(connection);
+        let ended = ended.map_err(|error| self.reason(connection, error));
+        if self.calls.get() == 0 {
+            self.stopped.set(None);
+        } else if let (Some(stop), None) = (outer, self.stopped.get()) {
+            self.stop(connection, stop);
         }
         ended
     }
 
-    /// A run began or ended, or what it reads changed.
-    pub fn watch_over_run(&self) {
-        self.look_out(self.runs.running.get() > 0 && !self.is_listening());
-    }
-
-    pub fn stop(&self, stop: Stop) {
-        // There is nothing to stop where there is no reactor.
-        let Ok(r) = self.reactor() else { return };
-        self.runs.stopped.set(Some(stop));
-        // SAFETY: a valid reactor, running or not.
+    /// Stops the present runs. Does nothing if the handle has no reactor.
+    pub fn stop(&self, connection: &Connection, stop: Stop) {
+        let Ok(r) = connection.reactor() else { return };
+        self.stopped.set(Some(stop));
+        // SAFETY: the reactor is valid; it need not be running.
         unsafe {
             match stop {
-                Stop::Done => (self.api.flux_reactor_stop)(r),
-                Stop::Error => (self.api.flux_reactor_stop_error)(r),
+                Stop::Done => (connection.api.flux_reactor_stop)(r),
+                Stop::Error => (connection.api.flux_reactor_stop_error)(r),
             }
         }
     }
 
-    fn run_with(&self, r: *mut flux_reactor_t, flags: c_int) -> Result<u32> {
-        // SAFETY: a valid reactor, which lives until this returns: whoever
-        // called keeps the handle. libev may be entered again by a callback.
-        let active = unsafe { (self.api.flux_reactor_run)(r, flags) };
-        u32::try_from(active).map_err(|_| Error::last_os_error())
+    /// Calls a callback of a script. A panic ends there, in the log.
+    pub fn guard(&self, connection: &Connection, call: impl FnOnce()) {
+        if self.calls.get() == 0 && self.running.get() == 0 {
+            // C code runs the reactor: how an earlier run was stopped is past.
+            self.stopped.set(None);
+        }
+        self.calls.set(self.calls.get() + 1);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+            log_panic(connection, panic.as_ref());
+        }
+        if self.disconnect_watcher.is_lost_unnoticed(connection) {
+            end_run_at_loss(connection);
+        }
+        self.calls.set(self.calls.get() - 1);
     }
 
-    /// libev's one turn may end with a signal handler, or with a message that
-    /// becomes an event only in the next turn. An external reactor's events
-    /// may be C code's, which are not seen here.
-    fn run_once(&self, r: *mut flux_reactor_t) -> Result<u32> {
-        let runs = &self.runs;
-        let before = runs.handled.get();
+    /// Watches for the loss of the broker in runs that read no messages.
+    fn update_watch(&self, connection: &Connection) {
+        let is_needed = self.running.get() > 0 && !self.is_listening();
+        self.disconnect_watcher.watch(connection, is_needed);
+    }
+
+    /// One turn of libev may end with a signal handler, or with a message that
+    /// becomes an event only in the next turn. So it runs until an event was
+    /// handled; but once for an external reactor, whose events may be C code's,
+    /// which are not seen here.
+    fn run_once(&self, connection: &Connection) -> Result<u32> {
+        let before = self.handled.get();
         loop {
-            let active = self.run_with(r, sys::FLUX_REACTOR_ONCE)?;
-            let is_over = runs.handled.get() != before || runs.stopped.get().is_some();
-            if active == 0 || is_over || self.is_external() {
+            let active = run_with(connection, sys::FLUX_REACTOR_ONCE)?;
+            let is_over = self.handled.get() != before || self.stopped.get().is_some();
+            if active == 0 || is_over || connection.is_external() {
                 return Ok(active);
             }
         }
     }
 
-    /// Why a run failed; libflux leaves no errno of its own.
-    fn reason(&self, error: Error) -> Error {
-        if self.runs.stopped.get() == Some(Stop::Error) {
+    /// The reason why a run failed; libflux sets no errno of its own.
+    fn reason(&self, connection: &Connection, error: Error) -> Error {
+        if self.stopped.get() == Some(Stop::Error) {
             return Error::new(libc::ECANCELED);
         }
-        if self.is_broken() {
+        if connection.is_broken() {
             return Error::new(libc::ECONNRESET);
         }
         match error.errnum {
@@ -137,64 +160,32 @@ impl Connection {
             _ => error,
         }
     }
+}
 
-    /// Run what a script gave; a panic ends there, in the log.
-    pub fn guard(&self, call: impl FnOnce()) {
-        let runs = &self.runs;
-        if runs.calls.get() == 0 && runs.running.get() == 0 {
-            // A run of C code: what an earlier one was told is over.
-            runs.stopped.set(None);
-        }
-        runs.calls.set(runs.calls.get() + 1);
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
-            self.log_panic(panic.as_ref());
-        }
-        if self.is_lost_unnoticed() {
-            self.end_run_at_loss();
-        }
-        runs.calls.set(runs.calls.get() - 1);
-    }
+/// Runs the reactor with libflux's flags. Returns how many watchers are active.
+fn run_with(connection: &Connection, flags: c_int) -> Result<u32> {
+    let r = connection.reactor()?;
+    // SAFETY: the reactor is valid, and lives until this returns, because the
+    // caller keeps the connection. A callback may enter libev again.
+    let active = unsafe { (connection.api.flux_reactor_run)(r, flags) };
+    u32::try_from(active).map_err(|_| Error::last_os_error())
+}
 
-    fn log_panic(&self, panic: &(dyn Any + Send)) {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        let text = text.unwrap_or("with no message");
-        // Where the log is out of reach there is nobody else to tell.
-        let _ = self.log(
-            libc::LOG_ERR,
-            &format!("a reactor callback panicked: {text}"),
-        );
+/// Does what libflux's dispatcher does when the broker is gone.
+fn end_run_at_loss(connection: &Connection) {
+    if let Ok(r) = connection.reactor() {
+        // SAFETY: the reactor is valid.
+        unsafe { (connection.api.flux_reactor_stop_error)(r) };
     }
 }
 
-/// What C is given a pointer to, and passes to the callback.
-pub trait Called {
-    fn connection(self: &Rc<Self>) -> &Rc<Connection>;
-}
-
-/// The callback's body. What C passed lives until this returns, whatever the
-/// body drops, and so does the handle; no panic leaves this.
-///
-/// # Safety
-///
-/// `arg` is [`arg`]'s pointer to a `T` that lives now, on this thread.
-pub unsafe fn enter<T: Called>(arg: *mut c_void, body: impl FnOnce(&Rc<T>)) {
-    let called = arg.cast_const().cast::<T>();
-    // SAFETY: alive by the contract, so that a count may be added to the one
-    // that keeps it; that count is this function's.
-    let called = unsafe {
-        Rc::increment_strong_count(called);
-        Rc::from_raw(called)
-    };
-    let connection = Rc::clone(called.connection());
-    connection.guard(move || {
-        body(&called);
-        // What it owns ends here, behind the barrier.
-        drop(called);
-    });
-}
-
-/// C's pointer to `called`. It keeps nothing alive.
-pub fn arg<T: Called>(called: &Rc<T>) -> *mut c_void {
-    Rc::as_ptr(called).cast_mut().cast()
+fn log_panic(connection: &Connection, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("with no message");
+    // If the log cannot be reached there is nowhere else to report it.
+    let _ = connection.log(
+        libc::LOG_ERR,
+        &format!("a reactor callback panicked: {text}"),
+    );
 }

@@ -1,13 +1,13 @@
-//! libflux-core's C interface as far as this back end uses it: its types, and
-//! its functions as pointers that are looked up once. Where the library comes
-//! from is `library`'s business; what the calls mean is that of their callers.
+//! The part of libflux-core's C interface that this back end uses: types, and
+//! functions as pointers that are looked up once. Where the library is found is
+//! left to `library`.
 
 use std::ffi::{c_char, c_double, c_int, c_void};
 use std::marker::PhantomData;
 
 use crate::symbols::functions;
 
-/// Types that only libflux-core sees the inside of.
+/// Types whose contents only libflux-core knows.
 macro_rules! opaque {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -25,53 +25,77 @@ opaque! {
     flux_t;
     /// A KVS directory as it was when it was looked up.
     flux_kvsdir_t;
+    /// An iterator over the names in a KVS directory.
     flux_kvsitr_t;
+    /// A message.
     flux_msg_t;
+    /// A result that is still to come.
     flux_future_t;
+    /// A KVS transaction.
     flux_kvs_txn_t;
+    /// An event loop.
     flux_reactor_t;
+    /// An event source of a reactor.
     flux_watcher_t;
+    /// A handler of messages.
     flux_msg_handler_t;
 }
 
-/// Which messages to take. Passed by value.
+/// Which messages to receive. Passed by value.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct flux_match {
+    /// Message types, as bits.
     pub typemask: c_int,
+    /// A matchtag, or `MATCHTAG_NONE` for any.
     pub matchtag: u32,
+    /// A terminated pattern, or null for any topic.
     pub topic_glob: *const c_char,
 }
 
-/// The text of an error, for the functions that take one.
+/// A buffer for the text of an error.
 #[allow(non_camel_case_types)]
 #[repr(C)]
 pub struct flux_error_t {
+    /// The text, terminated.
     pub text: [c_char; 160],
 }
 
+/// Of `flux_recv`: do not wait.
 pub const FLUX_O_NONBLOCK: c_int = 4;
+/// Of `flux_requeue`: at the head of the queue.
 pub const FLUX_RQ_HEAD: c_int = 1;
+/// An error, as an event of a handle or descriptor.
 pub const FLUX_POLLERR: c_int = 4;
+/// A message flag: the nodeid is the sender's, and the request goes upstream.
 pub const FLUX_MSGFLAG_UPSTREAM: c_int = 0x10;
+/// Of `flux_conf_builtin_get`: installed or build tree, whichever is in use.
 pub const FLUX_CONF_AUTO: c_int = 2;
+/// Readable, as an event of a descriptor.
 pub const FLUX_POLLIN: c_int = 1;
+/// Of `flux_reactor_run`: handle only events that have happened.
 pub const FLUX_REACTOR_NOWAIT: c_int = 1;
+/// Of `flux_reactor_run`: handle events once, waiting if necessary.
 pub const FLUX_REACTOR_ONCE: c_int = 2;
+/// Any role.
 pub const FLUX_ROLE_ALL: u32 = 0xFFFF_FFFF;
 
-/// What libflux calls; the last argument is what it was told to pass.
+/// Called by libflux on an event of a watcher. The last argument is the one that
+/// the watcher was created with.
 pub type WatcherCallback =
     unsafe extern "C" fn(*mut flux_reactor_t, *mut flux_watcher_t, c_int, *mut c_void);
+/// Called by libflux with a message.
 pub type MessageCallback =
     unsafe extern "C" fn(*mut flux_t, *mut flux_msg_handler_t, *const flux_msg_t, *mut c_void);
+/// Called by libflux to free a value that was attached to an object.
 pub type FreeFunction = unsafe extern "C" fn(*mut c_void);
-pub type Continuation = unsafe extern "C" fn(*mut flux_future_t, *mut c_void);
+/// Called by libflux when a future is fulfilled.
+pub type FutureCallback = unsafe extern "C" fn(*mut flux_future_t, *mut c_void);
 
-// The prototypes of flux-core 0.88. They hold from 0.60 on, but that before
-// 0.70 each `size_t` (`usize`) was an `int`: `text::Bytes` receives either,
-// `text::fits_an_int` sees to it that those passed are right for both.
+// The prototypes of flux-core 0.88. They are right from 0.60 on, except that
+// before 0.70 each `size_t` (`usize`) was an `int`. `text::Bytes` can receive
+// either, and `text::fits_an_int` checks that the values passed fit both.
 functions! {
     /// libflux-core's functions. Optional are those that only some supported
     /// versions have and the back end can do without.
@@ -174,7 +198,7 @@ functions! {
         fn flux_future_then(
             f: *mut flux_future_t,
             timeout: c_double,
-            continuation: Continuation,
+            continuation: FutureCallback,
             arg: *mut c_void,
         ) -> c_int;
         fn flux_get_reactor(h: *mut flux_t) -> *mut flux_reactor_t;

@@ -4,10 +4,9 @@
 use std::ffi::{CString, c_int, c_void};
 use std::rc::Rc;
 
-use super::connection::Connection;
 use super::descriptor::{self, Closed, Descriptor};
 use super::dispatch;
-use super::reactor::{self, Called};
+use super::session::{self, Called, Session};
 use super::signal::Signal;
 use super::sys::{self, flux_reactor_t, flux_watcher_t};
 use super::text::terminated;
@@ -17,7 +16,7 @@ use crate::backend::{Error, Result, system};
 /// Has the reactor call `callback` on each event of `source`, until the returned
 /// watcher is dropped.
 pub fn watch(
-    connection: &Rc<Connection>,
+    session: &Rc<Session>,
     source: Source<'_>,
     callback: Callback,
 ) -> Result<Box<dyn Watcher>> {
@@ -36,10 +35,10 @@ pub fn watch(
             typemask,
             topic_glob,
             rolemask,
-        } => return dispatch::watch(connection, typemask, topic_glob, rolemask, callback),
+        } => return dispatch::watch(session, typemask, topic_glob, rolemask, callback),
     };
     let watcher = FluxWatcher::new(Watched {
-        connection: Rc::clone(connection),
+        session: Rc::clone(session),
         callback,
         waits_for,
     })?;
@@ -74,7 +73,7 @@ struct FluxWatcher {
 /// What libflux has a pointer to. The watcher is destroyed before this is
 /// dropped.
 struct Watched {
-    connection: Rc<Connection>,
+    session: Rc<Session>,
     callback: Callback,
     waits_for: WaitsFor,
 }
@@ -97,13 +96,13 @@ impl Watcher for FluxWatcher {}
 
 impl FluxWatcher {
     fn new(watched: Watched) -> Result<FluxWatcher> {
-        let r = watched.connection.reactor()?;
+        let r = watched.session.connection.reactor()?;
         let watched = Rc::new(watched);
-        let w = watched.create(r, reactor::arg(&watched));
+        let w = watched.create(r, session::arg(&watched));
         if w.is_null() {
             return Err(Error::last_os_error());
         }
-        let api = watched.connection.api;
+        let api = watched.session.api();
         // libev counts a timer from the time of its last turn, which may be long
         // ago.
         // SAFETY: the reactor and its watcher are valid.
@@ -119,13 +118,13 @@ impl Drop for FluxWatcher {
     fn drop(&mut self) {
         // SAFETY: this owns the watcher, and destroys it once. Its reactor lives
         // as long as the handle, which `watched` keeps alive.
-        unsafe { (self.watched.connection.api.flux_watcher_destroy)(self.w) };
+        unsafe { (self.watched.session.api().flux_watcher_destroy)(self.w) };
     }
 }
 
 impl Called for Watched {
-    fn connection(self: &Rc<Self>) -> &Rc<Connection> {
-        &self.connection
+    fn session(self: &Rc<Self>) -> &Rc<Session> {
+        &self.session
     }
 }
 
@@ -133,7 +132,7 @@ impl Watched {
     /// Creates the libflux watcher. Returns null, with errno set, on failure.
     /// `arg`: C's pointer to this.
     fn create(&self, r: *mut flux_reactor_t, arg: *mut c_void) -> *mut flux_watcher_t {
-        let api = self.connection.api;
+        let api = self.session.api();
         // SAFETY: the reactor is valid. `arg`, the descriptors and the path live
         // until the watcher is destroyed.
         unsafe {
@@ -174,7 +173,7 @@ impl Watched {
                 // SAFETY: `w` is a stat watcher by the contract, and both places
                 // are valid.
                 unsafe {
-                    let rstat = self.connection.api.flux_stat_watcher_get_rstat;
+                    let rstat = self.session.api().flux_stat_watcher_get_rstat;
                     rstat(w, &mut now, &mut before);
                 }
                 let (now, before) = (Box::new(now), Box::new(before));
@@ -186,7 +185,7 @@ impl Watched {
                 Err(Closed) => {
                     // There is nothing left to wait for.
                     // SAFETY: the watcher is valid by the contract.
-                    unsafe { (self.connection.api.flux_watcher_stop)(w) };
+                    unsafe { (self.session.api().flux_watcher_stop)(w) };
                     Some(Event::Fd(poll::ERR))
                 }
             },
@@ -204,10 +203,10 @@ unsafe extern "C" fn on_event(
     // SAFETY: libflux passes the `arg` of `create`, which lives as long as the
     // watcher.
     unsafe {
-        reactor::enter(arg, |watched: &Rc<Watched>| {
+        session::enter(arg, |watched: &Rc<Watched>| {
             // SAFETY: libflux passes the watcher that it has this `arg` for.
             if let Some(event) = watched.event(w) {
-                watched.connection.runs.handle();
+                watched.session.reactor.handle();
                 (watched.callback)(event);
             }
         });

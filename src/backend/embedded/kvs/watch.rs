@@ -20,6 +20,7 @@ use kvs_flags::{TREEOBJ, WAITCREATE, WATCH, WATCH_APPEND, WATCH_FULL, WATCH_UNIQ
 /// Identifies a request: its sender and its matchtag.
 type RequestId = (u64, u32);
 
+/// The watches of a store.
 #[derive(Default)]
 pub struct Watches {
     next: u64,
