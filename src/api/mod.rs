@@ -23,7 +23,7 @@ use std::os::raw::{c_int, c_void};
 pub use arguments::push_formatted;
 pub use handle::{Handle, backend_at, push_external};
 pub use kvs::dir::NewDir;
-pub use message::respond::{NoResponse, Responder, ResponderResult};
+pub use message::responder::{NoResponse, Responder, ResponderResult};
 pub use message::{NewMessage, push_class as push_message_class};
 
 use crate::backend::{self, msgtype};
@@ -114,7 +114,7 @@ fn open_classes(writer: &Writer<'_>) {
     arguments::open(writer);
     reactor::class::open(writer);
     open_handle(writer);
-    message::open(writer);
+    open_message(writer);
     open_dir(writer);
     kvs::stream::open(writer);
     writer.boolean(true);
@@ -145,6 +145,13 @@ fn open_handle(writer: &Writer<'_>) {
     ] {
         reactor::builder::set_constructors(writer, class, methods);
     }
+    writer.state().pop(1);
+}
+
+/// Registers the class of messages.
+fn open_message(writer: &Writer<'_>) {
+    message::open(writer);
+    set_functions(writer, writer.state().top(), message::respond::METHODS);
     writer.state().pop(1);
 }
 

@@ -8,11 +8,12 @@
 use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 
+use super::array_mark::mark_array;
 use super::error::{DecodeError, Reason};
 use super::number::{self, Number, NumberError};
 use super::text::{Survey, plain_run, short_run, survey};
 use super::unescape::{UnescapeError, Unescaper, raw_length};
-use super::{MAX_DEPTH, mark_array};
+use crate::MAX_JSON_DEPTH as MAX_DEPTH;
 use crate::lua::{Kind, Writer, compat};
 
 /// Options of [`decode`].

@@ -7,10 +7,11 @@
 
 use std::os::raw::c_int;
 
+use super::array_mark::has_array_mark;
 use super::error::{EncodeError, Fault};
 use super::number::{Number, float_text, non_finite_text, read, write_float, write_integer};
 use super::output::{NotUtf8, Output};
-use super::{MAX_DEPTH, has_array_mark};
+use crate::MAX_JSON_DEPTH as MAX_DEPTH;
 use crate::lua::{Kind, State, compat, sys};
 
 /// Append the JSON text of the value at stack index `index`. On an error, `out`

@@ -3,6 +3,7 @@
 //! other modules and the script module `flux.json`; the submodules do the
 //! conversion. Nothing here knows about Flux.
 
+mod array_mark;
 mod decode;
 mod encode;
 mod error;
@@ -13,58 +14,19 @@ mod unescape;
 
 use std::os::raw::c_int;
 
+pub use array_mark::{mark_array, open, push_array_mark};
 pub use decode::{Options, decode};
 pub use encode::{array_len, encode, encode_object, number_name};
 pub use error::{DecodeError, EncodeError, Reason};
 pub use number::{float_text, integral};
 pub use output::Output;
 
-use crate::lua::{Error, Kind, OnTop, Push, RegistryKey, Result, Scratch, State, Writer};
+use crate::lua::{Error, Kind, OnTop, Push, Result, Scratch, State, Writer};
 use crate::lua_functions;
 
 /// The maximum nesting depth of tables and of JSON text. It also ends the
 /// encoding of a table that contains itself.
 pub use crate::MAX_JSON_DEPTH as MAX_DEPTH;
-
-/// The registry key of the array mark: the metatable that makes an empty table
-/// encode as `[]`.
-static ARRAY_MARK: RegistryKey = RegistryKey::unique();
-
-/// Create the array mark, once per Lua state. May raise for lack of memory.
-pub fn open(writer: &Writer<'_>) {
-    let is_open = push_array_mark(writer.state());
-    writer.state().pop(1);
-    if is_open {
-        return;
-    }
-    writer.table(0, 1);
-    writer.bytes(b"flux.json.array");
-    writer.set_field(-2, c"__name");
-    writer.set_registry(&ARRAY_MARK);
-}
-
-/// Push the array mark and return true. Before [`open`], push nil and return
-/// false. Needs one free stack slot.
-pub fn push_array_mark(state: State<'_>) -> bool {
-    state.registry(&ARRAY_MARK) == Kind::Table
-}
-
-/// Mark the table at the absolute index `table`, so that it encodes as an array
-/// while it is empty. Does not raise. Needs one free stack slot.
-pub fn mark_array(writer: &Writer<'_>, table: c_int) {
-    push_array_mark(writer.state());
-    writer.set_metatable(table);
-}
-
-/// Whether the table at `table` has the array mark. Needs two free stack slots.
-fn has_array_mark(state: State<'_>, table: c_int) -> bool {
-    if !state.push_metatable(table) {
-        return false;
-    }
-    let is_mark = push_array_mark(state) && state.raw_equal(-1, -2);
-    state.pop(2);
-    is_mark
-}
 
 /// Push the table `flux.json`. Also creates the array mark. May raise for error
 /// of memory.
@@ -169,7 +131,7 @@ fn array(state: State<'_>) -> Result<OnTop> {
         return Err(Error::expected(state, 1, "table"));
     }
     state.set_top(1);
-    if has_array_mark(state, 1) {
+    if array_mark::has_array_mark(state, 1) {
         return Ok(OnTop);
     }
     if state.push_metatable(1) {

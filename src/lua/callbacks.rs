@@ -58,7 +58,8 @@ pub fn open(writer: &Writer<'_>) {
     writer.set_registry(&TRACEBACK);
     let base = writer.thread();
     writer.set_registry(&BASE);
-    let main = compat::main_thread(writer).unwrap_or(base);
+    // SAFETY: the state is live, and the call has free slots.
+    let main = unsafe { compat::main_thread(writer.raw()) }.unwrap_or(base);
     writer.new_object_with(|| {
         Some(Callbacks(Rc::new(Inner {
             base,

@@ -4,8 +4,8 @@
 
 use std::os::raw::{c_char, c_int, c_void};
 
+use super::StackError;
 use super::sys::{self, lua_State};
-use super::{StackError, Writer};
 
 /// Tag of an index that holds no value.
 pub const TNONE: c_int = sys::LUA_TNONE;
@@ -467,34 +467,43 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
 }
 
 /// The main thread, if it is the running one. Lua 5.1 has no other way to find it.
+///
+/// # Safety
+/// The state is live, and there is a free slot.
 #[cfg(feature = "lua51")]
-pub fn main_thread(writer: &Writer<'_>) -> Option<*mut lua_State> {
+pub unsafe fn main_thread(state: *mut lua_State) -> Option<*mut lua_State> {
     // SAFETY: there is a free slot, and the thread's own value is popped again.
     let is_main = unsafe {
-        let is_main = sys::lua_pushthread(writer.raw()) != 0;
-        sys::lua_settop(writer.raw(), -2);
+        let is_main = sys::lua_pushthread(state) != 0;
+        sys::lua_settop(state, -2);
         is_main
     };
-    is_main.then(|| writer.raw())
+    is_main.then(|| state)
 }
 
 /// None: callers want it for its debug hooks, and in LuaJIT all threads have the
 /// same.
+///
+/// # Safety
+/// None is needed here.
 #[cfg(feature = "luajit")]
-pub fn main_thread(_: &Writer<'_>) -> Option<*mut lua_State> {
+pub unsafe fn main_thread(_: *mut lua_State) -> Option<*mut lua_State> {
     None
 }
 
 /// The main thread, which the registry holds.
+///
+/// # Safety
+/// The state is live, and there is a free slot.
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
-pub fn main_thread(writer: &Writer<'_>) -> Option<*mut lua_State> {
+pub unsafe fn main_thread(state: *mut lua_State) -> Option<*mut lua_State> {
     /// LUA_RIDX_MAINTHREAD
     const MAIN_THREAD: i64 = if cfg!(feature = "lua55") { 3 } else { 1 };
     // SAFETY: the registry is a table, and there is a free slot.
     let thread = unsafe {
-        rawgeti(writer.raw(), REGISTRYINDEX, MAIN_THREAD);
-        let thread = sys::lua_tothread(writer.raw(), -1);
-        sys::lua_settop(writer.raw(), -2);
+        rawgeti(state, REGISTRYINDEX, MAIN_THREAD);
+        let thread = sys::lua_tothread(state, -1);
+        sys::lua_settop(state, -2);
         thread
     };
     (!thread.is_null()).then_some(thread)

@@ -261,3 +261,25 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic")
 }
+
+impl Failure {
+    /// Pushes the values, and returns how many there are.
+    pub(super) fn push(&self, writer: &Writer<'_>) -> c_int {
+        writer.nil();
+        writer.bytes(self.text.as_bytes());
+        if self.code.is_none() && self.detail.is_none() {
+            return 2;
+        }
+        match self.code {
+            Some(code) => writer.integer(code.into()),
+            None => writer.nil(),
+        }
+        match &self.detail {
+            Some(detail) => {
+                writer.bytes(detail.as_bytes());
+                4
+            }
+            None => 3,
+        }
+    }
+}

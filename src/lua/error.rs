@@ -3,8 +3,6 @@
 
 use std::os::raw::c_int;
 
-use super::{Kind, Raised, State, Writer};
-
 /// The result of an entry point's body, and of the functions that it calls.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -68,15 +66,6 @@ impl Error {
         Cause::Raise(message.into()).into()
     }
 
-    /// The argument at `index` has the wrong type: "string expected, got nil".
-    pub fn expected(state: State<'_>, index: c_int, what: &str) -> Error {
-        let got = match state.kind(index) {
-            Kind::None => "no value",
-            kind => kind.name(),
-        };
-        Error::argument(index, format!("{what} expected, got {got}"))
-    }
-
     /// The call returns `nil, text`.
     pub fn failure(text: impl Into<String>) -> Error {
         let failure = Failure {
@@ -122,30 +111,12 @@ impl From<StackError> for Error {
     }
 }
 
+/// A protected call ended with an error, whose value is on top of the stack.
+#[derive(Debug)]
+pub struct Raised;
+
 impl From<Raised> for Error {
     fn from(_: Raised) -> Error {
         Cause::RaiseTop.into()
-    }
-}
-
-impl Failure {
-    /// Pushes the values, and returns how many there are.
-    pub(super) fn push(&self, writer: &Writer<'_>) -> c_int {
-        writer.nil();
-        writer.bytes(self.text.as_bytes());
-        if self.code.is_none() && self.detail.is_none() {
-            return 2;
-        }
-        match self.code {
-            Some(code) => writer.integer(code.into()),
-            None => writer.nil(),
-        }
-        match &self.detail {
-            Some(detail) => {
-                writer.bytes(detail.as_bytes());
-                4
-            }
-            None => 3,
-        }
     }
 }

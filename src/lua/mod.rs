@@ -53,14 +53,14 @@ mod writer;
 pub use callbacks::Callbacks;
 pub use compat::{NAME, upvalue_index};
 pub use entry::{Prepare, enter};
-pub use error::{Cause, Error, Failure, Result, StackError};
+pub use error::{Cause, Error, Failure, Raised, Result, StackError};
 #[cfg(feature = "interpreter")]
 pub use interpreter::Interpreter;
 #[cfg(feature = "interpreter")]
 pub use library::bind_to_program;
 pub use library::{BindError, bind, check_version};
 pub use push::{Bytes, FieldValue, Integer, Nil, OnTop, Push, Scratch, Text, copy};
-pub use state::{Kind, Raised, RegistryKey, State};
+pub use state::{Kind, RegistryKey, State};
 pub use sys::{lua_CFunction, lua_State};
 pub use userdata::{Class, ClassInfo, Object, Preallocated, closed};
 pub use writer::Writer;

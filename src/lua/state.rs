@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
 use std::ptr::NonNull;
 
-use super::{Result, StackError, Writer, compat, lua_State, sys};
+use super::{Error, Raised, Result, StackError, Writer, compat, lua_State, sys};
 
 /// A `lua_State` during one call from Lua. All its methods can be called while
 /// something is owned.
@@ -36,10 +36,6 @@ impl RegistryKey {
         std::ptr::from_ref(self).cast()
     }
 }
-
-/// A protected call ended with an error. Its value is on top of the stack.
-#[derive(Debug)]
-pub struct Raised;
 
 /// The type of a value. The numbers are Lua's tags, which are the same in all
 /// versions.
@@ -97,6 +93,17 @@ impl Kind {
 
 /// SAFETY comments below that say "by the rules of the stack" rely on those rules,
 /// which are part of the contract of [`State::new`], and on the state being live.
+impl Error {
+    /// The argument at `index` has the wrong type: "string expected, got nil".
+    pub fn expected(state: State<'_>, index: c_int, what: &str) -> Error {
+        let got = match state.kind(index) {
+            Kind::None => "no value",
+            kind => kind.name(),
+        };
+        Error::argument(index, format!("{what} expected, got {got}"))
+    }
+}
+
 impl<'a> State<'a> {
     /// Wraps a state for the duration of a call.
     ///

@@ -3,6 +3,7 @@
 
 pub mod received;
 pub mod respond;
+pub mod responder;
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -19,7 +20,7 @@ use crate::lua::{
 };
 use crate::lua_functions;
 
-use respond::Responder;
+use responder::Responder;
 
 /// A message, and where it came from.
 #[derive(Clone)]
@@ -277,16 +278,12 @@ lua_functions! {
     lua_index(Scratch) => index;
     lua_newindex => newindex;
     lua_tostring => tostring;
-    lua_respond => respond::respond;
-    lua_respond_error => respond::respond_error;
 }
 
 const METHODS: &[(&CStr, lua_CFunction)] = &[
     (c"__index", Some(lua_index)),
     (c"__newindex", Some(lua_newindex)),
     (c"__tostring", Some(lua_tostring)),
-    (c"respond", Some(lua_respond)),
-    (c"respond_error", Some(lua_respond_error)),
 ];
 
 /// Pushes the metatable of messages.
@@ -294,9 +291,8 @@ pub fn push_class(state: State<'_>) {
     state.registry(&Message::info().key);
 }
 
-/// Registers the class.
+/// Makes the class, and leaves its metatable on top of the stack.
 pub fn open(writer: &Writer<'_>) {
     // SAFETY: the functions are entry points.
     unsafe { writer.new_class_with_fields::<Message, Field>(METHODS, FIELDS) };
-    writer.state().pop(1);
 }

@@ -5,39 +5,16 @@ use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
 use std::rc::Rc;
 
+use super::responder::{NoResponse, Responder};
 use super::{Message, Origin, type_name};
 use crate::api::{arguments, payload};
 use crate::backend::{self, msgtype};
 use crate::json::Output;
-use crate::lua::{Integer, Push, Result, Scratch, State, Writer};
-
-/// Responds to a message that C code made. Each method pushes the results of the script's
-/// call, and returns how many there are. Both may raise an error.
-pub trait Responder {
-    /// Sends a response. `payload` is JSON text.
-    fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> ResponderResult;
-    /// Sends an error response, with an error text if there is one.
-    fn respond_error(
-        &self,
-        writer: &Writer<'_>,
-        errnum: c_int,
-        text: Option<&CStr>,
-    ) -> ResponderResult;
-}
-
-/// The number of results that a [`Responder`] pushed.
-pub type ResponderResult = std::result::Result<c_int, NoResponse>;
-
-/// Why a [`Responder`] did not respond.
-pub enum NoResponse {
-    /// C code registered no callback for this kind of response.
-    NoCallback,
-    /// The callback failed.
-    Failed,
-}
+use crate::lua::{Integer, Push, Result, Scratch, State, Writer, lua_CFunction};
+use crate::lua_functions;
 
 /// The results of `msg:respond` and `msg:respond_error`.
-pub enum Responded {
+enum Responded {
     /// The handle has sent the response.
     Sent,
     /// C code sends the response when the results are pushed.
@@ -45,7 +22,7 @@ pub enum Responded {
 }
 
 /// A response that C code sends.
-pub enum ExternalResponse {
+enum ExternalResponse {
     /// A response with this payload, which is JSON text.
     Payload(CString),
     /// An error response with this errno and text.
@@ -104,7 +81,7 @@ const ERROR_CALLBACK_FAILED: &str =
     "the callback for error responses of the C code that made this message returned -1";
 
 /// `msg:respond(table)`
-pub fn respond(state: State<'_>) -> Result<Responded> {
+fn respond(state: State<'_>) -> Result<Responded> {
     let message: Message = state.check_object(1)?;
     let mut scratch = Scratch::new();
     let mut text = Output::new(&mut scratch);
@@ -128,7 +105,7 @@ pub fn respond(state: State<'_>) -> Result<Responded> {
 }
 
 /// `msg:respond_error(errnum[, text])`
-pub fn respond_error(state: State<'_>) -> Result<Responded> {
+fn respond_error(state: State<'_>) -> Result<Responded> {
     let message: Message = state.check_object(1)?;
     if let Origin::Handle(_) = &message.origin {
         check_request(&message)?;
@@ -168,3 +145,14 @@ fn check_request(message: &Message) -> Result<()> {
         .into()),
     }
 }
+
+lua_functions! {
+    lua_respond => respond;
+    lua_respond_error => respond_error;
+}
+
+/// Methods of messages.
+pub const METHODS: &[(&CStr, lua_CFunction)] = &[
+    (c"respond", Some(lua_respond)),
+    (c"respond_error", Some(lua_respond_error)),
+];
