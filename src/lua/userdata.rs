@@ -452,8 +452,8 @@ impl Writer<'_> {
         fields: &[(&CStr, F)],
     ) {
         let state = self.state();
-        // An earlier attempt can have failed for lack of memory. Its metatable
-        // is used again, as objects can have it.
+        // If an earlier attempt failed for lack of memory, the registry has its
+        // metatable. It is used again, as objects can have it already.
         if state.registry(&T::info().key) != Kind::Table {
             state.pop(1);
             self.table(0, functions.len() + 3);
