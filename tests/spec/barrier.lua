@@ -25,7 +25,7 @@ local function all_entered(entrants)
   end
 end
 
--- Whether the broker has a barrier service of its own, as those before 0.78.
+-- True if the broker has a barrier service, as brokers before 0.78 do.
 local function has_service(f)
   return f:rpc("barrier.ping", {}) ~= nil
 end
@@ -172,7 +172,7 @@ test("processes at different ranks meet in a barrier", function()
 end)
 
 -- Starts a process that enters a barrier of two and is killed after half a second.
--- Returns when the broker knows that it has ended.
+-- Returns when the broker no longer counts that process.
 local function kill_an_entrant(f, name)
   local watches = has_service(f)
   if watches then
@@ -184,13 +184,13 @@ local function kill_an_entrant(f, name)
   ]]):format(name), 0.5)
   equal(entrant:read "*a", "")
   if watches then
-    -- The service counts the process until it has published this event.
+    -- The service publishes this event when it no longer counts the process.
     support.on_message(f, "barrier.exit", { flux.MSGTYPE_EVENT }, function(_, msg)
       if msg.data.name == name then
         f:reactor_stop()
       end
     end)
-    -- On a busy machine the process may have died before it entered.
+    -- Limit the wait: on a busy machine the process may die before it enters.
     support.run_for(f, 3000)
   end
 end
@@ -235,21 +235,21 @@ test("a process that enters with another nprocs does not wait", function()
   all_entered(entrants)
 end)
 
-test("a process that enters through the broker's own barrier service meets our processes", function()
+test("f:barrier meets a process that enters through the broker's own service", function()
   local f, other = support.open(), support.open()
   if not has_service(f) then
     spec.skip "this broker has no barrier service"
   end
   for _ = 1, 3 do
     local name = support.unique "service"
-    -- The request of flux-core's own clients.
+    -- flux_barrier sends this request.
     local matchtag = spec.ok(other:send("barrier.enter", { name = name, nprocs = 2 }))
     spec.returns({ 0 }, f:barrier(name, 2))
     spec.returns({ {}, "barrier.enter" }, other:recv(matchtag))
   end
 end)
 
-test("a barrier of one lets no process go that waits at the broker's own service", function()
+test("a barrier of one does not release a process at the broker's own service", function()
   local f, other = support.open(), support.open()
   if not has_service(f) then
     spec.skip "this broker has no barrier service"
@@ -261,11 +261,11 @@ test("a barrier of one lets no process go that waits at the broker's own service
   fails("Connection timed out", other:recv(matchtag))
 end)
 
-test("a barrier works beside a barrier service that does not understand the request", function()
+test("a barrier works although a barrier service does not understand the request", function()
   support.needs_processes()
   local f = support.open()
   if has_service(f) then
-    spec.skip "this broker has a barrier service that understands it"
+    spec.skip "the broker's own barrier service understands the request"
   end
   local name = support.unique "misunderstood"
   local service = support.start [[

@@ -87,7 +87,7 @@ test("getattr finds an attribute that was set after the handle was opened", func
   spec.ok(f:rpc("attr.set", { name = "test.flux-lua-spec", value = "second" }))
   equal(f:getattr "test.flux-lua-spec", "second")
   local removed, err = f:rpc("attr.rm", { name = "test.flux-lua-spec" })
-  -- Real brokers before 0.80 remove no attributes.
+  -- Real brokers before 0.80 cannot remove attributes.
   if not removed and (support.is_embedded or err ~= "Function not implemented") then
     error(err)
   end
