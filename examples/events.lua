@@ -1,12 +1,13 @@
--- Publish events and receive them: a countdown that all ranks could hear.
+-- Publishes events and receives them. Other subscribers of the instance would receive them
+-- too.
 --
 --   flux-lua --embedded examples/events.lua
 local flux = require "flux"
 
--- flux.assert is Lua's assert, and its error has all that a call returned.
+-- flux.assert is like Lua's assert. Its error includes the detail that a call returned.
 local f = flux.assert(flux.new())
 
--- A subscription is a prefix: it takes every topic that begins with it.
+-- A subscription is a prefix. It matches every topic that starts with it.
 flux.assert(f:subscribe("countdown."))
 
 for seconds = 3, 1, -1 do

@@ -1,14 +1,14 @@
--- Read a job from the KVS and print what happened to it.
+-- Reads a job from the KVS and prints its history.
 --
 --   flux-lua examples/kvs.lua JOBID       a job of the instance: ƒ2oLkTLb, f2oLkTLb, 12345 or 0x3039
---   flux-lua --embedded examples/kvs.lua  without a JOBID: a small directory, made for the example
+--   flux-lua --embedded examples/kvs.lua  without a job id: reads a small directory that it makes
 local flux = require "flux"
 local kvs = require "kvs"
 
 local F58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
--- The KVS directory of the job that has these digits as its id, or nil. An id has
--- 64 bits, which not every Lua's numbers hold, so that it is made of four parts.
+-- Converts the digits of a job id to the job's KVS directory, or nil. An id has 64 bits,
+-- more than the numbers of some Luas hold, so it is computed in four parts of 16 bits.
 local function directory(digits, alphabet)
   local parts = { 0, 0, 0, 0 }
   for digit in digits:gmatch "." do
@@ -25,7 +25,7 @@ local function directory(digits, alphabet)
   return string.format("job.%04x.%04x.%04x.%04x", parts[1], parts[2], parts[3], parts[4])
 end
 
--- The same of an id in any of the forms that people write.
+-- Converts a job id, in any form that Flux prints, to the job's KVS directory.
 local function job_directory(id)
   if id:match "^job%.[%x.]+$" then return id end
   local f58 = id:match "^ƒ(.+)" or id:match "^f(.+)"
@@ -35,15 +35,15 @@ local function job_directory(id)
   return id ~= "" and directory(id, "0123456789") or nil
 end
 
--- How a process ended, from its wait status.
+-- Describes how a process ended, from its wait status.
 local function ending(status)
   local how, number, core = flux.exitstatus(status)
   local signal = how ~= "exited" and flux.signal[number]
   return how .. " " .. (signal or number) .. (core and ", " .. core or "")
 end
 
--- The events of an eventlog, which has one JSON object a line. One line alone is
--- JSON, and the KVS gives it decoded.
+-- Parses an eventlog, which has one JSON object per line. A log of a single line is a JSON
+-- value, which the KVS methods have already decoded.
 local function events(log)
   if type(log) == "table" then return { log } end
   local list = {}
@@ -65,10 +65,10 @@ local function show_job(id)
     os.exit(1)
   end
 
-  -- A directory is indexed like a table.
+  -- A directory can be indexed like a table.
   print("job " .. id .. ", in " .. key)
   print("command: " .. table.concat(job.jobspec.tasks[1].command, " "))
-  local resources = job.R -- nil until they are allocated
+  local resources = job.R -- nil until resources are allocated
   if resources then print("nodes: " .. table.concat(resources.execution.nodelist, ",")) end
 
   local start
@@ -86,7 +86,7 @@ local function show_job(id)
 end
 
 local function show_example()
-  print "no JOBID, so this is a directory made for the example, on an embedded broker"
+  print "no JOBID given: this directory is made for the example, on an embedded broker"
   local f = flux.assert(flux.new "embed://")
   for rank, status in ipairs { 0, 0, 256, 9 } do
     flux.assert(f:kvs_put(string.format("example.%d.exit_status", rank - 1), status))
@@ -97,8 +97,8 @@ local function show_example()
   local example = flux.assert(f:kvsdir "example")
   print("state: " .. example.state)
   for name in kvs.keys(example) do
-    if tonumber(name) then -- other names are no tasks
-      local task = example[name] -- a name in a variable goes in brackets
+    if tonumber(name) then -- tasks have numbers as names
+      local task = example[name]
       print("task " .. name .. ": " .. ending(task.exit_status))
     end
   end

@@ -1,4 +1,4 @@
--- Call a service and print every field of its answer.
+-- Calls a service and prints every field of its response.
 --
 --   flux-lua --embedded examples/rpc.lua [SERVICE.METHOD [NODEID]]
 local flux = require "flux"
@@ -9,7 +9,7 @@ local nodeid = tonumber(arg[2]) or flux.NODEID_ANY
 local f = flux.assert(flux.new())
 local answer = flux.assert(f:rpc(topic, nil, nodeid))
 
--- Print a table's fields in order, tables within it indented below their name.
+-- Prints the fields of a table in order. Nested tables are indented below their name.
 local function show(fields, indent)
   local names = {}
   for name in pairs(fields) do names[#names + 1] = name end

@@ -1,6 +1,6 @@
--- The flux-lua command: a Lua interpreter for scripts that use Flux.
--- The binary has this program and the modules built in; installed by LuaRocks
--- it runs in the Lua that LuaRocks serves.
+-- The flux-lua command: runs scripts that use Flux.
+-- The binary contains this program, a Lua interpreter and the modules. As installed
+-- by LuaRocks, this program runs in the interpreter that LuaRocks uses.
 
 local USAGE = [=[
 Usage: flux-lua [OPTIONS] [SCRIPT [ARGS...]]
@@ -12,17 +12,18 @@ Run a Lua script that uses the modules 'flux' and 'kvs'.
   -v           print the versions and exit
   -h, --help   print this and exit
   --           end of the options
-  -            in place of SCRIPT: standard input
+  -            read the script from standard input
 
-With neither CHUNK nor SCRIPT it reads lines from a terminal, and runs what is
-not one as a script.]=]
+Without CHUNK and SCRIPT, flux-lua reads standard input: line by line from a
+terminal, else as a script.]=]
 
 local unpack = table.unpack or unpack
 local load = loadstring or load
 
 local function pack(...) return { n = select("#", ...), ... } end
 
--- What the arguments ask for: options until the script's name.
+-- Parses the command line. Options end at the name of the script. Returns a table of
+-- options, or nil and an error text.
 local function parse(args)
   local options = { chunks = {} }
   local i = 1
@@ -52,7 +53,8 @@ local function parse(args)
   return options
 end
 
--- Where the environment cannot be changed, flux.new's default is.
+-- Implements --embedded. The binary has set FLUX_URI. Lua itself cannot set it, so this
+-- changes the default of flux.new.
 local function embed()
   if os.getenv("FLUX_URI") == "embed://" then return end
   local flux = require "flux"
@@ -65,13 +67,15 @@ local function versions()
   return ("flux-lua %s (%s, libflux-core %s)"):format(version, lua, libflux or "not found")
 end
 
--- The message with the script's part of the stack: what is below is ours.
+-- Adds a traceback of the script to an error message. The stack levels below the script
+-- belong to this program and are cut off.
 local function traceback(message)
   if type(message) ~= "string" then return message end
   return (debug.traceback(message, 2):gsub("\n[^\n]*%[C%]: in function 'xpcall'.*", ""))
 end
 
--- Call what was loaded; its results, or nil and the message.
+-- Calls a loaded chunk. Returns its packed results, after true, or nil and the error
+-- message.
 local function run(chunk, ...)
   local args = pack(...)
   local results = pack(xpcall(function() return chunk(unpack(args, 1, args.n)) end, traceback))
@@ -83,7 +87,8 @@ local function run_script(args, position)
   local name = args[position]
   local chunk, err = loadfile(name ~= "-" and name or nil)
   if not chunk then return nil, err end
-  -- As lua does: the script at 0, its arguments from 1, the rest below.
+  -- As in Lua's own interpreter, the script is at 0, its arguments follow from 1, and the
+  -- rest of the command line has negative indices.
   arg = {}
   for i = 0, #args do arg[i - position] = args[i] end
   return run(chunk, unpack(args, position + 1))
@@ -94,7 +99,7 @@ local function is_terminal()
   return status == true or status == 0
 end
 
--- A line is an expression, else a statement.
+-- Compiles a line as an expression. If that fails, compiles it as a statement.
 local function load_line(line)
   local chunk = load("return " .. line, "=stdin")
   if chunk then return chunk end
@@ -124,7 +129,7 @@ local function read_lines()
       elseif results.n > 1 then
         print(unpack(results, 2, results.n))
       end
-    elseif not err:match("<eof>'?$") then -- else more lines may complete it
+    elseif not err:match("<eof>'?$") then -- an error at the end means an incomplete statement
       pending = ""
       io.stderr:write(err, "\n")
     end

@@ -1,12 +1,11 @@
---- Module `kvs`: what can be done with a KVS directory, as functions.
--- `kvs.keys(dir)` is `dir:keys()` whatever names the directory holds.
+--- Module `kvs`: the methods of KVS directories, as functions.
+-- `kvs.keys(dir)` calls the method `keys` even if the directory has a key of that name.
 --
--- The functions are in flux-lua's module `flux`. Inside a Flux instance, Lua may
--- find flux-core's own module of that name, which has none of them. If that was
--- built for another Lua it even crashes this one, so the file is looked at
--- before it is loaded.
+-- The functions are part of flux-lua's module `flux`. Inside a Flux instance, Lua may find
+-- flux-core's own module of that name, which lacks them. A module that was built for
+-- another Lua can even crash the interpreter. So this checks the file before it loads it.
 
--- The files that the templates of a path find as `flux`, and their templates.
+-- Finds module `flux` in a path. Returns a list of the files, with their templates.
 local function find(path)
   local found = {}
   for template in path:gmatch "[^;]+" do
@@ -20,7 +19,7 @@ local function find(path)
   return found
 end
 
--- flux-lua's flux.so exports this function.
+-- Whether a file is flux-lua's flux.so, which exports the function luaopen_kvs.
 local function is_ours(module)
   local file = assert(io.open(module.name, "rb"))
   local text = file:read "*a"
@@ -28,6 +27,8 @@ local function is_ours(module)
   return text:find("luaopen_kvs", 1, true) ~= nil
 end
 
+-- Raises an error that says how to put flux-lua's folders first. `found` is the name of the
+-- other module.
 local function refuse(found)
   local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
   local ours = here:gsub("/share/", "/lib/") .. "/?.so"

@@ -1,13 +1,13 @@
--- Sets package.path and package.cpath of the flux-lua command. The Lua that is
--- compiled into the command looks for modules below /usr/local only. With this
--- it finds those of the distribution too, as the distribution's own
--- interpreter does.
+-- Sets package.path and package.cpath of the flux-lua command. By default, the Lua in the
+-- command looks for modules only below /usr/local. This adds the folders of the
+-- distribution, which the distribution's own interpreter uses.
 
--- Debian's name of the folders for this kind of machine, "x86_64-linux-gnu".
+-- Debian's name for this kind of machine, such as "x86_64-linux-gnu".
 local multiarch = ...
 local version = _VERSION:match "%d+%.%d+"
 
--- Lua 5.1 and LuaJIT look in the current folder first, later ones last.
+-- Makes a path of the folders and of `here`, the templates of the current folder. Those
+-- come first in Lua 5.1 and LuaJIT, and last in later versions.
 local function default(here, folders)
   local templates = {}
   for _, folder in ipairs(folders) do
@@ -51,9 +51,9 @@ local default_cpath = default({ "./?.so" }, {
   "/usr/local/lib/lua/5.x/loadall.so",
 })
 
--- The path of the environment, else the default. As in Lua, the first `;;`
--- stands for the default. The flux command adds one to each path that ends
--- with one, and Lua would leave the rest as empty templates: they go.
+-- Returns the path of an environment variable, or the default. As in Lua, the first `;;`
+-- stands for the default path. Empty templates are removed: the flux command appends `;;`
+-- even to a path that ends with it.
 local function path(name, default)
   local text = version > "5.1" and os.getenv(name .. "_" .. version:gsub("%.", "_")) or os.getenv(name)
   if not text then

@@ -1,15 +1,15 @@
 ---@meta flux
--- The modules `flux` and `kvs` for lua-language-server; nothing here runs. Have
--- it find this folder: "workspace.library": ["…/lua/types"]. doc/api.md says
--- what each does.
+-- Types of the modules `flux` and `kvs` for lua-language-server. Nothing here runs. To use
+-- them, add this folder to the editor's settings: "workspace.library": ["…/lua/types"].
+-- doc/api.md has the full reference.
 
----A string, or a number, which stands for its text.
+---A string, or a number, which is converted to its text.
 ---@alias flux.Text string|number
 
----A number, or a string that Lua reads as one.
+---A number, or a string that Lua converts to one.
 ---@alias flux.Number number|string
 
----The same of an integer.
+---An integer, or a string that Lua converts to one.
 ---@alias flux.Integer integer|string
 
 ---@class flux
@@ -17,17 +17,18 @@
 ---@field MSGTYPE_RESPONSE integer 2
 ---@field MSGTYPE_EVENT integer 4
 ---@field MSGTYPE_ANY integer 15
----@field NODEID_ANY integer Any broker that has the service
----@field NODEID_UPSTREAM integer The same, from this broker's parent on
+---@field NODEID_ANY integer The nearest broker that has the service
+---@field NODEID_UPSTREAM integer The nearest such broker, starting at this broker's parent
 ---@field NULL lightuserdata JSON's null
 ---@field json flux.json
 ---@field kvs flux.kvs
----@field errno table<string|integer, integer|string> Names of errors to numbers, and back
----@field signal table<string|integer, integer|string> Names of signals to numbers, and back
+---@field errno table<string|integer, integer|string> Maps names of errors to numbers and numbers to names
+---@field signal table<string|integer, integer|string> Maps names of signals to numbers and numbers to names
 local flux = {}
 
----Open a handle. `uri`: `FLUX_URI` unless given; `embed://[NAME][?size=N&rank=R]`
----is the broker in this process, `loop://` a loopback. Blocks until connected.
+---Opens a handle. Blocks until it is connected. `uri` defaults to the environment variable
+---`FLUX_URI`. `embed://[NAME][?size=N&rank=R]` is a broker in this process, and `loop://` a
+---loopback, which receives the messages that it sends.
 ---@param uri? flux.Text
 ---@return flux.Handle? handle
 ---@return string? err
@@ -35,15 +36,15 @@ local flux = {}
 ---@return string? detail
 function flux.new(uri) end
 
----Decode a wait status.
+---Decodes a wait status.
 ---@param status flux.Integer
 ---@return "exited"|"killed"|"stopped"|nil what
----@return integer|string value The exit code or the signal's number; else why there is none
+---@return integer|string value The exit code or the signal number, or the error text
 ---@return "core dumped"? dumped
 function flux.exitstatus(status) end
 
----Return all arguments, or raise the second and the fourth as `err: detail` where
----the first is nil or false.
+---Returns all arguments. If the first is nil or false, raises the second and the fourth as
+---`err: detail`.
 ---@generic T
 ---@param v? T
 ---@param ... any err, errno, detail
@@ -51,53 +52,56 @@ function flux.exitstatus(status) end
 ---@return any ...
 function flux.assert(v, ...) end
 
----The text of an errno.
+---Returns the text of an errno.
 ---@param errnum flux.Integer
 ---@return string text
 function flux.strerror(errnum) end
 
----@return string module This module's version
----@return string? libflux libflux-core's, if it is found
----@return string lua The Lua that the module was built for
+---Returns the versions in use.
+---@return string module The version of this module
+---@return string? libflux The version of libflux-core, or nil if it is not found
+---@return string lua The Lua version that the module was built for
 function flux.version() end
 
 ---@class flux.json
 ---@field NULL lightuserdata JSON's null
 local json = {}
 
----Raises an error for what JSON cannot hold.
+---Encodes a value as JSON. Raises an error for a value that JSON cannot represent.
 ---@param value any
 ---@return string text
 function json.encode(value) end
 
 ---@class flux.json.Options
----@field null? any What null decodes to, in place of nil
+---@field null? any The value for null, which is nil by default
 
+---Decodes a JSON text.
 ---@param text flux.Text
 ---@param options? flux.json.Options
 ---@return any value
 ---@return string? err
 function json.decode(text, options) end
 
----Mark a table, a new one unless given, as an array even while it is empty.
+---Marks a table as an array, so that it is encoded as `[]` while it is empty. Makes a new
+---table if none is given.
 ---@generic T: table
 ---@param t? T
 ---@return T
 function json.array(t) end
 
----Where a request goes, and how long its answer may take.
+---Where a request goes, and how long its response may take.
 ---@class flux.Options
----@field nodeid? flux.Integer
+---@field nodeid? flux.Integer A rank, or one of the constants `NODEID_…`
 ---@field timeout? flux.Number Seconds
 
 ---A connection to a broker.
 ---@class flux.Handle
 ---@field rank integer? The broker's rank
 ---@field size integer? How many brokers the instance has
----@field arity integer? How many children a broker has; nil where that is not fixed
+---@field arity integer? How many children a broker has, or nil if that is not fixed
 local Handle = {}
 
----Call a service and wait for its response.
+---Calls a service and waits for its response.
 ---@param topic string
 ---@param payload? table
 ---@param to? flux.Integer|flux.Options
@@ -107,7 +111,7 @@ local Handle = {}
 ---@return string? detail
 function Handle:rpc(topic, payload, to) end
 
----Send a request.
+---Sends a request, and returns its matchtag without waiting for the response.
 ---@param topic string
 ---@param payload? table
 ---@param to? flux.Integer|flux.Options
@@ -117,15 +121,16 @@ function Handle:rpc(topic, payload, to) end
 ---@return string? detail
 function Handle:send(topic, payload, to) end
 
----Wait for a response. Of an error: a table with `errnum`, and perhaps `errstr`.
+---Waits for a response. For an error response, returns a table with `errnum` and, if the
+---service sent a text, `errstr`.
 ---@param matchtag? flux.Integer
 ---@return table? response
----@return string topic Or the error's text
+---@return string topic The topic, or the error text
 ---@return integer? errnum
 ---@return string? detail
 function Handle:recv(matchtag) end
 
----Wait for a message of any type, or for a response.
+---Waits for a message of any type, or for the response with this matchtag.
 ---@param matchtag? flux.Integer
 ---@return flux.Message? message
 ---@return string? err
@@ -133,7 +138,7 @@ function Handle:recv(matchtag) end
 ---@return string? detail
 function Handle:recvmsg(matchtag) end
 
----Publish an event.
+---Publishes an event.
 ---@param payload table?
 ---@param fmt flux.Text The topic
 ---@param ... any
@@ -144,14 +149,14 @@ function Handle:recvmsg(matchtag) end
 ---@overload fun(self: flux.Handle, fmt: flux.Text, ...: any): 0?, string?, integer?, string?
 function Handle:sendevent(payload, fmt, ...) end
 
----Wait for an event.
+---Waits for an event.
 ---@return table? payload
----@return string topic Or the error's text
+---@return string topic The topic, or the error text
 ---@return integer? errnum
 ---@return string? detail
 function Handle:recv_event() end
 
----Receive the events whose topics start with this text.
+---Subscribes to the events whose topics start with this text.
 ---@param fmt flux.Text
 ---@param ... any
 ---@return 0? done
@@ -160,6 +165,7 @@ function Handle:recv_event() end
 ---@return string? detail
 function Handle:subscribe(fmt, ...) end
 
+---Undoes one call of `subscribe` with the same text.
 ---@param fmt flux.Text
 ---@param ... any
 ---@return 0? done
@@ -168,7 +174,7 @@ function Handle:subscribe(fmt, ...) end
 ---@return string? detail
 function Handle:unsubscribe(fmt, ...) end
 
----A broker attribute.
+---Returns the value of a broker attribute.
 ---@param name flux.Text
 ---@return string? value
 ---@return string? err
@@ -176,7 +182,7 @@ function Handle:unsubscribe(fmt, ...) end
 ---@return string? detail
 function Handle:getattr(name) end
 
----Wait until `nprocs` processes have entered `name`.
+---Waits until `nprocs` processes have entered the barrier `name`.
 ---@param name flux.Text
 ---@param nprocs flux.Integer
 ---@return 0? done
@@ -185,7 +191,7 @@ function Handle:getattr(name) end
 ---@return string? detail
 function Handle:barrier(name, nprocs) end
 
----Write to the broker's log.
+---Writes to the broker's log.
 ---@param level flux.Integer|"emerg"|"alert"|"crit"|"err"|"warning"|"notice"|"info"|"debug"
 ---@param fmt flux.Text
 ---@param ... any
@@ -195,29 +201,34 @@ function Handle:barrier(name, nprocs) end
 ---@return string? detail
 function Handle:log(level, fmt, ...) end
 
+---Closes the handle and ends its watchers. Closing it again does nothing.
 function Handle:close() end
 
----Run the reactor: until it is stopped or nothing is left to wait for, until
----something was handled, or for what is there already.
+---Runs the reactor. Without a mode, until it is stopped or has nothing left to wait for.
+---With "once", until it has handled an event. With "nowait", it handles only the events that
+---have already happened.
 ---@param mode? "once"|"nowait"
----@return integer? active 0 if nothing is left to wait for
+---@return integer? active The number of active watchers
 ---@return string? reason
 ---@return integer? errnum
 ---@return string? detail
 function Handle:reactor(mode) end
 
+---Stops the reactor.
 function Handle:reactor_stop() end
 
+---Stops the reactor with an error. `f:reactor()` then returns nil and the reason.
 ---@param reason? flux.Text
 function Handle:reactor_stop_error(reason) end
 
 ---@class flux.MsghandlerOptions
----@field pattern flux.Text A glob on the topic
+---@field pattern flux.Text A topic, or a glob pattern
 ---@field handler fun(f: flux.Handle, msg: flux.Message, mh: flux.Watcher): integer?
----@field msgtypes? flux.Integer[] All unless given
----@field rolemask? flux.Integer Whose requests are let in: the owner's unless given
+---@field msgtypes? flux.Integer[] The constants `MSGTYPE_…`; all types by default
+---@field rolemask? flux.Integer The roles whose requests are accepted; only the owner by default
 ---@field [any] any
 
+---Handles messages.
 ---@param options flux.MsghandlerOptions
 ---@return flux.Watcher? mh
 ---@return string? err
@@ -228,9 +239,10 @@ function Handle:msghandler(options) end
 ---@class flux.TimerOptions
 ---@field timeout flux.Number Milliseconds
 ---@field handler fun(f: flux.Handle, timer: flux.Watcher): integer?
----@field oneshot? boolean True unless given
+---@field oneshot? boolean Whether to fire only once; true by default
 ---@field [any] any
 
+---Starts a timer.
 ---@param options flux.TimerOptions
 ---@return flux.Watcher? timer
 ---@return string? err
@@ -242,7 +254,7 @@ function Handle:timer(options) end
 ---@field st_dev integer
 ---@field st_ino integer
 ---@field st_mode integer
----@field st_nlink integer 0 where there is no such file
+---@field st_nlink integer 0 if the file does not exist
 ---@field st_uid integer
 ---@field st_gid integer
 ---@field st_size integer
@@ -255,9 +267,10 @@ function Handle:timer(options) end
 ---@class flux.StatwatcherOptions
 ---@field path flux.Text
 ---@field handler fun(w: flux.Watcher, st: flux.Stat, prev: flux.Stat)
----@field interval? flux.Number Seconds
+---@field interval? flux.Number Seconds between two checks
 ---@field [any] any
 
+---Watches the status of a file.
 ---@param options flux.StatwatcherOptions
 ---@return flux.Watcher? w
 ---@return string? err
@@ -267,10 +280,11 @@ function Handle:statwatcher(options) end
 
 ---@class flux.FdwatcherOptions
 ---@field fd flux.Integer
----@field handler fun(w: flux.Watcher, events: integer) 1 reading, 2 writing, 4 error
----@field events? "r"|"w"|"rw"|flux.Integer Reading and writing unless given
+---@field handler fun(w: flux.Watcher, events: integer) A sum of 1 (readable), 2 (writable) and 4 (error)
+---@field events? "r"|"w"|"rw"|flux.Integer "rw" by default
 ---@field [any] any
 
+---Watches a file descriptor.
 ---@param options flux.FdwatcherOptions
 ---@return flux.Watcher? w
 ---@return string? err
@@ -278,9 +292,10 @@ function Handle:statwatcher(options) end
 ---@return string? detail
 function Handle:fdwatcher(options) end
 
+---A line of a file descriptor, or a block of a stream in the KVS.
 ---@class flux.Block
 ---@field data string?
----@field eof boolean
+---@field eof boolean Whether this is the end
 
 ---@class flux.IowatcherFdOptions
 ---@field fd flux.Integer
@@ -288,11 +303,12 @@ function Handle:fdwatcher(options) end
 ---@field [any] any
 
 ---@class flux.IowatcherKeyOptions
----@field key flux.Text A stream in the KVS
+---@field key flux.Text The key of a stream in the KVS
 ---@field handler fun(w: flux.Watcher, data: string?, err: string?)
----@field kz_flags? "nofollow"[]
+---@field kz_flags? "nofollow"[] "nofollow": do not wait for further blocks
 ---@field [any] any
 
+---Reads a file descriptor line by line, or a stream in the KVS.
 ---@param options flux.IowatcherFdOptions|flux.IowatcherKeyOptions
 ---@return flux.Watcher? w
 ---@return string? err
@@ -305,6 +321,7 @@ function Handle:iowatcher(options) end
 ---@field handler fun(f: flux.Handle, w: flux.Watcher, signum: integer)
 ---@field [any] any
 
+---Handles signals.
 ---@param options flux.SighandlerOptions
 ---@return flux.Watcher? w
 ---@return string? err
@@ -315,9 +332,10 @@ function Handle:sighandler(options) end
 ---@class flux.KvswatcherOptions
 ---@field key flux.Text
 ---@field handler fun(w: flux.Watcher, value: any, errnum: integer?)
----@field isdir? boolean
+---@field isdir? boolean Whether the key is a directory; false by default
 ---@field [any] any
 
+---Watches a KVS key.
 ---@param options flux.KvswatcherOptions
 ---@return flux.Watcher? w
 ---@return string? err
@@ -325,7 +343,7 @@ function Handle:sighandler(options) end
 ---@return string? detail
 function Handle:kvswatcher(options) end
 
----Put a value on the pending transaction; nil unlinks.
+---Adds a value to the pending transaction. A nil removes the key.
 ---@param key flux.Text
 ---@param value any
 ---@return true? done
@@ -334,6 +352,7 @@ function Handle:kvswatcher(options) end
 ---@return string? detail
 function Handle:kvs_put(key, value) end
 
+---Returns the value of a key.
 ---@param key flux.Text
 ---@return any value
 ---@return string? err
@@ -341,13 +360,14 @@ function Handle:kvs_put(key, value) end
 ---@return string? detail
 function Handle:kvs_get(key) end
 
----Commit what has gathered, all of it or none.
+---Commits the pending transaction, all of it or nothing.
 ---@return true? done
 ---@return string? err
 ---@return integer? errnum
 ---@return string? detail
 function Handle:kvs_commit() end
 
+---Adds the removal of a key to the pending transaction.
 ---@param key flux.Text
 ---@return true? done
 ---@return string? err
@@ -355,6 +375,7 @@ function Handle:kvs_commit() end
 ---@return string? detail
 function Handle:kvs_unlink(key) end
 
+---Adds a symbolic link to the pending transaction.
 ---@param key flux.Text
 ---@param target flux.Text
 ---@return true? done
@@ -363,14 +384,15 @@ function Handle:kvs_unlink(key) end
 ---@return string? detail
 function Handle:kvs_symlink(key, target) end
 
+---Returns the type of a key, and what it holds. Does not follow a symbolic link.
 ---@param key flux.Text
 ---@return "file"|"dir"|"symlink"|nil type
----@return any value The value, the directory or the target; or the error's text
+---@return any value The value, the directory, the target, or the error text
 ---@return integer? errnum
 ---@return string? detail
 function Handle:kvs_type(key) end
 
----A directory, the root unless a key is given.
+---Looks up a directory, by default the root.
 ---@param fmt? flux.Text
 ---@param ... any
 ---@return flux.Kvsdir? dir
@@ -379,7 +401,7 @@ function Handle:kvs_type(key) end
 ---@return string? detail
 function Handle:kvsdir(fmt, ...) end
 
----A byte stream kept in the KVS.
+---Opens a byte stream in the KVS, by default for reading.
 ---@param key flux.Text
 ---@param mode? "r"|"w"
 ---@return flux.Kz? kz
@@ -393,15 +415,16 @@ function Handle:kz_open(key, mode) end
 ---@field type "request"|"response"|"event"|"control"
 ---@field tag string? The topic
 ---@field data table? The payload, decoded
----@field payload string? The payload's bytes
----@field errnum integer? Of a response: 0, or the errno
----@field matchtag integer? Of a request or response
----@field nodeid integer? Of a request
----@field userid integer
----@field rolemask integer
----@field streaming boolean
+---@field payload string? The bytes of the payload
+---@field errnum integer? The errno of an error response, 0 for another response
+---@field matchtag integer? The matchtag of a request or response
+---@field nodeid integer? The nodeid of a request
+---@field userid integer The sender's user id
+---@field rolemask integer The sender's roles
+---@field streaming boolean Whether there are several responses
 local Message = {}
 
+---Responds to a request.
 ---@param payload? table
 ---@return 0? done
 ---@return string? err
@@ -409,6 +432,7 @@ local Message = {}
 ---@return string? detail
 function Message:respond(payload) end
 
+---Responds to a request with an error.
 ---@param errnum flux.Integer
 ---@param text? flux.Text
 ---@return 0? done
@@ -417,31 +441,34 @@ function Message:respond(payload) end
 ---@return string? detail
 function Message:respond_error(errnum, text) end
 
----What a handle's reactor waits for. Its other fields are those of the table
----that it was made of.
+---A message handler, timer or other watcher of a handle's reactor. Its other fields are
+---those of the table that it was made from.
 ---@class flux.Watcher
----@field id integer A number that no other object of this Lua state has
+---@field id integer A number that no other watcher has
 ---@field [any] any
 local Watcher = {}
 
----End it. Its handler is not called again.
+---Ends the watcher. Its handler is not called again.
 ---@return true? done Nothing for message handlers and signal handlers
 function Watcher:remove() end
 
----A directory of the KVS, indexed like a table.
+---A directory of the KVS. Its keys are read and assigned like fields of a table.
 ---@class flux.Kvsdir
 ---@field [string|number] any
 local Kvsdir = {}
 
----@return fun(): string? next The names, as they were when it was opened
+---Iterates over the names that the directory had when it was looked up.
+---@return fun(): string? next
 function Kvsdir:keys() end
 
+---Commits the pending transaction of the directory's handle.
 ---@return true? done
 ---@return string? err
 ---@return integer? errnum
 ---@return string? detail
 function Kvsdir:commit() end
 
+---Adds the removal of a key to the pending transaction.
 ---@param name flux.Text
 ---@return true? done
 ---@return string? err
@@ -449,7 +476,7 @@ function Kvsdir:commit() end
 ---@return string? detail
 function Kvsdir:unlink(name) end
 
----Wait until the value differs from `last`; without it, until there is one.
+---Waits until the value differs from `last`. Without `last`, waits until there is a value.
 ---@param name flux.Text
 ---@param last? any
 ---@return any value
@@ -458,21 +485,23 @@ function Kvsdir:unlink(name) end
 ---@return string? detail
 function Kvsdir:watch(name, last) end
 
----Wait until something below the directory changes.
+---Waits until something below the directory changes.
 ---@return 0? done
 ---@return string? err
 ---@return integer? errnum
 ---@return string? detail
 function Kvsdir:watch_dir() end
 
----What `require "kvs"` returns: the methods of directories as functions.
+---Module `kvs`: the methods of directories as functions.
 ---@class flux.kvs
 local kvs = {}
 
+---Iterates over the names that the directory had when it was looked up.
 ---@param dir flux.Kvsdir
----@return fun(): string? next The names, as they were when it was opened
+---@return fun(): string? next
 function kvs.keys(dir) end
 
+---Commits the pending transaction of the directory's handle.
 ---@param dir flux.Kvsdir
 ---@return true? done
 ---@return string? err
@@ -480,6 +509,7 @@ function kvs.keys(dir) end
 ---@return string? detail
 function kvs.commit(dir) end
 
+---Adds the removal of a key to the pending transaction.
 ---@param dir flux.Kvsdir
 ---@param name flux.Text
 ---@return true? done
@@ -488,7 +518,7 @@ function kvs.commit(dir) end
 ---@return string? detail
 function kvs.unlink(dir, name) end
 
----Wait until the value differs from `last`; without it, until there is one.
+---Waits until the value differs from `last`. Without `last`, waits until there is a value.
 ---@param dir flux.Kvsdir
 ---@param name flux.Text
 ---@param last? any
@@ -498,7 +528,7 @@ function kvs.unlink(dir, name) end
 ---@return string? detail
 function kvs.watch(dir, name, last) end
 
----Wait until something below the directory changes.
+---Waits until something below the directory changes.
 ---@param dir flux.Kvsdir
 ---@return 0? done
 ---@return string? err
@@ -506,10 +536,11 @@ function kvs.watch(dir, name, last) end
 ---@return string? detail
 function kvs.watch_dir(dir) end
 
----A stream of bytes in the KVS.
+---A reader or writer of a byte stream in the KVS.
 ---@class flux.Kz
 local Kz = {}
 
+---Writes a block.
 ---@param text flux.Text
 ---@return integer? count
 ---@return string? err
@@ -517,13 +548,14 @@ local Kz = {}
 ---@return string? detail
 function Kz:write(text) end
 
----The next block; `nil, "Resource temporarily unavailable"` while there is none.
+---Returns the next block, or `nil, "Resource temporarily unavailable"` while there is none.
 ---@return flux.Block? block
 ---@return string? err
 ---@return integer? errnum
 ---@return string? detail
 function Kz:read() end
 
+---Closes the stream. A writer marks its end.
 ---@return nil
 ---@return string? err
 ---@return integer? errnum

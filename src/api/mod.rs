@@ -44,13 +44,13 @@ exported! {
     /// # Safety
     /// Lua calls this with a live state, as it calls any C function.
     fn luaopen_flux(state: *mut lua_State) -> c_int {
-        // SAFETY: the caller's promise, and this frame owns nothing.
+        // SAFETY: the state is live by the contract, and this frame owns nothing.
         unsafe {
             lua::check_version(state);
             open_flux(state)
         }
     } unbound(error) {
-        // SAFETY: the same.
+        // SAFETY: as above.
         unsafe { error.raise(state) }
     }
 
@@ -59,13 +59,13 @@ exported! {
     /// # Safety
     /// As for [`luaopen_flux`].
     fn luaopen_kvs(state: *mut lua_State) -> c_int {
-        // SAFETY: the caller's promise, and this frame owns nothing.
+        // SAFETY: the state is live by the contract, and this frame owns nothing.
         unsafe {
             lua::check_version(state);
             open_kvs(state)
         }
     } unbound(error) {
-        // SAFETY: the same.
+        // SAFETY: as above.
         unsafe { error.raise(state) }
     }
 }

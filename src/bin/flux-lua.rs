@@ -1,5 +1,5 @@
-//! The `flux-lua` command: a Lua with the modules `flux` and `kvs` built in,
-//! and the program `lua/flux-lua.lua` in it.
+//! The `flux-lua` command: a Lua interpreter with the modules `flux` and `kvs` built in. It
+//! runs the program `lua/flux-lua.lua`, which handles the command line.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -10,7 +10,7 @@ use flux::lua::Interpreter;
 const PROGRAM: &[u8] = include_bytes!("../../lua/flux-lua.lua");
 const PATHS: &[u8] = include_bytes!("../../lua/paths.lua");
 
-/// Debian's name of the folders that are for this kind of machine.
+/// Debian's name for this kind of machine, which its library folders contain.
 const MULTIARCH: &str = if cfg!(target_arch = "x86_64") {
     "x86_64-linux-gnu"
 } else if cfg!(target_arch = "aarch64") {
@@ -28,7 +28,7 @@ const MULTIARCH: &str = if cfg!(target_arch = "x86_64") {
 fn main() -> ExitCode {
     let argv: Vec<Vec<u8>> = std::env::args_os().map(OsString::into_vec).collect();
     if wants_embedded(&argv) {
-        // SAFETY: no other thread runs yet that could read the environment.
+        // SAFETY: the process has no other thread yet that could read the environment.
         unsafe { std::env::set_var("FLUX_URI", "embed://") };
     }
     match run(&argv) {
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether `--embedded` is among the options. The program sees them too; the
-/// environment is set here, so that it holds for child processes.
+/// Whether `--embedded` is one of the options. The Lua program handles it too, but only
+/// this code can set the environment, which child processes inherit.
 fn wants_embedded(argv: &[Vec<u8>]) -> bool {
     let mut arguments = argv.iter().skip(1);
     while let Some(argument) = arguments.next() {
@@ -57,6 +57,7 @@ fn wants_embedded(argv: &[Vec<u8>]) -> bool {
     false
 }
 
+/// Runs the Lua program with these arguments. The error is a text for the user.
 fn run(argv: &[Vec<u8>]) -> Result<(), String> {
     let host = Interpreter::new().ok_or("not enough memory")?;
     // SAFETY: this is made for `require` to call.
@@ -69,7 +70,7 @@ fn run(argv: &[Vec<u8>]) -> Result<(), String> {
     host.call(0).map(|_| ())
 }
 
-/// Set the folders in which the script's `require` looks.
+/// Sets the folders in which `require` looks for modules.
 fn set_paths(host: &Interpreter) -> Result<(), String> {
     host.load(PATHS, "=flux-lua")?;
     let pushed = host.state().protect(0, |writer| {

@@ -69,7 +69,7 @@ impl ExternalResponse {
     }
 }
 
-/// The text of the C bindings for every failure of `msg:respond` on such a message.
+/// The text of the C bindings for every failure of `msg:respond` on a message of C code.
 const NOT_RESPONDED: &str = "zmsg_info_respond: Not implemented";
 const NO_CALLBACK: &str = "the C code that made this message registered no response callback \
                            (zmsg_info_register_resp_cb)";

@@ -23,7 +23,8 @@ const FIELDS: &[(&CStr, Field)] = &[(c"id", Field::Id)];
 /// The watcher whose method was called, which is argument 1.
 struct Receiver<'a> {
     state: State<'a>,
-    /// It was found at index 1, where nothing in this file replaces it.
+    /// The object was found at index 1. The methods below call no Lua code, which could
+    /// replace it.
     object: Object<'a, WatcherRef>,
     reference: WatcherRef,
 }

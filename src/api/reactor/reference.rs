@@ -25,7 +25,7 @@ pub struct WatcherKind {
 pub struct WatcherRef {
     /// The watcher's slot in its handle.
     pub place: Place,
-    /// Its kind.
+    /// The kind of the watcher.
     pub kind: &'static WatcherKind,
     /// Which table the userdata carries: the handle's table while the watcher is alive
     /// (false), the watcher's own options table after it has ended (true).

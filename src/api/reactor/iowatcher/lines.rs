@@ -67,7 +67,7 @@ impl Lines {
                 .extend_from_slice(&bytes[..count]),
             Err(error)
                 if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-            // For example a terminal that hung up. Nothing more can be read.
+            // The descriptor has failed: it may be a terminal that hung up.
             Err(_) => self.has_ended.set(true),
         }
         while let Some(line) = self.next_line() {
