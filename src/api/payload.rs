@@ -42,9 +42,9 @@ fn encode_error(index: c_int, error: json::EncodeError) -> Error {
     }
 }
 
-/// Pushes a payload as a table, which is empty if there is no payload. Pushes `nil,
-/// "Protocol error", EPROTO, detail` if it is not JSON, or neither an object nor an array.
-/// Returns the number of values.
+/// Pushes a payload as a table, which is empty if there is no payload. If the payload is
+/// not JSON, or neither an object nor an array, pushes
+/// `nil, "Protocol error", EPROTO, detail`. Returns the number of values.
 pub fn push(writer: &Writer<'_>, payload: Option<&[u8]>) -> c_int {
     let Some(text) = payload.filter(|text| !text.is_empty()) else {
         writer.table(0, 0);

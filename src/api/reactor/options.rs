@@ -110,8 +110,8 @@ fn not_a_table(options: &Options) -> Error {
     failure.into()
 }
 
-/// Returns an error if a key of the table is a misspelling of a required field that
-/// is absent. The values of the fields are on the stack, the first one at `first`.
+/// Returns an error if a key of the table is a misspelling of a field that is absent. The
+/// values of the fields are on the stack, the first one at `first`.
 #[cold]
 fn refuse_misspelled_keys(state: State<'_>, options: &Options, first: c_int) -> Result<()> {
     let is_present = |position: usize| state.kind(first + position as c_int) != Kind::Nil;
