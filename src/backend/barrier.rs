@@ -1,18 +1,22 @@
-//! A barrier among processes, on a broker that has no service for it.
+//! A barrier among processes, for brokers without a barrier service.
 //!
-//! The first to enter registers a service, writes where it is into the KVS, and
-//! counts; the others find it there and call it, and it answers all when the
-//! last has come. Whoever finds nothing, or a service that is gone, takes over
-//! and announces that by an event; broker-wide events have one order, so that
-//! all agree on the last announced, and move there. What each process does goes
-//! over a connection of its own: closed when it leaves, and by the kernel when
-//! it dies, which the broker tells the service.
+//! The first process that enters becomes the counter. It registers a service,
+//! writes its place (rank and service name) into the KVS, and counts. The others
+//! read the place and send a request to the service, which responds to all of
+//! them when the last has come. A process that finds no place, or a service that
+//! is gone, becomes the counter itself and announces its place by an event. All
+//! processes see events in the same order, so they agree on the last one, and
+//! move there.
 //!
-//! Nobody is counted twice: who is told of another place has no more than the
-//! word for it that the one it is counted by counts no longer. It may be that
-//! it was let go, that this is only about to reach it, and that the place is
-//! where those meet who entered again. So it asks the one that counted it:
-//! whatever that had to say comes before the answer.
+//! Each process uses a connection of its own. It is closed when the process
+//! leaves, and by the kernel when the process dies; the broker then tells the
+//! service.
+//!
+//! No process may be counted twice. When a waiting process sees that another
+//! counter has announced itself, its own counter may have given up, or may have
+//! released everyone, with the response still on its way; the new counter then
+//! counts processes that have entered again. So the process asks its own counter
+//! whether it still counts. A response that was sent before arrives first.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -29,24 +33,25 @@ use crate::backend::{
     Error, Handle, MATCHTAG_NONE, Match, Message, NODEID_ANY, ROLE_OWNER, Result, msgtype, userid,
 };
 
-/// Where instances keep what they rendezvous at.
+/// The namespace of the places, whatever the process's own is.
 const NAMESPACE: Option<&str> = Some("primary");
 
-/// The request to `barrier.enter`, a service of brokers before 0.78. It takes
-/// just these members. flux-core's own clients send the same, and meet ours.
+/// The payload of `barrier.enter`, a service of brokers before 0.78, which
+/// accepts only these members. flux-core's clients send the same, so they and
+/// ours may enter the same barrier.
 pub fn service_request(name: &str, nprocs: u32) -> Vec<u8> {
     let request = json!({ "name": name, "nprocs": nprocs });
     request.to_string().into_bytes()
 }
 
-/// Whether the broker has no barrier service for this request, so that the
-/// processes have to arrange the barrier among themselves: there is none, or
-/// it does not understand the request.
+/// Whether this error of `barrier.enter` says that the broker has no such service,
+/// or one with another request. The processes then have to use [`enter`].
 pub fn lacks_service(error: &Error) -> bool {
     matches!(error.errnum, libc::ENOSYS | libc::EPROTO)
 }
 
-/// Enter the barrier `name`, and wait there for `nprocs` to.
+/// Enters the barrier `name` of `nprocs` processes. [`Barrier::wait`] then waits
+/// for them.
 pub fn enter(handle: &dyn Handle, name: &str, nprocs: u32) -> Result<Barrier> {
     let link = handle.reopen()?;
     let topic = format!("flux-lua.barrier.{}", path_element(name));
@@ -67,47 +72,53 @@ pub fn enter(handle: &dyn Handle, name: &str, nprocs: u32) -> Result<Barrier> {
 pub struct Barrier {
     link: Box<dyn Handle>,
     rank: u32,
-    /// Of the events, and the KVS key.
+    /// The topic of the events, and the KVS key of the place.
     topic: String,
     id: String,
     nprocs: u32,
     role: RefCell<Role>,
+    /// Whether all have entered, so that the process may leave.
     left: Cell<bool>,
+    /// How often this process has become the counter.
     takeovers: Cell<u32>,
 }
 
+/// What a process does in the barrier.
 enum Role {
-    /// It looks for the service, which is not this one.
+    /// It looks for the counter.
     Seeking {
+        /// A service that does not exist any more.
         gone: Option<String>,
     },
+    /// It waits for the counter's response.
     Counted {
-        by: Place,
+        counter: Place,
         matchtag: u32,
-        /// Where others were said to meet since, and the matchtag of the
-        /// question whether `by` still counts.
+        /// The place that was announced since, and the matchtag of the question
+        /// whether `counter` still counts.
         moved: Option<(Place, u32)>,
     },
+    /// It is the counter.
     Counting(Count),
 }
 
-/// What the one that counts knows.
+/// The state of the counter.
 struct Count {
     service: String,
-    /// Whether the event that says so has come round. Events before it are older.
+    /// Whether its own event has come back. Events before that are older.
     announced: bool,
-    /// Who waits, by id.
+    /// The requests of the waiting processes, by their ids.
     waiting: HashMap<String, Arc<dyn Message>>,
 }
 
-/// Where a counting service is.
+/// Where the counter is.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Place {
     rank: u32,
     service: String,
 }
 
-/// The payload of the requests to a counting service.
+/// The payload of requests to the counter.
 #[derive(Serialize, Deserialize)]
 struct Entrant {
     id: Option<String>,
@@ -115,7 +126,7 @@ struct Entrant {
 }
 
 impl Barrier {
-    /// Block until all have entered, or one of them died.
+    /// Blocks until all have entered. ECONNABORTED if one of them died.
     pub fn wait(&self) -> Result<()> {
         while !self.left.get() {
             self.seek()?;
@@ -125,7 +136,7 @@ impl Barrier {
         Ok(())
     }
 
-    /// Find who counts, if that is not known.
+    /// Looks for the counter, if it is not known.
     fn seek(&self) -> Result<()> {
         let gone = match &*self.role.borrow() {
             Role::Seeking { gone } => gone.clone(),
@@ -137,6 +148,7 @@ impl Barrier {
         }
     }
 
+    /// The place in the KVS.
     fn written_place(&self) -> Result<Option<Place>> {
         match self.link.lookup(NAMESPACE, 0, &self.topic)?.payload() {
             Ok(text) => Ok(text.and_then(object::read)),
@@ -145,17 +157,18 @@ impl Barrier {
         }
     }
 
-    /// Ask to be counted.
+    /// Sends a request to be counted.
     fn ask(&self, place: Place) -> Result<()> {
         let matchtag = self.send(&place, "enter")?;
         self.role.replace(Role::Counted {
-            by: place,
+            counter: place,
             matchtag,
             moved: None,
         });
         Ok(())
     }
 
+    /// Sends a request to a counter. Returns its matchtag.
     fn send(&self, place: &Place, method: &str) -> Result<u32> {
         let request = object::write(&Entrant {
             id: Some(self.id.clone()),
@@ -165,7 +178,7 @@ impl Barrier {
         self.link.send(&topic, Some(request.as_bytes()), place.rank)
     }
 
-    /// Become the one that counts.
+    /// Becomes the counter.
     fn take_over(&self) -> Result<()> {
         let attempt = self.takeovers.get();
         self.takeovers.set(attempt + 1);
@@ -186,6 +199,7 @@ impl Barrier {
             .send_event(&self.topic, Some(object::write(&place).as_bytes()))
     }
 
+    /// Calls a method of the broker's service registry.
     fn call(&self, topic: &str, service: &str) -> Result<()> {
         let request = json!({ "service": service }).to_string();
         let future = self
@@ -194,6 +208,7 @@ impl Barrier {
         future.payload().map(|_| ())
     }
 
+    /// Commits one operation.
     fn write(
         &self,
         put: impl FnOnce(&mut dyn crate::backend::Transaction) -> Result<()>,
@@ -204,8 +219,9 @@ impl Barrier {
         future.payload().map(|_| ())
     }
 
+    /// Handles a message.
     fn take(&self, message: Arc<dyn Message>) -> Result<()> {
-        if is_strangers(&*message) {
+        if is_foreign(&*message) {
             return match message.msgtype() {
                 msgtype::REQUEST => self.link.respond_error(&*message, libc::EPERM, None),
                 _ => Ok(()),
@@ -219,10 +235,10 @@ impl Barrier {
         }
     }
 
-    /// Somebody took over: move there, unless that was before we did. Who is
-    /// counted asks first whether it still is.
+    /// Handles the announcement of a counter: moves there, unless this process
+    /// announced itself later. A process that is counted first asks its counter.
     fn take_event(&self, event: &dyn Message) -> Result<()> {
-        // A subscription is a prefix: other names may begin with ours.
+        // A subscription is a prefix, so this may be the event of another barrier.
         if event.topic() != Some(self.topic.as_bytes()) {
             return Ok(());
         }
@@ -238,10 +254,10 @@ impl Barrier {
             Role::Counting(count) => {
                 Some((count.service.clone(), std::mem::take(&mut count.waiting)))
             }
-            Role::Counted { by, moved, .. } => {
-                *moved = match *by == place {
+            Role::Counted { counter, moved, .. } => {
+                *moved = match *counter == place {
                     true => None,
-                    false => Some((place, self.send(by, "counts")?)),
+                    false => Some((place, self.send(counter, "counts")?)),
                 };
                 return Ok(());
             }
@@ -254,13 +270,15 @@ impl Barrier {
         self.ask(place)
     }
 
-    /// Those who wait are told; one that is gone needs no answer.
+    /// Responds to waiting processes with an error. Some may be gone; that does
+    /// not matter.
     fn turn_away(&self, waiting: impl Iterator<Item = Arc<dyn Message>>, errnum: i32) {
         for request in waiting {
             let _ = self.link.respond_error(&*request, errnum, None);
         }
     }
 
+    /// Handles a request to the counter.
     fn take_request(&self, request: Arc<dyn Message>) -> Result<()> {
         let topic = String::from_utf8_lossy(request.topic().unwrap_or_default()).into_owned();
         let (service, method) = topic.rsplit_once('.').unwrap_or((&topic, ""));
@@ -296,7 +314,7 @@ impl Barrier {
         }
     }
 
-    /// All who enter must mean the same number.
+    /// EINVAL if a process waits for another number of processes.
     fn check_size(&self, request: &dyn Message) -> Result<()> {
         let asked: Option<Entrant> = request.payload().and_then(object::read);
         if asked.is_some_and(|asked| asked.nprocs == self.nprocs) {
@@ -306,9 +324,10 @@ impl Barrier {
         Err(Error::with_detail(libc::EINVAL, text))
     }
 
-    /// All are here. The place is cleared away before anyone is told, so that
-    /// whoever enters again finds nothing of this round; the service after that,
-    /// so that who asks whether it counts is told first.
+    /// Lets all processes leave. The place is removed before any response is sent,
+    /// so that processes that enter again do not find it. The service is removed
+    /// after that, so that a process that asks whether this still counts gets the
+    /// response first.
     fn release(&self) -> Result<()> {
         let role = self.role.replace(Role::Seeking { gone: None });
         let Role::Counting(count) = role else {
@@ -319,7 +338,8 @@ impl Barrier {
             self.link.respond(&**request, None)?;
         }
         self.call("service.remove", &count.service)?;
-        // What came before the service was removed belongs to the next round.
+        // Requests that came before the service was removed belong to the next
+        // use of the barrier.
         while let Ok(late) = self
             .link
             .recv(&Match::of(msgtype::REQUEST), Some(Duration::ZERO))
@@ -330,26 +350,27 @@ impl Barrier {
         Ok(())
     }
 
-    /// One that had entered died: nobody can wait for it any more.
+    /// Ends the barrier with an error, because a process in it died.
     fn abort(&self, waiting: HashMap<String, Arc<dyn Message>>) -> Result<()> {
         self.write(|transaction| transaction.unlink(&self.topic))?;
         self.turn_away(waiting.into_values(), libc::ECONNABORTED);
         Err(aborted())
     }
 
+    /// Handles a response of the counter.
     fn take_response(&self, response: &dyn Message) -> Result<()> {
         let tag = response.matchtag().unwrap_or(MATCHTAG_NONE);
         let errnum = response.errnum()?;
-        let (by, matchtag, moved) = match &*self.role.borrow() {
+        let (counter, matchtag, moved) = match &*self.role.borrow() {
             Role::Counted {
-                by,
+                counter,
                 matchtag,
                 moved,
-            } => (by.clone(), *matchtag, moved.clone()),
+            } => (counter.clone(), *matchtag, moved.clone()),
             _ => return Ok(()),
         };
         match (errnum, moved) {
-            // What it is to be counted by does not count.
+            // The counter does not count any more.
             (1.., Some((place, question))) if tag == question => self.ask(place),
             _ if tag != matchtag => Ok(()),
             (0, _) => {
@@ -363,30 +384,25 @@ impl Barrier {
                 Ok(())
             }
             (libc::ENOSYS | libc::EHOSTUNREACH, None) => {
-                let gone = Some(by.service);
+                let gone = Some(counter.service);
                 self.role.replace(Role::Seeking { gone });
                 Ok(())
             }
-            _ => {
-                let text = response.payload().map(String::from_utf8_lossy);
-                Err(Error::with_optional_detail(
-                    errnum,
-                    text.map(|text| text.into_owned()),
-                ))
-            }
+            _ => Err(Error::from_response(errnum, response.payload())),
         }
     }
 }
 
-/// Whether it is a request or an event of somebody who is neither the
-/// instance's owner nor this process's user. Brokers pass on what guests send;
-/// who takes it has to look.
-fn is_strangers(message: &dyn Message) -> bool {
+/// Whether this is a request or event of a user who is neither the instance owner
+/// nor the user of this process. Brokers pass on messages of guests, so every
+/// receiver has to check.
+fn is_foreign(message: &dyn Message) -> bool {
     let is_owner = message.rolemask().unwrap_or(0) & ROLE_OWNER != 0;
     let is_own = message.userid().is_ok_and(|sender| sender == userid());
     message.msgtype() & (msgtype::REQUEST | msgtype::EVENT) != 0 && !is_owner && !is_own
 }
 
+/// The error of a barrier in which a process died.
 fn aborted() -> Error {
     Error::with_detail(
         libc::ECONNABORTED,
@@ -394,19 +410,19 @@ fn aborted() -> Error {
     )
 }
 
-/// The id that a request to be counted carries; one without counts by itself.
+/// The id in a request to be counted. A request without an id is counted once.
 fn entrant_id(request: &dyn Message) -> String {
     let asked: Option<Entrant> = request.payload().and_then(object::read);
     let id = asked.and_then(|asked| asked.id);
     id.unwrap_or_else(unique_id)
 }
 
-/// A name that no other call of any process has. Its owner's user id stands
-/// first, as brokers demand of the services of guests.
+/// A name that no other call in any process returns. It begins with the user id,
+/// because brokers require that of the services of guests.
 fn unique_id() -> String {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    // A clock before 1970 still differs from call to call.
+    // If the clock is before 1970, the counter of calls still differs.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |since| since.as_nanos());
     let uid = userid();
@@ -416,7 +432,7 @@ fn unique_id() -> String {
     )
 }
 
-/// The name as one element of a KVS key and of a topic.
+/// A barrier's name as one element of a KVS key and of a topic.
 fn path_element(name: &str) -> String {
     let mut element = String::from("=");
     for byte in name.bytes() {

@@ -1,5 +1,5 @@
-//! Closing a `flux_t` without leaving a descriptor behind: before 0.79
-//! `flux_close` forgets to close the one of `flux_pollfd`.
+//! Closing a `flux_t` without leaking a descriptor: before 0.79, `flux_close` does
+//! not close the descriptor of `flux_pollfd`.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
@@ -11,14 +11,14 @@ use super::sys::{Api, flux_t};
 use super::text;
 use crate::backend::system::EventFd;
 
-/// The version whose `flux_close` closes the descriptor.
-const MENDED: (u32, u32) = (0, 79);
+/// The first version whose `flux_close` closes the descriptor.
+const FIXED: (u32, u32) = (0, 79);
 
-/// Give up a reference on `h`, and close the descriptor that would be left.
+/// Gives up a reference on `h`, and closes the descriptor that would leak.
 ///
 /// # Safety
 ///
-/// `h` is a valid handle, and the reference is the caller's.
+/// `h` is a valid handle, and the caller owns a reference on it.
 pub unsafe fn close(api: &Api, h: *mut flux_t) {
     // SAFETY: valid by the contract, until the reference is given up.
     unsafe {
@@ -30,7 +30,7 @@ pub unsafe fn close(api: &Api, h: *mut flux_t) {
     }
 }
 
-/// The descriptor of a handle that is about to be closed.
+/// The descriptor of a handle that is about to be closed, and that would leak.
 struct Leftover {
     fd: RawFd,
     /// Set when libflux destroys the handle. C code may hold another reference.
@@ -38,7 +38,7 @@ struct Leftover {
 }
 
 impl Leftover {
-    /// None where nothing would be left.
+    /// None if nothing would leak.
     ///
     /// # Safety
     ///
@@ -48,15 +48,16 @@ impl Leftover {
         if !leaves_descriptor(api) {
             return None;
         }
-        // SAFETY: a valid handle by the contract. Where it has no descriptor
-        // yet, this makes the one that is closed below.
+        // SAFETY: the handle is valid by the contract. If it has no descriptor yet,
+        // this makes the one that is closed below.
         let fd = unsafe { (api.flux_pollfd)(h) };
         if fd < 0 {
             return None;
         }
         let is_destroyed = Arc::new(AtomicBool::new(false));
         let flag = Arc::into_raw(Arc::clone(&is_destroyed));
-        // SAFETY: a valid handle; `on_destroy` takes the reference over.
+        // SAFETY: the handle is valid; `on_destroy` takes over the reference, or
+        // it is taken back here.
         unsafe {
             let name = c"flux-lua::is_destroyed".as_ptr();
             if flux_aux_set(h, name, flag.cast_mut().cast(), on_destroy) < 0 {
@@ -67,11 +68,11 @@ impl Leftover {
         Some(Leftover { fd, is_destroyed })
     }
 
-    /// The handle's reference was given up.
+    /// Closes the descriptor, if giving up the reference destroyed the handle.
     fn close(self) {
         if self.is_destroyed.load(Ordering::Acquire) {
-            // SAFETY: the handle that had the descriptor is gone without
-            // closing it, so nobody else does.
+            // SAFETY: the handle that owned the descriptor is gone and has not closed
+            // it, so nothing else will.
             unsafe { libc::close(self.fd) };
         }
     }
@@ -79,14 +80,15 @@ impl Leftover {
 
 /// libflux calls this while it destroys the handle.
 unsafe extern "C" fn on_destroy(flag: *mut c_void) {
-    // SAFETY: the pointer that `find` made of a reference, which is given up
-    // here, once.
+    // SAFETY: `find` made the pointer from a reference, which is given up here,
+    // once.
     let flag = unsafe { Arc::from_raw(flag.cast_const().cast::<AtomicBool>()) };
     flag.store(true, Ordering::Release);
 }
 
-/// Whether this libflux forgets the descriptor. An old version may have been
-/// mended, and closing a number twice could close another thread's file.
+/// Whether this libflux leaks the descriptor. The version alone does not tell,
+/// because an old one may have been patched, and closing a descriptor twice could
+/// close another thread's file.
 fn leaves_descriptor(api: &Api) -> bool {
     static LEAVES: OnceLock<bool> = OnceLock::new();
     if let Some(leaves) = LEAVES.get() {
@@ -103,12 +105,12 @@ fn leaves_descriptor(api: &Api) -> bool {
     }
 }
 
-/// False where the version cannot be read.
+/// Whether the version may leak. False if the version cannot be read.
 fn is_old(api: &Api) -> bool {
-    // SAFETY: gives a string that is the library's, and lives as long.
+    // SAFETY: the call returns a string that is valid for ever.
     let version = unsafe { text::copied((api.flux_core_version_string)()) };
     let version = version.as_deref().and_then(parse);
-    version.is_some_and(|version| version < MENDED)
+    version.is_some_and(|version| version < FIXED)
 }
 
 /// The major and minor number of "0.78.0-12-g0123abc".
@@ -118,18 +120,19 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     Some((number()?, number()?))
 }
 
-/// Close a loopback, and see whether its descriptor is still there. None where
+/// Closes a loopback, and looks whether its descriptor is still open. None if
 /// that cannot be tried.
 fn try_out(api: &Api) -> Option<bool> {
-    // SAFETY: a terminated name; then a valid handle until it is closed.
+    // SAFETY: the name is terminated, and the handle valid until it is closed. If
+    // the descriptor is left, nothing else closes it.
     unsafe {
         let h = (api.flux_open)(c"loop://".as_ptr(), 0);
         if h.is_null() {
             return None;
         }
         let epoll = (api.flux_pollfd)(h);
-        // What is a member before and after is the same epoll instance, and
-        // not one of another thread that got the number.
+        // If `member` is still in it afterwards, it is the same epoll instance, and
+        // not a file of another thread that got the same number.
         let member = EventFd::new().ok();
         let member = member.filter(|member| change(epoll, libc::EPOLL_CTL_ADD, member));
         (api.flux_close)(h);
@@ -141,9 +144,9 @@ fn try_out(api: &Api) -> Option<bool> {
     }
 }
 
-/// Add `member` to the epoll instance, or remove it. Whether that was done.
+/// Adds `member` to an epoll instance, or removes it. Returns whether it did.
 fn change(epoll: RawFd, operation: c_int, member: &EventFd) -> bool {
     let mut event = libc::epoll_event { events: 0, u64: 0 };
-    // SAFETY: numbers, and a place that outlives the call.
+    // SAFETY: the event is valid; numbers that are not descriptors are refused.
     unsafe { libc::epoll_ctl(epoll, operation, member.fd(), ptr::from_mut(&mut event)) == 0 }
 }
