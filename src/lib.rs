@@ -1,15 +1,22 @@
 //! Lua bindings for Flux, as one shared object: `require "flux"`.
 //!
-//! Arrows go down only:
+//! ARCHITECTURE.md describes how the parts work together. Each uses only those
+//! below it:
 //!
-//! - [`api`]: what a script sees, one file a Lua class
-//! - [`capi`]: what a C plugin sees, over the same classes
-//! - [`json`]: Lua ↔ JSON, straight between the Lua stack and bytes
-//! - [`lua`]: Lua's C API made safe to build on; knows nothing of Flux
-//! - [`backend`]: what a Flux handle can do, as one trait; knows no Lua
-//!   - [`backend::libflux`]: the real one, found at run time
-//!   - [`backend::embedded`]: a broker in this process
-//! - `symbols`: C functions that are found at run time; knows nothing of whose
+//! - [`capi`]: the functions that C code calls
+//! - [`api`]: the classes and functions that scripts use
+//! - [`json`]: converts between Lua values and JSON text
+//! - [`lua`]: Lua's C API, made safe. Knows nothing of Flux or JSON
+//! - [`backend`]: what a Flux handle can do, as traits. Knows nothing of Lua
+//!   - [`backend::libflux`]: the traits on libflux-core
+//!   - [`backend::embedded`]: the traits on a broker in this process
+//! - `symbols`: tables of C functions that are found at run time
+//!
+//! The Rust API is for the tests and the interpreter of this package. It may
+//! change at any time.
+
+#![warn(missing_docs)]
+#![warn(clippy::undocumented_unsafe_blocks)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("flux-lua supports Linux only, as Flux does");
