@@ -24,7 +24,7 @@ fn interrupted(lua: &Path, folder: &TestFolder, handlers: &str) -> Option<String
            if count == 3 then io.stdout:write 'ready\\n' io.stdout:flush() end \
          end \
          {handlers} \
-         f:timer {{ timeout = 60000, handler = function() os.exit(77) end }} \
+         f:timer {{ timeout = 600000, handler = function() os.exit(77) end }} \
          f:reactor() \
          os.exit(78)"
     );
