@@ -1,13 +1,11 @@
-//! What C code sees: the symbols, the headers, and hosts written in C that are
-//! compiled and run here. What holds in those is said in tests/c.
+//! Tests of the C API: the exported symbols, the headers, and the programs in
+//! tests/c, which are compiled and run here.
 
 mod installed;
+mod support;
 mod under;
 
-use std::env::{
-    self,
-    consts::{DLL_PREFIX, DLL_SUFFIX},
-};
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +14,7 @@ use std::sync::OnceLock;
 
 use installed::{Flux, cc, find_in_path, pkg_config, skipped};
 
-/// The names that distributions have in pkg-config for the Lua that this is
+/// The names that distributions give in pkg-config to the Lua that the module is
 /// built for.
 const PACKAGES: &[&str] = if cfg!(feature = "lua51") {
     &["lua5.1", "lua-5.1", "lua51"]
@@ -32,7 +30,7 @@ const PACKAGES: &[&str] = if cfg!(feature = "lua51") {
     &["luajit"]
 };
 
-/// In the order of their names.
+/// The exported functions, sorted by name.
 const EXPORTS: &[&str] = &[
     "json_object_string_to_lua",
     "json_object_to_lua",
@@ -64,14 +62,14 @@ const EXPORTS: &[&str] = &[
 #[test]
 fn the_shared_object_exports_what_the_headers_declare_and_nothing_else() {
     if find_in_path("nm").is_none() {
-        return skipped("there is no nm, so nothing was seen of what flux.so exports");
+        return skipped("no nm, so the exports of flux.so were not checked");
     }
     let said = Command::new("nm")
         .args(["-D", "--defined-only"])
         .arg(&place().module)
         .output()
         .expect("nm runs");
-    let said = String::from_utf8(said.stdout).expect("symbols are text");
+    let said = String::from_utf8(said.stdout).expect("symbols are ASCII");
     let mut exported: Vec<&str> = said
         .lines()
         .filter_map(|line| line.split_whitespace().last())
@@ -80,7 +78,7 @@ fn the_shared_object_exports_what_the_headers_declare_and_nothing_else() {
     assert_eq!(exported, EXPORTS);
 }
 
-/// The headers, and whether they need Flux's and jansson's.
+/// The headers, and whether they include headers of Flux and of jansson.
 const HEADERS: [(&str, bool, bool); 5] = [
     ("lutil.h", false, false),
     ("flux-lua.h", false, false),
@@ -90,7 +88,7 @@ const HEADERS: [(&str, bool, bool); 5] = [
 ];
 
 #[test]
-fn each_header_compiles_alone_in_every_standard_of_c_and_cpp() {
+fn each_header_compiles_alone_with_several_c_and_cpp_standards() {
     let fluxes = Flux::all();
     let usable = HEADERS.map(|(header, needs_flux, needs_jansson)| {
         let is_usable = (!needs_flux || !fluxes.is_empty()) && (!needs_jansson || has_jansson());
@@ -129,7 +127,8 @@ fn flux_lua_h_needs_no_headers_of_flux() {
     check_syntax("without-flux", source, None);
 }
 
-/// C code passes `&msg`, as to the C bindings, or a message that may be const.
+/// C code passes `&msg`, as with the original bindings, or a message, which may
+/// be const.
 #[test]
 fn zmsg_info_create_takes_a_message_or_its_address() {
     let fluxes = Flux::all();
@@ -154,7 +153,7 @@ struct zmsg_info *made (flux_msg_t *msg, const flux_msg_t *seen, flux_msg_t **pl
     }
 }
 
-/// Compile as C and as C++, with all warnings that the standards ask for.
+/// Compiles a text as C and as C++, with all the warnings of the standards.
 fn check_syntax(name: &str, text: &str, flux: Option<&Flux>) {
     let source = place().folder.join(format!("{name}.c"));
     fs::write(&source, text).expect("the folder is writable");
@@ -164,12 +163,12 @@ fn check_syntax(name: &str, text: &str, flux: Option<&Flux>) {
     }
     for standard in standards {
         let language = if standard.contains("++") { "c++" } else { "c" };
-        let mut args = strict();
+        let mut args = strict_flags();
         args.push("-pedantic".to_owned());
         args.push("-fsyntax-only".to_owned());
         args.push(format!("-x{language}"));
         args.push(format!("-std={standard}"));
-        // Warnings of other headers are not ours.
+        // -isystem silences warnings about headers that are not ours.
         if let Some(flux) = flux {
             args.push(format!("-isystem{}", flux.include().display()));
         }
@@ -185,74 +184,74 @@ fn a_program_that_embeds_lua_runs_scripts() {
 }
 
 #[test]
-fn values_go_to_json_text_and_back() {
+fn values_are_converted_to_json_text_and_back() {
     run_embed("texts");
 }
 
 #[test]
-fn values_go_to_janssons_objects_and_back() {
+fn values_are_converted_to_jansson_objects_and_back() {
     run_embed("objects");
 }
 
 #[test]
-fn functions_written_in_c_return_errors_and_formatted_text() {
+fn lutil_functions_push_errors_and_formatted_texts() {
     run_embed("helpers");
 }
 
 #[test]
-fn a_lack_of_memory_loses_none_and_leaves_the_state_usable() {
+fn out_of_memory_c_api_calls_do_not_leak_and_leave_the_state_usable() {
     run_embed("memory");
 }
 
 #[test]
-fn without_jansson_its_objects_are_enosys_and_texts_are_not() {
+fn without_jansson_object_conversion_fails_with_enosys_and_text_conversion_works() {
     for host in embed("embed-alone", &["-DWITHOUT_JANSSON"], &[]) {
         run(under::command(&host).args(["objects", "texts"]));
     }
 }
 
 #[test]
-fn a_handle_of_c_codes_is_one_userdata() {
+fn a_handle_pushed_twice_by_c_code_is_one_userdata() {
     run_handle("identity");
 }
 
 #[test]
-fn what_scripts_register_runs_in_the_reactor_that_c_code_runs() {
+fn handlers_of_scripts_run_in_a_reactor_that_c_code_runs() {
     run_handle("reactor");
 }
 
 #[test]
-fn hooks_of_the_main_thread_hold_in_handlers_that_c_code_runs() {
+fn a_hook_of_the_main_thread_applies_to_handlers_that_c_code_runs() {
     run_handle("hooks");
 }
 
 #[test]
-fn what_scripts_put_stays_on_the_handle() {
+fn an_uncommitted_put_keeps_the_userdata_of_c_codes_handle_alive() {
     run_handle("puts_are_kept");
 }
 
 #[test]
-fn messages_of_c_codes_are_responded_to_by_its_callback() {
+fn a_response_to_c_codes_message_goes_to_its_callback() {
     run_handle("messages");
 }
 
 #[test]
-fn c_code_responds_with_errors_through_a_callback_of_its_own() {
+fn an_error_response_to_c_codes_message_goes_to_its_error_callback() {
     run_handle("error_responses");
 }
 
 #[test]
-fn a_const_message_becomes_a_message_of_lua() {
+fn zmsg_info_create_copies_const_messages() {
     run_handle("const_messages");
 }
 
 #[test]
-fn a_value_that_is_no_open_handle_of_libflux_has_no_flux_t() {
+fn lua_get_flux_handle_returns_null_for_all_but_open_libflux_handles() {
     run_embed("no_flux_handle");
 }
 
 #[test]
-fn c_code_uses_the_flux_t_of_a_handle_that_a_script_opened() {
+fn c_code_can_use_the_flux_t_of_a_handle_that_a_script_opened() {
     for flux in instances("opened.c") {
         for sanitized in builds() {
             let host = flux_host(&flux, "opened", &[], sanitized);
@@ -264,7 +263,7 @@ fn c_code_uses_the_flux_t_of_a_handle_that_a_script_opened() {
 }
 
 #[test]
-fn kvs_directories_of_c_codes_are_read_and_written_by_scripts() {
+fn scripts_can_read_and_write_c_codes_kvs_directories() {
     for flux in instances("kvsdir.c") {
         for sanitized in builds() {
             let host = flux_host(&flux, "kvsdir", &[], sanitized);
@@ -276,11 +275,11 @@ fn kvs_directories_of_c_codes_are_read_and_written_by_scripts() {
 }
 
 #[test]
-fn a_lack_of_memory_loses_no_handle_message_or_directory_of_c_codes() {
-    for flux in instances("scarce.c, of 8 functions,") {
+fn out_of_memory_calls_do_not_leak_c_codes_handles_messages_or_directories() {
+    for flux in instances("out_of_memory.c") {
         for sanitized in builds() {
-            let host = flux_host(&flux, "scarce", &[], sanitized);
-            run(start(&flux, &["start", "--test-size=1", "env", EXACT])
+            let host = flux_host(&flux, "out_of_memory", &[], sanitized);
+            run(start(&flux, &["start", "--test-size=1", "env", EXACT_MALLOC_COUNTS])
                 .args(under::words())
                 .arg(host));
         }
@@ -292,7 +291,7 @@ fn a_broker_module_runs_a_script() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
     let cpath = place().folder.join("?.so");
     for flux in instances("luamod.c") {
-        // The broker that loads it would have to be built with sanitizers too.
+        // Without sanitizers, since the broker that loads it is built without them.
         let module = flux_host(&flux, "luamod", &["-shared", "-fPIC"], None);
         run(start(&flux, &["start", "--test-size=1", "env"])
             .arg(format!("LUA_CPATH={}", cpath.display()))
@@ -303,7 +302,7 @@ fn a_broker_module_runs_a_script() {
     }
 }
 
-/// Where hosts are compiled, with the module beside them as Lua looks for it.
+/// The folder in which programs are compiled, and the module in it.
 struct Place {
     folder: PathBuf,
     module: PathBuf,
@@ -315,22 +314,19 @@ fn place() -> &'static Place {
         let name = format!("capi-{}", PACKAGES[0]);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let module = folder.join("flux.so");
-        // Beside this very program: one folder up is what `cargo build` last made.
-        let built = env::current_exe()
-            .map(|program| program.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}")))
-            .and_then(|module| module.canonicalize())
-            .expect("cargo builds the shared object before the tests");
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("cargo's folder for tests is writable");
-        // Programs that were linked with it look for its SONAME.
+        // Lua looks for flux.so, and programs that link it for its SONAME.
         for link in [&module, &folder.join(env!("FLUX_LUA_SONAME"))] {
-            std::os::unix::fs::symlink(&built, link).expect("cargo's folder for tests is writable");
+            std::os::unix::fs::symlink(support::module(), link)
+                .expect("cargo's folder for tests is writable");
         }
         Place { folder, module }
     })
 }
 
-fn strict() -> Vec<String> {
+/// Compiler flags: our headers, and all warnings as errors.
+fn strict_flags() -> Vec<String> {
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
     let mut flags: Vec<String> = ["-g", "-Wall", "-Wextra", "-Werror"]
         .map(str::to_owned)
@@ -339,13 +335,13 @@ fn strict() -> Vec<String> {
     flags
 }
 
-/// How to compile and link for a Lua.
+/// Flags to compile and link for a Lua.
 struct Lua {
     compile: Vec<String>,
     link: Vec<String>,
 }
 
-/// The one that was compiled with this crate: its symbols are the host's own.
+/// The Lua that was compiled with this crate, linked into the program.
 fn vendored_lua() -> Lua {
     let archive = env!("FLUX_LUA_ARCHIVE");
     let link = [
@@ -360,7 +356,7 @@ fn vendored_lua() -> Lua {
     }
 }
 
-/// The distribution's, where it has it: as flux-core links it.
+/// The distribution's Lua, as flux-core links it; else the vendored one.
 fn shared_lua() -> Lua {
     let named = |name: &&str| {
         Some(Lua {
@@ -377,9 +373,9 @@ fn has_jansson() -> bool {
     cc([OsStr::new("-fsyntax-only"), source.as_os_str()]).is_ok()
 }
 
-/// The hosts are compiled twice: as they are (None), and with sanitizers, where
-/// the compiler has these. In such a process malloc is the sanitizer's, so that
-/// it sees what the shared object does with memory of C's, and its leaks.
+/// The ways in which programs are compiled: plainly (None) and, if the compiler
+/// supports it, with sanitizers. A sanitizer replaces malloc(), so it also checks
+/// how the shared object uses C's memory.
 fn builds() -> Vec<Option<Sanitized>> {
     match Sanitized::is_possible() {
         true => vec![None, Some(Sanitized)],
@@ -395,22 +391,23 @@ impl Sanitized {
     fn is_possible() -> bool {
         static IS_POSSIBLE: OnceLock<bool> = OnceLock::new();
         *IS_POSSIBLE.get_or_init(|| {
-            // Whatever that is has its own malloc.
+            // A checker such as valgrind replaces malloc() itself.
             if !under::words().is_empty() {
                 return false;
             }
-            let runs = Sanitized::runs();
-            if let Err(why) = &runs {
+            let tried = Sanitized::try_out();
+            if let Err(why) = &tried {
                 skipped(&format!(
-                    "sanitizers do not work here, so hosts in C ran without: {why}"
+                    "sanitizers do not work here, so C programs ran without them: {why}"
                 ));
             }
-            runs.is_ok()
+            tried.is_ok()
         })
     }
 
-    /// Whether a program can be compiled with them, and they find its leak.
-    fn runs() -> Result<(), String> {
+    /// Checks that a program can be compiled with sanitizers, and that they find
+    /// its leak.
+    fn try_out() -> Result<(), String> {
         let source = place().folder.join("leak.c");
         let program = place().folder.join("leak");
         let text = "#include <stdlib.h>\nint main (void) { return malloc (7) == NULL; }\n";
@@ -423,12 +420,13 @@ impl Sanitized {
         let said = String::from_utf8_lossy(&said.stderr);
         match said.contains("7 byte(s) leaked") {
             true => Ok(()),
-            false => Err(format!("a leak is not found: {said}")),
+            false => Err(format!("a leak was not found: {said}")),
         }
     }
 
-    /// What is compiled with them: beside the host the shared object's own C
-    /// code, which in such a host takes the place of that in it.
+    /// The sanitizers' flags. They also compile the shared object's own C code
+    /// into the program, where it replaces the unsanitized code of the shared
+    /// object.
     fn flags(&self) -> Vec<String> {
         let variadics = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/lutil_alone.c");
         let mut flags = owned(&Sanitized::FLAGS);
@@ -438,7 +436,8 @@ impl Sanitized {
     }
 }
 
-/// Compile tests/c/NAME.c; a test that runs beside this one may do the same.
+/// Compiles tests/c/NAME.c. Returns the path of the output, which must differ
+/// between tests that run at the same time.
 fn compile(
     name: &str,
     output: &str,
@@ -450,7 +449,7 @@ fn compile(
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/c/{name}.c"));
     let suffix = sanitized.as_ref().map_or("", |_| "-sanitized");
     let host = place().folder.join(format!("{output}{suffix}"));
-    let mut args = strict();
+    let mut args = strict_flags();
     args.push("-std=gnu99".to_owned());
     args.extend_from_slice(&lua.compile);
     args.extend_from_slice(compile);
@@ -469,10 +468,11 @@ fn owned(flags: &[&str]) -> Vec<String> {
     flags.iter().map(|flag| flag.to_string()).collect()
 }
 
-/// None where it cannot be compiled.
+/// Compiles embed.c in each of the ways. Returns the programs: none without
+/// jansson's header.
 fn embed(output: &str, flags: &[&str], link: &[&str]) -> Vec<PathBuf> {
     if !has_jansson() {
-        skipped("there is no jansson.h, so embed.c was not run");
+        skipped("no jansson.h, so embed.c was not run");
         return Vec::new();
     }
     let lua = vendored_lua();
@@ -483,19 +483,21 @@ fn embed(output: &str, flags: &[&str], link: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Has what malloc() counts be what is in use.
-const EXACT: &str = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0";
+/// Turns off malloc's cache of freed blocks, so that out_of_memory.h can count exactly.
+const EXACT_MALLOC_COUNTS: &str = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0";
 
+/// Runs a part of embed.c.
 fn run_embed(part: &str) {
     for host in embed(&format!("embed-{part}"), &[], &["-ljansson"]) {
         run(Command::new("env")
-            .arg(EXACT)
+            .arg(EXACT_MALLOC_COUNTS)
             .args(under::words())
             .arg(&host)
             .arg(part));
     }
 }
 
+/// Compiles a program that uses libflux-core.
 fn flux_host(flux: &Flux, name: &str, flags: &[&str], sanitized: Option<Sanitized>) -> PathBuf {
     let mut compile_flags = owned(flags);
     compile_flags.push(format!("-I{}", flux.include().display()));
@@ -511,6 +513,7 @@ fn flux_host(flux: &Flux, name: &str, flags: &[&str], sanitized: Option<Sanitize
     compile(name, &output, &lua, sanitized, &compile_flags, &flux.link())
 }
 
+/// Runs a part of handle.c.
 fn run_handle(part: &str) {
     static HOSTS: OnceLock<Vec<(Flux, PathBuf)>> = OnceLock::new();
     let hosts = HOSTS.get_or_init(|| {
@@ -554,7 +557,7 @@ fn start(flux: &Flux, arguments: &[&str]) -> Command {
     command
 }
 
-/// Run a host; it fails by its status, and says why.
+/// Runs a program with a time limit. It must succeed.
 fn run(command: &mut Command) {
     let mut limited = Command::new("timeout");
     limited.arg((600 * under::slowdown()).to_string());

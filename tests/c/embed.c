@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "scarce.h"
+#include "out_of_memory.h"
 #include "script.h"
 #include "flux-lua.h"
 #include "jansson-lua.h"

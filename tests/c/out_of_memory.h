@@ -2,8 +2,8 @@
  * allocation of a Lua function fail in turn. A run must end with Lua's memory
  * error or succeed, and leave the state usable.
  */
-#ifndef SCARCE_H
-#define SCARCE_H
+#ifndef OUT_OF_MEMORY_H
+#define OUT_OF_MEMORY_H
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -148,4 +148,4 @@ static inline long short_of_memory (lua_CFunction function)
     return tried;
 }
 
-#endif /* !SCARCE_H */
+#endif /* !OUT_OF_MEMORY_H */

@@ -4,7 +4,7 @@
 #include <flux/core.h>
 
 #include "check.h"
-#include "scarce.h"
+#include "out_of_memory.h"
 
 #include "flux-lua.h"
 #include "kvs-lua.h"
