@@ -1,6 +1,6 @@
-//! Makes each failure happen that a Flux instance, or the system, can befall a
-//! script with, and looks: every call that waits ends with `nil, err` in time,
-//! and nothing is lost that was reported done.
+//! Tests of failures of a Flux instance and of the system. When one happens
+//! while a script runs, every call that waits must soon end with `nil, err`, and
+//! no commit that was reported as done may be lost.
 
 #[path = "faults/asleep.rs"]
 mod asleep;
@@ -30,24 +30,26 @@ use std::time::Duration;
 
 use script::Script;
 
-/// How long a call may sleep after the fault.
+/// How long a script may sleep until its call notices the fault.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// What it slept between the fault and its being noticed, if that is not too much.
-fn within(fault: Duration, noticed: Duration, what: &str) -> Duration {
+/// Checks the time between a fault and the end of a call, in time that the
+/// script has slept. Returns the time.
+fn check_time(fault: Duration, noticed: Duration, what: &str) -> Duration {
     let took = noticed.saturating_sub(fault);
-    assert!(took < LIMIT, "{what}: it slept {took:?}");
+    assert!(took < LIMIT, "{what}: the script slept for {took:?}");
     took
 }
 
-/// The script learns of the fault in time, and whatever else it calls then
-/// fails at once, too. `fault`: how long it had slept when that happened.
+/// Checks that the script's call ends soon after the fault, and that all its
+/// later calls fail at once. `fault` is how long the script had slept when the
+/// fault happened. Returns the time that the first call took.
 fn judge(mut script: Script, fault: Duration) -> Duration {
     let (ended, error) = script.says("ended");
-    let took = within(fault, ended, &error);
+    let took = check_time(fault, ended, &error);
     let mut last = ended;
     while let (at, Some(call)) = script.says_either("after", "closed") {
-        within(last, at, &call);
+        check_time(last, at, &call);
         last = at;
     }
     script.finish();

@@ -346,8 +346,8 @@ fn coverage() -> Result<String, Vec<String>> {
             machine::tidy();
         }
     }
-    let listed = machine::LISTED.lock().expect("one thread");
-    let called = machine::CALLED.lock().expect("one thread");
+    let listed = machine::LISTED.lock().expect("no thread has panicked");
+    let called = machine::CALLED.lock().expect("no thread has panicked");
     let mut missing: Vec<String> = listed.difference(&called).cloned().collect();
     missing.extend(fields().difference(&called).cloned());
     match missing.is_empty() {

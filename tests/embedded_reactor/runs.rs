@@ -233,7 +233,7 @@ fn watchers_can_outlive_their_handle() {
 fn a_panic_in_a_callback_is_logged_and_the_reactor_goes_on() {
     let f = open("embed://runs-panic");
     let seen = Seen::default();
-    let _bad = timer(&*f, 0.0, || panic!("as this test wants"));
+    let _bad = timer(&*f, 0.0, || panic!("on purpose"));
     let _good = timer(&*f, 0.01, {
         let seen = seen.clone();
         move || seen.push("good")
@@ -243,6 +243,6 @@ fn a_panic_in_a_callback_is_logged_and_the_reactor_goes_on() {
     let request = br#"{"follow":false}"#;
     let log = f.rpc("log.dmesg", Some(request), NODEID_ANY, 2).unwrap();
     let line = String::from_utf8_lossy(log.payload().unwrap().unwrap()).into_owned();
-    let text = "a reactor callback panicked: as this test wants";
+    let text = "a reactor callback panicked: on purpose";
     assert!(line.contains(text), "{line}");
 }

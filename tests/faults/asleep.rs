@@ -1,6 +1,6 @@
-//! How long a process has slept. That is what tells a call that waits from one
-//! that has ended while its process is not given the processor: on a busy
-//! machine anything can take seconds, but only what waits sleeps.
+//! Measures how long a process has slept. On a busy machine any call can take
+//! seconds, because its process does not get the processor. But only a call that
+//! waits makes its process sleep.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How often the process is looked at.
+/// The interval between two looks at the process.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Looks at a process until dropped.
+/// Watches a process until dropped.
 pub struct Asleep {
-    /// How often it slept when it was looked at.
+    /// How many times the process was found asleep.
     ticks: Arc<AtomicU32>,
     is_over: Arc<AtomicBool>,
 }
 
 impl Asleep {
-    /// It counts as asleep only while these others are too: those that have to
-    /// do something for it.
+    /// Watches the process `pid`. It counts as asleep only while the `others` are
+    /// asleep too: processes that must act before it can go on.
     pub fn watch(pid: u32, others: Vec<u32>) -> Asleep {
         let asleep = Asleep {
             ticks: Arc::default(),
@@ -30,8 +30,8 @@ impl Asleep {
         thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
                 thread::sleep(TICK);
-                let others = || others.iter().all(|&other| sleeps(other) != Some(false));
-                if sleeps(pid) == Some(true) && others() {
+                let others = || others.iter().all(|&other| is_asleep(other) != Some(false));
+                if is_asleep(pid) == Some(true) && others() {
                     ticks.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -39,13 +39,13 @@ impl Asleep {
         asleep
     }
 
-    /// A little less than it slept, and never more, as each tick may have been
-    /// longer.
+    /// The time that the process has slept: at most the true time, since the
+    /// intervals may be longer than a tick.
     pub fn so_far(&self) -> Duration {
         Asleep::total(&self.ticks)
     }
 
-    /// What reads [`Asleep::so_far`] on another thread.
+    /// A function that returns [`Asleep::so_far`] on another thread.
     pub fn reader(&self) -> impl Fn() -> Duration + Send + 'static {
         let ticks = Arc::clone(&self.ticks);
         move || Asleep::total(&ticks)
@@ -62,19 +62,19 @@ impl Drop for Asleep {
     }
 }
 
-/// Whether all threads of the process sleep; none where it has ended.
-pub fn sleeps(pid: u32) -> Option<bool> {
-    let mut does = None;
+/// Whether all threads of the process are asleep. None if it has ended.
+pub fn is_asleep(pid: u32) -> Option<bool> {
+    let mut is_asleep = None;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         match stat
             .rsplit_once(") ")
             .and_then(|(_, rest)| rest.chars().next())
         {
-            // A thread that ended meanwhile, or a process that nobody has waited for.
+            // The thread has ended, or the process has and was not waited for.
             None | Some('Z' | 'X') => {}
-            Some(state) => does = Some(does != Some(false) && state == 'S'),
+            Some(state) => is_asleep = Some(is_asleep != Some(false) && state == 'S'),
         }
     }
-    does
+    is_asleep
 }

@@ -1,5 +1,6 @@
-//! The broker is killed while scripts wait for it, one in each of the calls
-//! that wait. They wait on one instance, and one kill befalls them all.
+//! Tests of calls that wait for a broker when it is killed. A script for each
+//! call waits on the same instance, whose broker is killed once; each test
+//! checks one of the scripts.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +13,12 @@ use crate::instance::{Instance, skipped};
 use crate::judge;
 use crate::script::Script;
 
-/// What a script is given to come from its last word to the call that waits.
+/// The time for a script to get from its last message to the call that waits.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// A test for each of the calls; those `at_once` are answered by a broker that
-/// is alive, so that it must have stopped for them to wait.
+/// Makes a test for each call: the test's name and the script's case. A running
+/// broker answers the calls in `at_once` at once, so it is stopped before they
+/// are made.
 macro_rules! calls {
     (waiting { $($waiting:ident => $wait:literal;)* } at_once { $($asking:ident => $call:literal;)* }) => {
         const WAITING: &[&str] = &[$($wait),*];
@@ -29,15 +31,15 @@ macro_rules! calls {
 calls! {
     waiting {
         rpc_ends_when_the_broker_is_killed => "rpc";
-        rpc_with_a_timeout_ends_when_the_broker_is_killed => "rpc_with_a_timeout";
+        rpc_with_a_later_timeout_ends_when_the_broker_is_killed => "rpc_with_a_timeout";
         recv_of_one_response_ends_when_the_broker_is_killed => "recv_of_one_response";
-        recv_with_a_deadline_ends_when_the_broker_is_killed => "recv_of_a_response_with_a_timeout";
+        recv_with_a_later_deadline_ends_when_the_broker_is_killed => "recv_of_a_response_with_a_timeout";
         recv_of_any_response_ends_when_the_broker_is_killed => "recv";
         recvmsg_ends_when_the_broker_is_killed => "recvmsg";
         recv_event_ends_when_the_broker_is_killed => "recv_event";
-        barrier_alone_ends_when_the_broker_is_killed => "barrier";
-        barrier_of_several_ends_when_the_broker_is_killed => "barrier_of_others";
-        barrier_of_several_ends_for_each_of_them => "barrier_of_others_too";
+        barrier_with_a_missing_process_ends_when_the_broker_is_killed => "barrier";
+        barrier_with_two_of_three_processes_ends_for_the_first_when_the_broker_is_killed => "barrier_of_others";
+        barrier_with_two_of_three_processes_ends_for_the_second_when_the_broker_is_killed => "barrier_of_others_too";
         kvs_watch_of_an_absent_key_ends_when_the_broker_is_killed => "kvs_watch_of_what_is_not_there";
         kvs_watch_of_a_change_ends_when_the_broker_is_killed => "kvs_watch_of_a_change";
         watch_dir_ends_when_the_broker_is_killed => "watch_dir";
@@ -61,13 +63,13 @@ calls! {
         getattr_ends_when_the_broker_is_killed => "getattr";
         subscribe_ends_when_the_broker_is_killed => "subscribe";
         unsubscribe_ends_when_the_broker_is_killed => "unsubscribe";
-        barrier_of_one_ends_when_the_broker_is_killed => "barrier_entry";
+        barrier_of_one_process_ends_when_the_broker_is_killed => "barrier_entry";
         kvs_get_ends_when_the_broker_is_killed => "kvs_get";
         kvs_commit_ends_when_the_broker_is_killed => "kvs_commit";
         kvs_type_ends_when_the_broker_is_killed => "kvs_type";
         kvsdir_ends_when_the_broker_is_killed => "kvsdir";
-        a_directory_s_field_ends_when_the_broker_is_killed => "dir_index";
-        a_directory_s_commit_ends_when_the_broker_is_killed => "dir_commit";
+        indexing_a_kvsdir_ends_when_the_broker_is_killed => "dir_index";
+        commit_of_a_kvsdir_ends_when_the_broker_is_killed => "dir_commit";
         kvswatcher_ends_when_the_broker_is_killed => "kvswatcher";
         kz_open_ends_when_the_broker_is_killed => "kz_open";
         kz_write_ends_when_the_broker_is_killed => "kz_write";

@@ -1,6 +1,5 @@
-//! This very test program as a Lua interpreter, for faults that come from
-//! within the process: a socket that another part of it shuts. It tells a script
-//! the time, too.
+//! Makes this test program a Lua interpreter with a module `system`, by which a
+//! script can close the sockets of its own process and read a clock.
 
 use std::env;
 use std::ffi::CStr;
@@ -16,20 +15,22 @@ use flux::lua_functions;
 
 use crate::script;
 
-/// Start a script of this folder in this program.
+/// A command that runs a script of this folder in this program.
 pub fn command(file: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env::current_exe().expect("the path of this test"));
     command
-        .args(["--exact", "host::the_script_that_another_test_starts"])
+        .args(["--exact", "host::run_as_an_interpreter"])
         .args(["--ignored", "--nocapture", "--test-threads=2"])
         .env("FAULT_SCRIPT", script::folder().join(file))
         .env("FAULT_ARGUMENTS", arguments.join(" "));
     command
 }
 
+/// Not a test: [`command`] starts this program with this function as its only
+/// test.
 #[test]
-#[ignore = "other tests run it, in a process of its own"]
-fn the_script_that_another_test_starts() {
+#[ignore = "other tests run it in a process of its own"]
+fn run_as_an_interpreter() {
     let Ok(script) = env::var("FAULT_SCRIPT") else {
         return;
     };
@@ -59,8 +60,8 @@ fn run(script: &str, arguments: &str) -> Result<(), String> {
     host.call(0).map(|_| ())
 }
 
-/// `system.harm(how, after)`: "shutdown" or "close" all sockets of this
-/// process, now or after so many milliseconds.
+/// `system.harm(how, after)` shuts down ("shutdown") or closes ("close") all
+/// sockets of this process, now or after so many milliseconds.
 fn harm(state: State<'_>) -> lua::Result<()> {
     let harm: unsafe extern "C" fn(c_int) -> c_int = match state.bytes(1) {
         Some(b"shutdown") => shutdown,
@@ -71,8 +72,8 @@ fn harm(state: State<'_>) -> lua::Result<()> {
     let after = state.integer(2).unwrap_or(0);
     let act = move || {
         for socket in sockets {
-            // SAFETY: neither takes a pointer. The number is a socket's, which
-            // libflux owns: to take it away is the fault.
+            // SAFETY: neither function takes a pointer. libflux owns the socket,
+            // and must cope with losing it.
             unsafe { harm(socket) };
         }
     };
@@ -93,8 +94,9 @@ unsafe extern "C" fn shutdown(socket: c_int) -> c_int {
     unsafe { libc::shutdown(socket, libc::SHUT_RDWR) }
 }
 
+/// The descriptors of this process that are sockets.
 fn sockets() -> Vec<c_int> {
-    let descriptors = fs::read_dir("/proc/self/fd").expect("a /proc");
+    let descriptors = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
     let is_socket = |entry: &fs::DirEntry| {
         let file = fs::read_link(entry.path()).unwrap_or_default();
         file.to_string_lossy().starts_with("socket:")
@@ -104,7 +106,7 @@ fn sockets() -> Vec<c_int> {
     sockets.filter_map(number).collect()
 }
 
-/// `system.now()`: microseconds, of a clock that nobody sets.
+/// `system.now()` returns the microseconds of a monotonic clock.
 fn now(_: State<'_>) -> lua::Result<Integer> {
     static BEGUN: OnceLock<Instant> = OnceLock::new();
     let now = BEGUN.get_or_init(Instant::now).elapsed();

@@ -127,7 +127,7 @@ impl Instance {
     /// Returns when the broker is gone, and its sockets are closed.
     pub fn kill(&self, rank: usize) {
         self.signal(rank, libc::SIGKILL);
-        while asleep::sleeps(self.brokers[rank].pid as u32).is_some() {
+        while asleep::is_asleep(self.brokers[rank].pid as u32).is_some() {
             sleep(Duration::from_millis(1));
         }
     }

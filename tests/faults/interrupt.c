@@ -1,6 +1,7 @@
-/* A Lua module without a Lua: once loaded, a signal a millisecond meets the
- * process, and no system call that it interrupts goes on of itself. What is no
- * part of the module under test may hold it back.
+/* Functions that a Lua script loads with package.loadlib. They need no Lua API.
+ * luaopen_interrupt() makes a signal interrupt the process every millisecond;
+ * system calls are not restarted. luaopen_hold() and luaopen_release() block and
+ * unblock the signal, around code that is not under test.
  */
 #include <signal.h>
 #include <string.h>

@@ -246,14 +246,14 @@ fn kill_self(state: State<'_>) -> lua::Result<()> {
 /// `host.note(name)` records that a function was called.
 fn note_call(state: State<'_>) -> lua::Result<()> {
     let name = String::from_utf8_lossy(text_of(state)?).into_owned();
-    CALLED.lock().expect("one thread").insert(name);
+    CALLED.lock().expect("no thread has panicked").insert(name);
     Ok(())
 }
 
 /// `host.list(name)` records that a function exists.
 fn list_name(state: State<'_>) -> lua::Result<()> {
     let name = String::from_utf8_lossy(text_of(state)?).into_owned();
-    LISTED.lock().expect("one thread").insert(name);
+    LISTED.lock().expect("no thread has panicked").insert(name);
     Ok(())
 }
 
