@@ -160,6 +160,9 @@ fn a_response_to_a_closed_handle_is_discarded() {
     drop(client);
     server.respond(&*request, None).unwrap();
     server.respond_error(&*request, libc::EPERM, None).unwrap();
+    let next = open("embed://dropped");
+    assert!(take(&*next, msgtype::ANY).is_none());
+    assert!(take(&*server, msgtype::RESPONSE).is_none());
 }
 
 #[test]
