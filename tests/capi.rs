@@ -279,9 +279,12 @@ fn out_of_memory_calls_do_not_leak_c_codes_handles_messages_or_directories() {
     for flux in instances("out_of_memory.c") {
         for sanitized in builds() {
             let host = flux_host(&flux, "out_of_memory", &[], sanitized);
-            run(start(&flux, &["start", "--test-size=1", "env", EXACT_MALLOC_COUNTS])
-                .args(under::words())
-                .arg(host));
+            run(start(
+                &flux,
+                &["start", "--test-size=1", "env", EXACT_MALLOC_COUNTS],
+            )
+            .args(under::words())
+            .arg(host));
         }
     }
 }

@@ -23,6 +23,7 @@ mod script;
 mod services;
 #[path = "faults/socket.rs"]
 mod socket;
+mod support;
 #[path = "faults/tree.rs"]
 mod tree;
 
@@ -44,7 +45,7 @@ fn check_time(fault: Duration, noticed: Duration, what: &str) -> Duration {
 /// Checks that the script's call ends soon after the fault, and that all its
 /// later calls fail at once. `fault` is how long the script had slept when the
 /// fault happened. Returns the time that the first call took.
-fn judge(mut script: Script, fault: Duration) -> Duration {
+fn check_calls_end(mut script: Script, fault: Duration) -> Duration {
     let (ended, error) = script.says("ended");
     let took = check_time(fault, ended, &error);
     let mut last = ended;

@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::check_calls_end;
 use crate::installed::Flux;
 use crate::instance::{Instance, skipped};
-use crate::judge;
 use crate::script::Script;
 
 /// The time for a script to get from its last message to the call that waits.
@@ -105,7 +105,7 @@ fn outcome(call: &str) {
 fn kill_under_all(flux: &Flux) -> Outcomes {
     let instance = Instance::start(flux.clone(), 1, &[]);
     let start = |call: &&'static str| {
-        let mut script = Script::start("waits.lua", &[call], instance.place());
+        let mut script = Script::start("waits.lua", &[call], instance.target());
         script.says("ready");
         (*call, script)
     };
@@ -127,15 +127,15 @@ fn kill_under_all(flux: &Flux) -> Outcomes {
         .collect();
     instance.kill(0);
     let killed: Vec<_> = waiting.iter().map(|(_, script)| script.slept()).collect();
-    let judged = waiting.into_iter().zip(silent).zip(killed);
-    let judged = judged.map(|(((call, script), is_silent), killed)| {
-        let judge = || {
+    let checked = waiting.into_iter().zip(silent).zip(killed);
+    let checked = checked.map(|(((call, script), is_silent), killed)| {
+        let check_calls_end = || {
             assert!(is_silent, "{call} does not wait");
-            judge(script, killed)
+            check_calls_end(script, killed)
         };
-        (call, caught(judge))
+        (call, caught(check_calls_end))
     });
-    judged.collect()
+    checked.collect()
 }
 
 /// What a panic said.

@@ -1,27 +1,26 @@
-//! The KVS is reloaded, or its disk is full, while a script commits: what was
-//! reported done is there.
+//! Tests of commits while the KVS module is reloaded or its disk is full. Each
+//! commit that was reported as done must be found afterwards.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::host;
 use crate::installed::Flux;
-use crate::instance::{Instance, new_folder, skipped};
+use crate::instance::{Instance, skipped};
 use crate::script::Script;
+use crate::support::TestFolder;
 
-/// How long a fault may take to have an effect.
+/// How long it may take until a fault has an effect.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
-fn a_commit_that_was_done_outlives_a_reload_of_the_kvs() {
+fn commits_reported_as_done_survive_reloads_of_the_kvs_module() {
     Instance::each(1, &[], |instance| {
         if instance.forgets_requests() {
             return;
         }
-        let folder = Folder(new_folder());
+        let folder = TestFolder::short();
         let mut script = begin(instance, &folder, "64");
         script.says("first done");
         let begun = Instant::now();
@@ -36,10 +35,9 @@ fn a_commit_that_was_done_outlives_a_reload_of_the_kvs() {
     });
 }
 
-/// What does not fit on the disk stays in the broker's memory, where it is
-/// found while the broker lives.
+/// Values that do not fit on the disk stay in the broker's memory.
 #[test]
-fn a_commit_that_was_done_is_there_when_the_disk_is_full() {
+fn commits_reported_as_done_are_found_while_the_disk_is_full() {
     let fluxes = Flux::all();
     if fluxes.is_empty() {
         skipped("no flux is in FLUX_PREFIX, PATH or pkg-config");
@@ -47,23 +45,25 @@ fn a_commit_that_was_done_is_there_when_the_disk_is_full() {
     for flux in fluxes {
         println!("{flux}");
         let Some(disk) = Disk::mount() else { return };
-        let statedir = format!("--broker-opts=-Sstatedir={}", disk.folder.display());
+        let statedir = format!("--broker-opts=-Sstatedir={}", disk.folder.path().display());
         let instance = Instance::start(flux, 1, &[&statedir]);
         fill(&disk, &instance);
-        // It cannot end in order without a disk.
+        // The broker cannot shut down without room on its disk.
         instance.kill(0);
     }
 }
 
+/// Lets a script commit until the disk is full and a little longer, and checks
+/// its commits.
 fn fill(disk: &Disk, instance: &Instance) {
-    let folder = Folder(new_folder());
+    let folder = TestFolder::short();
     let mut script = begin(instance, &folder, "16384");
     let begun = Instant::now();
     while !disk.is_full() {
         assert!(begun.elapsed() < PATIENCE, "{}", disk.usage());
         sleep(Duration::from_millis(50));
     }
-    // Some more that do not fit.
+    // Let the script make some more commits, which do not fit.
     sleep(Duration::from_millis(500));
     script.says("first done");
     let (done, failed) = reported(&mut script, &folder);
@@ -72,21 +72,23 @@ fn fill(disk: &Disk, instance: &Instance) {
     assert_eq!(check(script), done);
 }
 
-fn begin(instance: &Instance, folder: &Folder, size: &str) -> Script {
-    let stop = folder.stop();
-    let stop = stop.to_str().expect("a path that is text");
+/// Starts a script that commits values of this size until it finds a file `stop`
+/// in the folder.
+fn begin(instance: &Instance, folder: &TestFolder, size: &str) -> Script {
+    let stop = folder.join("stop");
+    let stop = stop.to_str().expect("the path is UTF-8");
     let command = host::command("commits.lua", &[stop, size]);
-    let mut script = Script::run(command, instance.place(), "commits.lua");
+    let mut script = Script::run(command, instance.target(), "commits.lua");
     script.says("ready");
     script.go();
     script
 }
 
-/// End the commits. How many were done, and how many failed.
-fn reported(script: &mut Script, folder: &Folder) -> (usize, usize) {
-    fs::write(folder.stop(), "").expect("the folder is this test's");
+/// Ends the commits. Returns how many were done and how many failed.
+fn reported(script: &mut Script, folder: &TestFolder) -> (usize, usize) {
+    folder.write("stop", "");
     let first = |words: String| words.split(' ').next().unwrap_or_default().to_owned();
-    // The first commit that fails may have been reported since.
+    // The script may have reported its first failed commit meanwhile.
     while let (_, Some(_)) = script.says_either("first", "stopped") {}
     let (_, slowest) = script.says("slowest");
     println!("the slowest commit took {slowest} s");
@@ -97,7 +99,8 @@ fn reported(script: &mut Script, folder: &Folder) -> (usize, usize) {
     (count(done), count(failed))
 }
 
-/// How many commits that were done are there; it is an error if one is not.
+/// Lets the script look for the commits that were done. Returns how many it
+/// found; it fails if one is missing.
 fn check(mut script: Script) -> usize {
     script.says("ready");
     script.go();
@@ -106,36 +109,20 @@ fn check(mut script: Script) -> usize {
     checked.parse().expect("a number")
 }
 
-/// A folder for the file that ends the commits.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn stop(&self) -> PathBuf {
-        Path::join(&self.0, "stop")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A disk with little room.
+/// A small file system in memory, mounted at the folder.
 struct Disk {
-    folder: PathBuf,
+    folder: TestFolder,
 }
 
 impl Disk {
     fn mount() -> Option<Disk> {
-        let folder = new_folder();
+        let folder = TestFolder::short();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "none"])
             .arg(&folder)
             .output();
         if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-            let _ = fs::remove_dir(&folder);
-            skipped("only root can mount a small disk");
+            skipped("a small disk cannot be mounted (only root can)");
             return None;
         }
         Some(Disk { folder })
@@ -159,6 +146,5 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.folder).status();
-        let _ = fs::remove_dir(&self.folder);
     }
 }

@@ -1,30 +1,33 @@
-//! A process has no file descriptor left, and then has some again.
+//! Tests of calls in a process that has no file descriptor left, and later has
+//! some again.
 
 use std::process::Command;
 
 use crate::instance::Instance;
-use crate::script::{self, Place, Script};
+use crate::script::{self, Script, Target};
 
-/// The script's calls, each with none to four descriptors left.
+/// The number of calls that the script makes: each of them with zero to four
+/// descriptors left.
 const CALLS: usize = 22 * 5;
 
 #[test]
-fn without_descriptors_calls_fail_and_with_some_they_work_again_on_a_real_instance() {
-    Instance::each(1, &[], |instance| exhaust(instance.place()));
+fn calls_on_a_real_instance_fail_without_descriptors_and_work_with_them_again() {
+    Instance::each(1, &[], |instance| exhaust(instance.target()));
 }
 
 #[test]
-fn without_descriptors_calls_fail_and_with_some_they_work_again_on_the_embedded_broker() {
-    exhaust(&Place::embedded("embed://"));
+fn calls_on_the_embedded_broker_fail_without_descriptors_and_work_with_them_again() {
+    exhaust(&Target::embedded("embed://"));
 }
 
-fn exhaust(place: &Place) {
+/// Runs a script in a process with few descriptors.
+fn exhaust(target: &Target) {
     let [lua, path] = script::command("descriptors.lua");
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -n 48; exec \"$@\"", "sh"])
         .args([lua, path]);
-    let mut script = Script::run(command, place, "descriptors.lua");
+    let mut script = Script::run(command, target, "descriptors.lua");
     let (mut failed, mut worked) = (0, 0);
     while let (_, Some(call)) = script.says_either("call", "closed") {
         println!("{call}");
@@ -34,7 +37,7 @@ fn exhaust(place: &Place) {
         }
     }
     script.finish();
-    println!("{place}: {failed} failed, {worked} worked");
+    println!("{target}: {failed} failed, {worked} worked");
     assert_eq!(failed + worked, CALLS);
-    assert!(failed > 0, "there were descriptors left");
+    assert!(failed > 0, "no call failed, so there were descriptors left");
 }

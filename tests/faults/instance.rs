@@ -1,11 +1,9 @@
-//! A Flux instance to break: its brokers' processes and sockets, in a folder
-//! of its own. What runs against it is `script`'s.
+//! Starts Flux instances whose brokers the tests stop and kill.
 
 use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
@@ -13,30 +11,32 @@ use std::time::{Duration, Instant};
 
 use crate::asleep;
 use crate::installed::Flux;
-use crate::script::{self, Place};
+use crate::script::{self, Target};
+use crate::support::TestFolder;
 
-/// What an instance that nothing is wrong with may take to end.
+/// How long an instance may take to shut down.
 const GRACE: Duration = Duration::from_secs(60);
 
 pub struct Instance {
     flux: Flux,
     starter: Child,
-    /// The initial program ends with it.
+    /// The input of the initial program, which ends when this is closed.
     stdin: Option<ChildStdin>,
     pub brokers: Vec<Broker>,
-    folder: PathBuf,
-    /// It will not end of itself.
+    folder: TestFolder,
+    /// Whether a broker was stopped or killed, so that the instance cannot shut
+    /// down by itself.
     is_broken: Cell<bool>,
 }
 
 pub struct Broker {
     pid: libc::pid_t,
-    pub place: Place,
+    pub target: Target,
 }
 
 impl Instance {
-    /// Do this with an instance of each Flux there is; loudly nothing where
-    /// there is none.
+    /// Runs a test on an instance of each Flux. Reports a skipped test if there
+    /// is none.
     pub fn each(size: u32, options: &[&str], test: impl Fn(&Instance)) {
         let mut fluxes = Flux::all();
         fluxes.retain(|flux| flux.command().is_some());
@@ -50,7 +50,7 @@ impl Instance {
     }
 
     pub fn start(flux: Flux, size: u32, options: &[&str]) -> Instance {
-        let folder = new_folder();
+        let folder = TestFolder::short();
         let mut starter = Command::new(flux.command().expect("a command"))
             .arg("start")
             .arg(format!("--test-size={size}"))
@@ -90,8 +90,8 @@ impl Instance {
         instance
     }
 
-    /// Whether this broker leaves the requests that a module holds without an
-    /// answer when the module is removed; loudly if so.
+    /// Whether requests that wait for a module stay unanswered when the module is
+    /// removed. Reports it if so.
     pub fn forgets_requests(&self) -> bool {
         let forgets = self.flux.is_before(65);
         if forgets {
@@ -103,16 +103,16 @@ impl Instance {
         forgets
     }
 
-    pub fn place(&self) -> &Place {
-        &self.brokers[0].place
+    pub fn target(&self) -> &Target {
+        &self.brokers[0].target
     }
 
-    /// Rank 0 stops where it is, with all its threads.
+    /// Stops the broker of rank 0. Returns when all its threads have stopped.
     pub fn stop(&self) {
         self.signal(0, libc::SIGSTOP);
         let tasks = format!("/proc/{}/task", self.brokers[0].pid);
         let has_stopped = || {
-            let mut tasks = fs::read_dir(&tasks).expect("a /proc").flatten();
+            let mut tasks = fs::read_dir(&tasks).expect("/proc is mounted").flatten();
             tasks.all(|task| {
                 let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
                 stat.rsplit_once(") ")
@@ -124,7 +124,8 @@ impl Instance {
         }
     }
 
-    /// Returns when the broker is gone, and its sockets are closed.
+    /// Kills a broker. Returns when its process is gone and its sockets are
+    /// closed.
     pub fn kill(&self, rank: usize) {
         self.signal(rank, libc::SIGKILL);
         while asleep::is_asleep(self.brokers[rank].pid as u32).is_some() {
@@ -132,7 +133,7 @@ impl Instance {
         }
     }
 
-    /// Its brokers' processes.
+    /// The process ids of the brokers.
     pub fn pids(&self) -> Vec<u32> {
         let pids = self.brokers.iter().map(|broker| broker.pid as u32);
         pids.collect()
@@ -141,8 +142,8 @@ impl Instance {
     fn signal(&self, rank: usize, signal: i32) {
         self.is_broken.set(true);
         let pid = self.brokers[rank].pid;
-        // SAFETY: kill takes no pointer. The broker is this instance's, and is
-        // not waited for before its starter ends.
+        // SAFETY: the call takes no pointer. `flux start` waits for its brokers
+        // only when it ends, so the id still belongs to the broker.
         assert_eq!(
             unsafe { libc::kill(pid, signal) },
             0,
@@ -150,19 +151,20 @@ impl Instance {
         );
     }
 
-    /// Run a command of Flux's; what it says.
+    /// Runs a subcommand of `flux`, which must succeed. Returns its output.
     pub fn flux(&self, arguments: &[&str]) -> String {
         let said = Command::new(self.flux.command().expect("a command"))
             .args(arguments)
-            .envs(self.place().environment())
+            .envs(self.target().environment())
             .output()
-            .expect("a command of flux's");
+            .expect("the flux command can be run");
         let output = String::from_utf8_lossy(&said.stdout).into_owned();
         let why = String::from_utf8_lossy(&said.stderr);
         assert!(said.status.success(), "flux {arguments:?}: {output}{why}");
         output
     }
 
+    /// The errors that the instance printed.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("stderr")).unwrap_or_default()
     }
@@ -173,7 +175,7 @@ impl Broker {
         let (pid, uri) = line.split_once(' ').expect("a pid and a uri");
         Broker {
             pid: pid.parse().expect("a number"),
-            place: Place {
+            target: Target {
                 uri: uri.to_owned(),
                 flux: Some(flux.clone()),
             },
@@ -186,8 +188,8 @@ impl Drop for Instance {
         self.stdin.take();
         if self.is_broken.get() || !ends(&mut self.starter, GRACE) {
             for broker in &self.brokers {
-                // SAFETY: kill takes no pointer; while the starter runs the
-                // brokers' ids are theirs.
+                // SAFETY: the call takes no pointer. While `flux start` runs, the
+                // ids still belong to its brokers.
                 unsafe { libc::kill(broker.pid, libc::SIGKILL) };
             }
             if !ends(&mut self.starter, GRACE) {
@@ -195,11 +197,10 @@ impl Drop for Instance {
                 let _ = self.starter.wait();
             }
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Whether the child ends in time.
+/// Waits for a child. Whether it ended within the limit.
 pub fn ends(child: &mut Child, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
@@ -211,20 +212,13 @@ pub fn ends(child: &mut Child, limit: Duration) -> bool {
     false
 }
 
-/// A folder with a short name, as sockets need it.
-pub fn new_folder() -> PathBuf {
-    static FOLDERS: AtomicU32 = AtomicU32::new(0);
-    let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("fl-{}-{count}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder");
-    folder
-}
-
-/// Say what was not tried, and how many there were by now.
+/// Reports a skipped test, and how many were skipped so far.
 pub fn skipped(why: &str) {
     static SKIPPED: AtomicU32 = AtomicU32::new(0);
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
-    crate::installed::skipped(&format!("{name}: {why} ({count} faults by now)"));
+    crate::installed::skipped(&format!(
+        "{name}: {why} ({count} tests of faults skipped so far)"
+    ));
 }

@@ -1,17 +1,16 @@
-//! A signal whose handler lets no system call go on meets everything that the
-//! specification does, a thousand times a second.
+//! Runs the specification while a signal interrupts its system calls a thousand
+//! times a second.
 
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::installed;
-use crate::instance::{Instance, new_folder, skipped};
-use crate::script::{self, Place, Script};
+use crate::instance::{Instance, skipped};
+use crate::script::{self, Script, Target};
+use crate::support::TestFolder;
 
-/// What is left out: the chapters that count what a process has, or that look
-/// at signals.
+/// Scripts that are left out: they count the resources of the process, or test
+/// signals.
 const EXCEPT: &[&str] = &[
     "--except",
     "module.lua",
@@ -22,16 +21,16 @@ const EXCEPT: &[&str] = &[
 
 #[test]
 fn the_specification_holds_on_the_embedded_broker_while_signals_interrupt_it() {
-    run(&Place::embedded("embed://?size=4"));
+    run(&Target::embedded("embed://?size=4"));
 }
 
 #[test]
 fn the_specification_holds_on_a_real_instance_while_signals_interrupt_it() {
-    Instance::each(1, &[], |instance| run(instance.place()));
+    Instance::each(1, &[], |instance| run(instance.target()));
 }
 
-fn run(place: &Place) {
-    let Some(folder) = Folder::prepare() else {
+fn run(target: &Target) {
+    let Some(folder) = prepare() else {
         return skipped("no C compiler");
     };
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -44,12 +43,12 @@ fn run(place: &Place) {
         ))
         .arg(repository.join("tests/spec/run.lua"))
         .args(EXCEPT)
-        // It says at which test it is.
+        // Prints each test's name, so that a test that hangs can be found.
         .env("SPEC_VERBOSE", "1")
-        .env("FAULT_INTERRUPT", folder.0.join("interrupt.so"))
-        .env("LUA_CPATH", folder.0.join("?.so"))
+        .env("FAULT_INTERRUPT", folder.join("interrupt.so"))
+        .env("LUA_CPATH", folder.join("?.so"))
         .env("LUA_PATH", repository.join("lua/?.lua"));
-    let mut script = Script::run(command, place, "the specification");
+    let mut script = Script::run(command, target, "the specification");
     let mut failed = Vec::new();
     let counts = loop {
         let (_, line) = script.says("");
@@ -63,29 +62,18 @@ fn run(place: &Place) {
             failed.push(line);
         }
     };
-    println!("{place}: {counts}");
+    println!("{target}: {counts}");
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(counts.contains(" 0 failed"), "{counts}");
     assert!(!counts.starts_with("0 passed"), "{counts}");
 }
 
-/// Where Lua finds the module, and the one that interrupts.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn prepare() -> Option<Folder> {
-        let folder = Folder(new_folder());
-        symlink(script::module(), folder.0.join("flux.so")).expect("a link");
-        let source = script::folder().join("interrupt.c");
-        let library = folder.0.join("interrupt.so");
-        let words = ["-shared", "-fPIC", "-o"].map(PathBuf::from);
-        installed::cc(words.iter().chain([&library, &source])).ok()?;
-        Some(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A folder with the module and interrupt.c, compiled. None without a compiler.
+fn prepare() -> Option<TestFolder> {
+    let folder = TestFolder::with_module("interrupted");
+    let source = script::folder().join("interrupt.c");
+    let library = folder.join("interrupt.so");
+    let words = ["-shared", "-fPIC", "-o"].map(PathBuf::from);
+    installed::cc(words.iter().chain([&library, &source])).ok()?;
+    Some(folder)
 }

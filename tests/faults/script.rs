@@ -1,10 +1,6 @@
-//! A Lua process with the module, that a fault befalls. It says on its output
-//! how far it is; each line is noted with how long the process had slept.
+//! Runs a Lua script that meets a fault. The script prints its progress; each
+//! line is kept with the time that the process had slept until then.
 
-use std::env::{
-    self,
-    consts::{DLL_PREFIX, DLL_SUFFIX},
-};
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,46 +14,49 @@ use std::time::Duration;
 use crate::asleep::Asleep;
 use crate::installed::{Flux, lua};
 use crate::instance::{Instance, ends};
+use crate::support;
 
-/// A script that says nothing for so long hangs, even if the machine is busy.
+/// A script that prints nothing for so long hangs, even if the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What runs a script of this folder: the distribution's own interpreter, else
-/// the one built here.
+/// The command line for a script of this folder.
 pub fn command(file: &str) -> [PathBuf; 2] {
     [interpreter().clone(), folder().join(file)]
 }
 
-/// One of C has SIGPIPE as the system has it, deadly.
+/// The distribution's interpreter, or flux-lua. The distribution's is preferred
+/// because SIGPIPE ends a C program, whereas a Rust program ignores it.
 pub fn interpreter() -> &'static PathBuf {
     static LUA: OnceLock<PathBuf> = OnceLock::new();
     LUA.get_or_init(|| lua::find().unwrap_or_else(|| env!("CARGO_BIN_EXE_flux-lua").into()))
 }
 
+/// The folder with the scripts.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")
 }
 
-/// By which a script finds this module, and no other.
+/// The variable by which scripts find the module.
 pub fn environment() -> [(&'static str, OsString); 1] {
-    [("FAULT_MODULE", module().into())]
+    [("FAULT_MODULE", support::module().into())]
 }
 
-/// The broker of a script.
-pub struct Place {
+/// The broker that a script uses.
+pub struct Target {
     pub uri: String,
-    /// Whose library leads there; none for an embedded broker.
+    /// The Flux of the broker. None for the embedded broker.
     pub flux: Option<Flux>,
 }
 
-impl Place {
-    pub fn embedded(uri: &str) -> Place {
-        Place {
+impl Target {
+    pub fn embedded(uri: &str) -> Target {
+        Target {
             uri: uri.to_owned(),
             flux: None,
         }
     }
 
+    /// The variables by which a script finds the broker and its libflux-core.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut environment = vec![("FLUX_URI", self.uri.clone().into())];
         environment.extend(self.flux.iter().flat_map(Flux::environment));
@@ -65,7 +64,7 @@ impl Place {
     }
 }
 
-impl Display for Place {
+impl Display for Target {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.flux {
             Some(flux) => write!(f, "{flux}"),
@@ -74,12 +73,7 @@ impl Display for Place {
     }
 }
 
-/// Beside this very program: one folder up is what `cargo build` last made.
-pub fn module() -> PathBuf {
-    let test = env::current_exe().expect("the path of this test");
-    test.with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
-}
-
+/// A running script.
 pub struct Script {
     name: String,
     child: Child,
@@ -90,11 +84,11 @@ pub struct Script {
 
 impl Script {
     /// Start a script of this folder.
-    pub fn start(file: &str, arguments: &[&str], place: &Place) -> Script {
+    pub fn start(file: &str, arguments: &[&str], target: &Target) -> Script {
         let [lua, path] = command(file);
         let mut command = Command::new(lua);
         command.arg(path).args(arguments);
-        Script::run(command, place, &format!("{file} {}", arguments.join(" ")))
+        Script::run(command, target, &format!("{file} {}", arguments.join(" ")))
     }
 
     /// The same on rank 0 of an instance whose brokers have to act before the
@@ -104,33 +98,33 @@ impl Script {
         let mut command = Command::new(lua);
         command.arg(path).args(arguments);
         let name = format!("{file} {}", arguments.join(" "));
-        Script::launch(command, instance.place(), &name, instance.pids())
+        Script::launch(command, instance.target(), &name, instance.pids())
     }
 
-    pub fn run(command: Command, place: &Place, name: &str) -> Script {
-        Script::launch(command, place, name, Vec::new())
+    pub fn run(command: Command, target: &Target, name: &str) -> Script {
+        Script::launch(command, target, name, Vec::new())
     }
 
-    fn launch(mut command: Command, place: &Place, name: &str, others: Vec<u32>) -> Script {
+    fn launch(mut command: Command, target: &Target, name: &str, others: Vec<u32>) -> Script {
         let mut child = command
             .envs(environment())
-            .envs(place.environment())
+            .envs(target.environment())
             .env_remove("LUA_INIT")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("an interpreter");
+            .expect("the interpreter can be run");
         let (sender, lines) = mpsc::channel();
-        let stdout = child.stdout.take().expect("a pipe");
-        let stderr = child.stderr.take().expect("a pipe");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let stderr = child.stderr.take().expect("stderr is a pipe");
         let asleep = Asleep::watch(child.id(), others);
         let errors = sender.clone();
         let (slept, slept_too) = (asleep.reader(), asleep.reader());
         thread::spawn(move || note(stdout, &sender, slept));
         thread::spawn(move || note(stderr, &errors, slept_too));
         Script {
-            name: format!("{name} on {place}"),
+            name: format!("{name} on {target}"),
             stdin: child.stdin.take(),
             child,
             lines,
@@ -138,19 +132,22 @@ impl Script {
         }
     }
 
-    /// How long it has slept by now.
+    /// How long the script has slept so far.
     pub fn slept(&self) -> Duration {
         self.asleep.so_far()
     }
 
-    /// Let it go on from where it reads a line. How long it had slept by then.
+    /// Sends the line for which the script waits. Returns how long the script had
+    /// slept until then.
     pub fn go(&mut self) -> Duration {
-        let stdin = self.stdin.as_mut().expect("a pipe");
-        stdin.write_all(b"go\n").expect("a script that reads");
+        let stdin = self.stdin.as_mut().expect("stdin is a pipe");
+        stdin.write_all(b"go\n").expect("the script reads");
         self.slept()
     }
 
-    /// The first word with what follows it, or the second alone.
+    /// Waits for the next line, which must begin with `word` or be `end`. Returns
+    /// how long the script had slept until then, and the text after `word`: None
+    /// for `end`.
     pub fn says_either(&mut self, word: &str, end: &str) -> (Duration, Option<String>) {
         let (when, line) = self.says("");
         if line == end {
@@ -161,8 +158,8 @@ impl Script {
         (when, Some(rest.trim_start().to_owned()))
     }
 
-    /// The next line, which is to begin with this word: how long the script had
-    /// slept when it came, and what else it says.
+    /// Waits for the next line, which must begin with `word`. Returns how long the
+    /// script had slept until then, and the text after `word`.
     pub fn says(&mut self, word: &str) -> (Duration, String) {
         let Ok((when, line)) = self.lines.recv_timeout(PATIENCE) else {
             let state = self.state();
@@ -179,7 +176,8 @@ impl Script {
         (when, rest.trim_start().to_owned())
     }
 
-    /// Whether it has said its next line, which is to begin with this word.
+    /// Takes the next line, which must begin with `word`, if there is one.
+    /// Whether there was one.
     pub fn has_said(&mut self, word: &str) -> bool {
         let Ok((_, line)) = self.lines.try_recv() else {
             return false;
@@ -188,21 +186,21 @@ impl Script {
         true
     }
 
-    /// Nothing was said so far.
+    /// Whether the script has printed nothing more.
     pub fn is_silent(&self) -> bool {
         self.lines.try_recv().is_err()
     }
 
-    /// It ends as a script should that has met no fault that it did not see.
+    /// Waits for the script's end, which must be a success.
     pub fn finish(mut self) {
         self.says("done");
         self.stdin.take();
         assert!(ends(&mut self.child, PATIENCE), "{}: it hangs", self.name);
-        let status = self.child.wait().expect("its end");
+        let status = self.child.wait().expect("the child can be waited for");
         assert!(status.success(), "{}: {status}", self.name);
     }
 
-    /// What the system says of it.
+    /// A text that says whether the script still runs.
     fn state(&mut self) -> String {
         match self.child.try_wait() {
             Ok(Some(status)) => format!("it ended with {status}"),
@@ -218,9 +216,11 @@ impl Drop for Script {
     }
 }
 
+/// Sends each line of the output, with the time that the script had slept.
 fn note(output: impl Read, to: &Sender<(Duration, String)>, slept: impl Fn() -> Duration) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
-        // What this test program says as an interpreter.
+        // Skips the lines that libtest prints when this program is the
+        // interpreter.
         if line.is_empty() || line.starts_with("running ") {
             continue;
         }

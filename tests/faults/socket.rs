@@ -1,9 +1,9 @@
-//! The handle's socket is shut down under a call, or closed before one, by
-//! another part of the process.
+//! Tests of calls whose socket another part of the process shuts down while they
+//! wait, or closes before they start.
 
+use crate::check_calls_end;
 use crate::host;
 use crate::instance::Instance;
-use crate::judge;
 use crate::script::Script;
 
 const CALLS: [&str; 9] = [
@@ -19,12 +19,12 @@ const CALLS: [&str; 9] = [
 ];
 
 #[test]
-fn a_socket_that_is_shut_down_ends_each_call_that_waits() {
+fn a_call_that_waits_ends_when_its_socket_is_shut_down() {
     harm("shutdown");
 }
 
 #[test]
-fn a_socket_that_was_closed_fails_each_call() {
+fn a_call_fails_if_its_socket_was_closed() {
     harm("close");
 }
 
@@ -32,10 +32,10 @@ fn harm(how: &str) {
     Instance::each(1, &[], |instance| {
         for call in CALLS {
             let command = host::command("socket.lua", &[how, call]);
-            let mut script = Script::run(command, instance.place(), &format!("{how} {call}"));
+            let mut script = Script::run(command, instance.target(), &format!("{how} {call}"));
             script.says("ready");
             let begun = script.go();
-            let took = judge(script, begun);
+            let took = check_calls_end(script, begun);
             println!("{how} {call} ended after a sleep of {took:?}");
         }
     });

@@ -1,35 +1,36 @@
-//! Instances of several brokers of which one is killed: the one that a script
-//! on a leaf goes through, rank 0, and a leaf.
+//! Tests of instances of several brokers of which one is killed: the parent of a
+//! script's broker, rank 0, or the leaf with the service that a script calls.
 
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::instance::Instance;
 use crate::script::Script;
-use crate::{LIMIT, judge};
+use crate::{LIMIT, check_calls_end};
 
 const SIZE: u32 = 4;
 const LEAF: usize = 3;
-/// What a script is given to come from its last word to the call that waits.
+/// The time for a script to get from its last message to the call that waits.
 const SETTLE: Duration = Duration::from_millis(500);
 
 #[test]
-fn scripts_on_a_leaf_whose_parent_was_killed_keep_their_timeouts_and_end_with_their_broker() {
+fn when_a_brokers_parent_is_killed_timeouts_still_end_calls_of_its_scripts() {
     lose(LEAF - 1);
 }
 
 #[test]
-fn scripts_on_a_leaf_of_an_instance_without_rank_0_keep_their_timeouts_and_end_with_their_broker() {
+fn when_rank_0_is_killed_timeouts_still_end_calls_of_scripts_on_a_leaf() {
     lose(0);
 }
 
-/// A broker does not tell its clients that its own parent is gone, and goes on.
+/// Kills a broker above a leaf. The leaf's broker goes on and does not tell its
+/// clients, so only timeouts, or its own end, end the calls of scripts there.
 fn lose(rank: usize) {
     Instance::each(SIZE, &[], |instance| lose_one(instance, rank));
 }
 
 fn lose_one(instance: &Instance, rank: usize) {
-    let leaf = &instance.brokers[LEAF].place;
+    let leaf = &instance.brokers[LEAF].target;
     let start = |call: &str| {
         let mut script = Script::start("waits.lua", &[call], leaf);
         script.says("ready");
@@ -47,7 +48,8 @@ fn lose_one(instance: &Instance, rank: usize) {
     asking.says("ready");
     sleep(SETTLE);
     instance.kill(rank);
-    // Two requests, half a second each, that nobody answers any more.
+    // The script makes two calls that nobody answers, with timeouts of half a
+    // second.
     let begun = asking.go();
     let (ended, why) = asking.says("ended");
     let took = ended - begun;
@@ -62,18 +64,18 @@ fn lose_one(instance: &Instance, rank: usize) {
     instance.kill(LEAF);
     let killed: Vec<_> = waiting.iter().map(Script::slept).collect();
     for (script, killed) in waiting.into_iter().zip(killed) {
-        judge(script, killed);
+        check_calls_end(script, killed);
     }
 }
 
-/// The other brokers notice with what they send it next, at the latest their
-/// heartbeat.
+/// The time until the other brokers notice that a broker is gone: when they next
+/// send it something, at the latest a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 #[test]
-fn a_request_to_a_leaf_that_was_killed_fails() {
+fn a_request_to_a_broker_that_is_killed_fails() {
     Instance::each(SIZE, &[], |instance| {
-        let leaf = &instance.brokers[LEAF].place.uri;
+        let leaf = &instance.brokers[LEAF].target.uri;
         let mut script = Script::start_in(instance, "downstream.lua", &[leaf]);
         script.says("ready");
         script.go();

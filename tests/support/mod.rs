@@ -4,6 +4,7 @@ use std::env::{
     self,
     consts::{DLL_PREFIX, DLL_SUFFIX},
 };
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -26,14 +27,24 @@ pub struct TestFolder(PathBuf);
 
 #[allow(dead_code, reason = "each test needs only some of it")]
 impl TestFolder {
+    /// A folder in cargo's folder for tests.
     pub fn new(name: &str) -> TestFolder {
+        TestFolder::within(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
+    }
+
+    /// A folder with a short path: the path of a Unix socket has at most 107
+    /// bytes.
+    pub fn short() -> TestFolder {
+        TestFolder::within(&env::temp_dir(), "fl")
+    }
+
+    fn within(parent: &Path, name: &str) -> TestFolder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{name}-{}-{count}", process::id());
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let folder = parent.join(format!("{name}-{}-{count}", process::id()));
         // An earlier process with the same id may have left its files.
         let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("cargo's folder for tests is writable");
+        fs::create_dir_all(&folder).expect("folders for tests can be made");
         TestFolder(folder)
     }
 
@@ -68,6 +79,12 @@ impl TestFolder {
         let link = self.join(name);
         symlink(module(), &link).expect("the link is new");
         link
+    }
+}
+
+impl AsRef<OsStr> for TestFolder {
+    fn as_ref(&self) -> &OsStr {
+        self.0.as_os_str()
     }
 }
 
