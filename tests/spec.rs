@@ -1,16 +1,14 @@
-//! Runs the specification, tests/spec/*.lua, in the interpreter built here and
-//! in the distribution's own, on the embedded broker and on a real instance
-//! where Flux is installed. What holds is in those chapters; here is where.
+//! Runs the specification, tests/spec/*.lua: in flux-lua and in the
+//! distribution's interpreter, on the embedded broker and, if Flux is installed,
+//! on real instances.
 
 mod installed;
+mod support;
 mod under;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::env::{
-    self,
-    consts::{DLL_PREFIX, DLL_SUFFIX},
-};
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -21,13 +19,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use installed::{Flux, lua, skipped};
+use support::TestFolder;
 
 /// A test that takes longer hangs, even if the machine is busy.
 const LIMIT: Duration = Duration::from_secs(600);
-/// How long one that was told to end may take to clear up.
+/// How long a run that is terminated may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What each back end is called, and the URI or the size that it is run with.
+/// The embedded brokers, by URI, and the real instances, by option.
 const EMBEDDED: [&str; 2] = ["embed://", "embed://spec?size=4"];
 const REAL: [&str; 2] = ["--test-size=1", "--test-size=4"];
 
@@ -56,10 +55,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Run the chapters everywhere; all of them if none is named.
+/// Runs the scripts in each interpreter on each broker: all scripts, or those
+/// that are named.
 fn run_all(chapters: &[OsString]) -> io::Result<bool> {
     let started = Instant::now();
-    let place = Place::prepare()?;
+    let place = Place::prepare();
     let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
     let mut add = |back_end: &str, of_run: Counts| {
         counts.entry(back_end.to_owned()).or_default().add(of_run);
@@ -128,7 +128,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Of a line that run.lua ends with: `N passed, N failed, N skipped`.
+    /// Parses the last line of run.lua: `N passed, N failed, N skipped`.
     fn parse(line: &str) -> Option<Counts> {
         let mut parts = line.split(", ");
         let mut count = |what| parts.next()?.strip_suffix(what)?.trim_end().parse().ok();
@@ -157,30 +157,21 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// Where the module is linked as Lua looks for it, and where runs leave their
-/// output.
+/// A folder with the module and the output of the runs.
 struct Place {
-    folder: PathBuf,
+    folder: TestFolder,
     runs: Cell<usize>,
 }
 
 impl Place {
-    fn prepare() -> io::Result<Place> {
-        let place =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("spec-{}", std::process::id()));
-        fs::create_dir_all(&place)?;
-        // Beside this very program: one folder up is what `cargo build` last made.
-        let module = env::current_exe()?
-            .with_file_name(format!("{DLL_PREFIX}flux{DLL_SUFFIX}"))
-            .canonicalize()?;
-        std::os::unix::fs::symlink(module, place.join("flux.so"))?;
-        Ok(Place {
-            folder: place,
+    fn prepare() -> Place {
+        Place {
+            folder: TestFolder::with_module("spec"),
             runs: Cell::new(0),
-        })
+        }
     }
 
-    /// By which a Lua finds this module and no other.
+    /// The variables by which Lua finds the module of this build.
     fn environment(&self) -> [(&'static str, OsString); 3] {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         [
@@ -190,16 +181,17 @@ impl Place {
         ]
     }
 
-    /// The file in which a run says what test it is at.
+    /// The file in which a run writes the name of its current test.
     fn current(&self) -> PathBuf {
         self.folder.join("current")
     }
 
-    /// The interpreter as the initial program of a new instance. The variables
-    /// are set in there, as `flux start` puts folders of its own before ours.
+    /// A command that runs the interpreter in a new instance. It sets the
+    /// variables inside the instance, since `flux start` puts folders of its own
+    /// before those in LUA_PATH.
     fn in_instance(&self, flux: &Flux, size: &str, lua: &Path) -> Command {
         let mut command = Command::new(flux.command().expect("a command"));
-        // Tests call flux's own commands, and scripts load its library.
+        // Tests run flux commands, and scripts load libflux-core.
         command
             .envs(flux.environment())
             .args(["start", size, "env"]);
@@ -213,9 +205,9 @@ impl Place {
         command
     }
 
-    /// Run the chapters by a command that a script's name and its arguments
-    /// can be added to. A run that breaks off is a failed test, as is one with
-    /// another libflux-core than that of `flux`.
+    /// Adds run.lua and the scripts to a command and runs it. A run that crashes
+    /// or hangs counts as a failed test, and so does one that loads another
+    /// libflux-core than that of `flux`.
     fn run(
         &self,
         name: &str,
@@ -223,7 +215,8 @@ impl Place {
         chapters: &[OsString],
         flux: Option<&Flux>,
     ) -> io::Result<Counts> {
-        // A file of its own: what a run leaves behind may write on.
+        // Each run has a file of its own, since processes that a run leaves
+        // behind may still write.
         let output = self.folder.join(format!("output-{}", self.runs.get()));
         self.runs.set(self.runs.get() + 1);
         let _ = fs::remove_file(self.current());
@@ -234,8 +227,8 @@ impl Place {
             .stdout(stdout.try_clone()?)
             .stderr(stdout)
             .process_group(0);
-        // SAFETY: prctl is safe between fork and exec. A run does not outlive
-        // the driver, however that ends.
+        // End the run when this program ends. SAFETY: prctl is safe between fork
+        // and exec.
         unsafe {
             command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
@@ -270,24 +263,23 @@ impl Place {
         })
     }
 
-    /// The child's end; None if it had to be ended, with all that it started,
-    /// because it was at one test for too long.
+    /// Waits for the child. If one of its tests takes too long, terminates the
+    /// child's process group and returns None.
     fn wait(&self, child: &mut Child) -> io::Result<Option<ExitStatus>> {
-        let at = || fs::read_to_string(self.current()).unwrap_or_default();
-        let (mut last, mut since) = (at(), Instant::now());
+        let current = || fs::read_to_string(self.current()).unwrap_or_default();
+        let (mut last, mut since) = (current(), Instant::now());
         while since.elapsed() < limit() {
             if let Some(status) = wait_for(child, Duration::from_secs(1))? {
                 return Ok(Some(status));
             }
-            let now = at();
+            let now = current();
             if now != last {
                 (last, since) = (now, Instant::now());
             }
         }
         for signal in [libc::SIGTERM, libc::SIGKILL] {
-            // SAFETY: kill has no preconditions; the group is the child's own,
-            // and the child has not been waited for, so that its id is not
-            // another's.
+            // SAFETY: kill has no preconditions. The child was not waited for,
+            // so the id still belongs to its process group.
             unsafe { libc::kill(-(child.id() as libc::pid_t), signal) };
             if wait_for(child, GRACE)?.is_some() {
                 break;
@@ -296,7 +288,7 @@ impl Place {
         Ok(None)
     }
 
-    /// What a run's end and its output say; why it counts as broken off.
+    /// The counts of a run. An error says why the run counts as failed even so.
     fn judge(
         &self,
         status: Option<ExitStatus>,
@@ -308,14 +300,14 @@ impl Place {
         let at = at.trim_end();
         let (Some(status), Some(counts)) = (status, counts) else {
             let why = match status {
-                Some(status) => format!("it broke off ({status}) in {at}"),
+                Some(status) => format!("it ended early ({status}) in {at}"),
                 None => format!("it hung for {} s in {at}", limit().as_secs()),
             };
             return Err((counts.unwrap_or_default(), why));
         };
         let ours = format!("flux-lua {} for ", env!("CARGO_PKG_VERSION"));
         let Some(loaded) = output.lines().find(|line| line.starts_with(&ours)) else {
-            return Err((counts, "the module that was loaded is another".to_owned()));
+            return Err((counts, "another module was loaded".to_owned()));
         };
         if let Some(version) = flux.and_then(Flux::version)
             && !loaded.contains(&format!(", libflux-core {version}, "))
@@ -332,18 +324,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
+/// The time limit of one test.
 fn limit() -> Duration {
     LIMIT * under::slowdown()
 }
 
-/// What a run said: all of it but the counts, or only for what reasons tests
-/// were skipped.
+/// Prints a run's output without the counts. Unless `is_all`, prints only the
+/// reasons for which tests were skipped.
 fn show(output: &str, is_all: bool) {
     let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
     for line in output.lines().filter(|line| Counts::parse(line).is_none()) {
@@ -361,6 +348,7 @@ fn show(output: &str, is_all: bool) {
     }
 }
 
+/// Waits for the child for a limited time. None if it still runs.
 fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
