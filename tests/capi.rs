@@ -12,23 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use installed::{Flux, cc, find_in_path, pkg_config, skipped};
-
-/// The names that distributions give in pkg-config to the Lua that the module is
-/// built for.
-const PACKAGES: &[&str] = if cfg!(feature = "lua51") {
-    &["lua5.1", "lua-5.1", "lua51"]
-} else if cfg!(feature = "lua52") {
-    &["lua5.2", "lua-5.2", "lua52"]
-} else if cfg!(feature = "lua53") {
-    &["lua5.3", "lua-5.3", "lua53"]
-} else if cfg!(feature = "lua54") {
-    &["lua5.4", "lua-5.4", "lua54"]
-} else if cfg!(feature = "lua55") {
-    &["lua5.5", "lua-5.5", "lua55"]
-} else {
-    &["luajit"]
-};
+use installed::{Flux, cc, find_in_path, lua, pkg_config, skipped};
 
 /// The exported functions, sorted by name.
 const EXPORTS: &[&str] = &[
@@ -314,7 +298,7 @@ struct Place {
 fn place() -> &'static Place {
     static PLACE: OnceLock<Place> = OnceLock::new();
     PLACE.get_or_init(|| {
-        let name = format!("capi-{}", PACKAGES[0]);
+        let name = format!("capi-{}", lua::PACKAGES[0]);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let module = folder.join("flux.so");
         let _ = fs::remove_dir_all(&folder);
@@ -367,7 +351,10 @@ fn shared_lua() -> Lua {
             link: pkg_config(&["--libs", name])?,
         })
     };
-    PACKAGES.iter().find_map(named).unwrap_or_else(vendored_lua)
+    lua::PACKAGES
+        .iter()
+        .find_map(named)
+        .unwrap_or_else(vendored_lua)
 }
 
 fn has_jansson() -> bool {

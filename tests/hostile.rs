@@ -103,6 +103,7 @@ impl Display for Counts {
 /// The roles in which this program runs inside a real instance.
 const INSIDE: &[&str] = &["real", "impostor"];
 
+/// Runs all chapters on the embedded broker and on instances of each Flux.
 fn drive() -> io::Result<bool> {
     let started = Instant::now();
     let mut total = Counts::default();
@@ -154,7 +155,7 @@ fn drive() -> io::Result<bool> {
 /// `PATH` and other variables have relative paths: another user may control that
 /// folder.
 fn library_in_the_current_folder() -> io::Result<Counts> {
-    let name = "libflux-core is not looked for from the current folder";
+    let name = "libflux-core is not searched for in the current folder";
     let prefix = env::temp_dir().join(format!("hostile-{}", std::process::id()));
     fs::create_dir_all(prefix.join("bin"))?;
     fs::write(prefix.join("bin/flux"), "")?;
@@ -183,7 +184,7 @@ fn library_in_the_current_folder() -> io::Result<Counts> {
 /// Checks that libflux-core is searched for in each prefix of `FLUX_PREFIX`, in
 /// order. An empty prefix is skipped.
 fn library_in_each_prefix() -> io::Result<Counts> {
-    let name = "libflux-core is looked for in each prefix of FLUX_PREFIX";
+    let name = "libflux-core is searched for in each prefix of FLUX_PREFIX";
     let script = "print(select(4, require 'flux'.new 'local:///nowhere'))";
     let said = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
         .args(["-e", script])

@@ -9,23 +9,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use installed::{Flux, find_in_path, pkg_config, skipped};
+use installed::{Flux, find_in_path, lua, pkg_config, skipped};
 
-/// The Lua that the module is built for: its name for `make`, the version in the
-/// path of its modules, and its names in pkg-config.
-const LUA: (&str, &str, &[&str]) = if cfg!(feature = "lua51") {
-    ("5.1", "5.1", &["lua5.1", "lua-5.1", "lua51"])
-} else if cfg!(feature = "lua52") {
-    ("5.2", "5.2", &["lua5.2", "lua-5.2", "lua52"])
-} else if cfg!(feature = "lua53") {
-    ("5.3", "5.3", &["lua5.3", "lua-5.3", "lua53"])
-} else if cfg!(feature = "lua54") {
-    ("5.4", "5.4", &["lua5.4", "lua-5.4", "lua54"])
-} else if cfg!(feature = "lua55") {
-    ("5.5", "5.5", &["lua5.5", "lua-5.5", "lua55"])
-} else {
-    ("luajit", "5.1", &["luajit"])
-};
+/// The name of this Lua for `make`: its version, or `luajit`.
+fn make_name() -> &'static str {
+    lua::VERSION.strip_prefix("Lua ").unwrap_or("luajit")
+}
+
+/// The version in the path of this Lua's modules.
+fn path_version() -> &'static str {
+    lua::VERSION.strip_prefix("Lua ").unwrap_or("5.1")
+}
 
 #[test]
 fn make_install_uses_destdir_prefix_and_libdir() {
@@ -39,14 +33,13 @@ fn make_install_uses_destdir_prefix_and_libdir() {
         "PREFIX=/usr",
         "LIBDIR=/usr/lib64",
     ]);
-    let (_, modules, _) = LUA;
     let library = stage.join("usr/lib64").join(env!("FLUX_LUA_SONAME"));
     let file = library.canonicalize().expect("the library is installed");
     assert_eq!(file.parent(), library.parent());
     // All names lead to one file, so that a process never loads it twice.
     for link in [
         stage.join("usr/lib64").join(format!("lib{}.so", name())),
-        stage.join(format!("usr/lib64/lua/{modules}/flux.so")),
+        stage.join(format!("usr/lib64/lua/{}/flux.so", path_version())),
     ] {
         assert_eq!(link.canonicalize().expect("a link"), file);
         let target = fs::read_link(&link).expect("a link");
@@ -54,7 +47,7 @@ fn make_install_uses_destdir_prefix_and_libdir() {
     }
     assert!(
         stage
-            .join(format!("usr/share/lua/{modules}/kvs.lua"))
+            .join(format!("usr/share/lua/{}/kvs.lua", path_version()))
             .exists()
     );
     for header in ["flux", "jansson", "kvs", "zmsg"] {
@@ -168,8 +161,7 @@ fn serve_from_lua(flux: &Flux) {
 
 /// The name of the library for this Lua, such as `flux-lua5.4`.
 fn name() -> String {
-    let (lua, _, _) = LUA;
-    format!("flux-lua{}", lua.trim_start_matches("lua"))
+    format!("flux-lua{}", make_name().trim_start_matches("lua"))
 }
 
 /// A folder for the installation and the examples, and the folders in which
@@ -188,14 +180,13 @@ impl Place {
                 return None;
             }
         }
-        let folder = format!("make-install-{}-{name}", LUA.0);
+        let folder = format!("make-install-{}-{name}", make_name());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
         let _ = fs::remove_dir_all(&folder);
-        let lua = folder.join("lua");
-        fs::create_dir_all(&lua).expect("cargo's folder for tests is writable");
-        let (_, _, packages) = LUA;
+        let own = folder.join("lua");
+        fs::create_dir_all(&own).expect("cargo's folder for tests is writable");
         let is_installed = |package: &&str| pkg_config(&["--exists", package]).is_some();
-        if !packages.iter().any(is_installed) {
+        if !lua::PACKAGES.iter().any(is_installed) {
             // No distribution's Lua: use the one that was compiled with this
             // crate.
             let text = format!(
@@ -204,23 +195,20 @@ impl Place {
                 env!("FLUX_LUA_INCLUDE"),
                 env!("FLUX_LUA_ARCHIVE")
             );
-            fs::write(lua.join(format!("{}.pc", packages[0])), text).expect("it is writable");
+            let file = own.join(format!("{}.pc", lua::PACKAGES[0]));
+            fs::write(file, text).expect("the folder is writable");
         }
-        let packages = vec![folder.join("prefix/lib/pkgconfig"), lua];
+        let packages = vec![folder.join("prefix/lib/pkgconfig"), own];
         Some(Place { folder, packages })
     }
 
+    /// The same, with the packages of a Flux.
     fn with_flux(name: &str, flux: &Flux) -> Option<Place> {
         let mut place = Place::new(name)?;
-        let prefix = flux.include().with_file_name("");
-        for lib in [
-            "lib",
-            "lib64",
-            "lib/x86_64-linux-gnu",
-            "lib/aarch64-linux-gnu",
-        ] {
-            place.packages.push(prefix.join(lib).join("pkgconfig"));
-        }
+        let folders = flux.library_folders().into_iter();
+        place
+            .packages
+            .extend(folders.map(|folder| folder.join("pkgconfig")));
         Some(place)
     }
 
@@ -252,7 +240,7 @@ impl Place {
     /// Runs `make install` with these variables.
     fn install(&self, variables: &[&str]) {
         let library = format!("LIBRARY={}", support::module().display());
-        let lua = format!("LUA={}", LUA.0);
+        let lua = format!("LUA={}", make_name());
         let mut args = vec!["-C", env!("CARGO_MANIFEST_DIR"), "install", &library, &lua];
         args.extend(variables);
         self.make(&args)
@@ -269,7 +257,7 @@ impl Place {
             let is_source = |name: &str| name.ends_with(".c") || name.ends_with(".lua");
             let name = file.file_name().into_string().expect("the name is UTF-8");
             if is_source(&name) || name == "Makefile" {
-                fs::copy(file.path(), self.path(&name)).expect("it is writable");
+                fs::copy(file.path(), self.path(&name)).expect("the folder is writable");
             }
         }
         let folder = self.folder.display().to_string();

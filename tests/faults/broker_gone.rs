@@ -78,10 +78,10 @@ calls! {
     }
 }
 
-/// What became of the scripts of one Flux, by their calls.
+/// For each call, how long its script took to notice the fault, or what failed.
 type Outcomes = HashMap<&'static str, Result<Duration, String>>;
 
-/// What became of the scripts that made this call.
+/// Checks the scripts that made this call, one on each Flux.
 fn outcome(call: &str) {
     static OUTCOMES: OnceLock<Vec<(String, Result<Outcomes, String>)>> = OnceLock::new();
     let outcomes = OUTCOMES.get_or_init(|| {
@@ -102,6 +102,8 @@ fn outcome(call: &str) {
     }
 }
 
+/// Runs a script for each call on one instance, kills its broker, and checks the
+/// scripts.
 fn kill_under_all(flux: &Flux) -> Outcomes {
     let instance = Instance::start(flux.clone(), 1, &[]);
     let start = |call: &&'static str| {
@@ -138,7 +140,7 @@ fn kill_under_all(flux: &Flux) -> Outcomes {
     checked.collect()
 }
 
-/// What a panic said.
+/// Turns a panic into an error with its text.
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|why| match why.downcast_ref::<String>() {
         Some(why) => why.clone(),

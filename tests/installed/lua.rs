@@ -1,12 +1,14 @@
-//! The distribution's interpreter of the Lua that this is built for.
+//! The distribution's interpreter and package of the Lua that the module is
+//! built for.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::find_in_path;
 
-/// The names that distributions have for it, and what it says its version is.
-const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
+/// The names that distributions give to the interpreter, and the start of the
+/// version that it prints.
+const INTERPRETER: (&[&str], &str) = if cfg!(feature = "lua51") {
     (&["lua5.1", "lua51", "lua-5.1", "lua"], "Lua 5.1")
 } else if cfg!(feature = "lua52") {
     (&["lua5.2", "lua52", "lua-5.2", "lua"], "Lua 5.2")
@@ -20,12 +22,27 @@ const SYSTEM_LUA: (&[&str], &str) = if cfg!(feature = "lua51") {
     (&["luajit"], "LuaJIT")
 };
 
-/// What the interpreter says its version is.
-pub const VERSION: &str = SYSTEM_LUA.1;
+/// The start of the version that the interpreter prints.
+pub const VERSION: &str = INTERPRETER.1;
 
-/// Where it is installed.
+/// The names that distributions give to this Lua in pkg-config.
+pub const PACKAGES: &[&str] = if cfg!(feature = "lua51") {
+    &["lua5.1", "lua-5.1", "lua51"]
+} else if cfg!(feature = "lua52") {
+    &["lua5.2", "lua-5.2", "lua52"]
+} else if cfg!(feature = "lua53") {
+    &["lua5.3", "lua-5.3", "lua53"]
+} else if cfg!(feature = "lua54") {
+    &["lua5.4", "lua-5.4", "lua54"]
+} else if cfg!(feature = "lua55") {
+    &["lua5.5", "lua-5.5", "lua55"]
+} else {
+    &["luajit"]
+};
+
+/// Finds the distribution's interpreter in PATH.
 pub fn find() -> Option<PathBuf> {
-    let (names, version) = SYSTEM_LUA;
+    let (names, version) = INTERPRETER;
     names
         .iter()
         .filter_map(|name| find_in_path(name))

@@ -1,7 +1,6 @@
-//! What of Flux, of a C compiler and of Lua this machine has, for the tests
-//! that run it, or compile C against it.
+//! Finds the Flux, the C compiler and the Lua that are installed on the machine.
 
-#[allow(dead_code, reason = "not all of the tests run it")]
+#[allow(dead_code, reason = "not all tests use Lua")]
 pub mod lua;
 
 use std::env;
@@ -12,51 +11,47 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 
-/// Say, where the test runner does not keep it back, what is not tested.
+/// Reports a test that is skipped. The test runner does not capture this output.
 pub fn skipped(what: &str) {
     say(&format!("skipped: {what}"));
 }
 
-fn say(what: &str) {
-    // Nobody is there to be told where that fails.
-    let _ = writeln!(std::io::stderr(), "\n{what}");
+fn say(text: &str) {
+    // If stderr is closed, the report is lost.
+    let _ = writeln!(std::io::stderr(), "\n{text}");
 }
 
-/// A Flux.
+/// An installed Flux.
 #[derive(Clone)]
 pub struct Flux {
     prefix: PathBuf,
 }
 
-#[allow(dead_code, reason = "each of the tests needs a part of it")]
+#[allow(dead_code, reason = "each test needs only some of it")]
 impl Flux {
-    /// The first with headers.
-    pub fn find() -> Option<Flux> {
-        Flux::all().into_iter().next()
-    }
-
-    /// All with headers.
+    /// Every Flux that has headers.
     pub fn all() -> Vec<Flux> {
         Flux::all_with("include/flux/core.h")
     }
 
-    /// All with a command, which may have no headers.
+    /// Every Flux that has the `flux` command. It may have no headers.
     pub fn all_with_command() -> Vec<Flux> {
         Flux::all_with("bin/flux")
     }
 
-    /// Each one in FLUX_PREFIX, prefixes with colons between; else the one by
-    /// pkg-config, or beside the `flux` in PATH.
+    /// Every Flux in the prefixes of FLUX_PREFIX, which are separated by colons.
+    /// If there is none, the one that pkg-config knows, or the one whose `flux`
+    /// is in PATH. Each must have `file`.
     fn all_with(file: &str) -> Vec<Flux> {
         let given = env::var_os("FLUX_PREFIX").unwrap_or_default();
         let given = env::split_paths(&given).filter(|prefix| !prefix.as_os_str().is_empty());
         let (given, missing): (Vec<_>, Vec<_>) =
             given.partition(|prefix| prefix.join(file).exists());
-        static SAID: Once = Once::new();
+        static REPORTED: Once = Once::new();
         let missing = missing.iter().map(|prefix| prefix.join(file));
         if !given.is_empty() {
             let given: Vec<_> = given.into_iter().map(|prefix| Flux { prefix }).collect();
-            SAID.call_once(|| {
+            REPORTED.call_once(|| {
                 missing.for_each(|file| skipped(&format!("there is no {}", file.display())));
                 given.iter().for_each(|flux| say(&format!("on {flux}")));
             });
@@ -77,16 +72,16 @@ impl Flux {
         found.into_iter().map(|prefix| Flux { prefix }).collect()
     }
 
-    /// What `flux version` says of libflux-core; none without a command.
+    /// The version of libflux-core, from `flux version`. None without a command.
     pub fn version(&self) -> Option<String> {
-        let said = Command::new(self.command()?).arg("version").output();
-        let said = String::from_utf8(said.ok()?.stdout).ok()?;
-        let mut lines = said.lines();
+        let output = Command::new(self.command()?).arg("version").output();
+        let output = String::from_utf8(output.ok()?.stdout).ok()?;
+        let mut lines = output.lines();
         let version = lines.find_map(|line| line.strip_prefix("libflux-core:"))?;
         Some(version.trim().to_owned())
     }
 
-    /// Whether its version is lower than 0.`minor`.
+    /// Whether the version is lower than 0.`minor`.
     pub fn is_before(&self, minor: u32) -> bool {
         let version = self.version().unwrap_or_default();
         let mut numbers = version.split('.').map(str::parse);
@@ -96,19 +91,19 @@ impl Flux {
         }
     }
 
-    /// A name for a folder of what is made for it.
+    /// A name for a folder with files that are made for this Flux.
     pub fn file_name(&self) -> String {
         self.prefix.display().to_string().replace('/', "_")
     }
 
-    /// By which programs that are started find this Flux's library and
-    /// commands, whatever else is installed.
+    /// The variables by which a program finds the library and the commands of
+    /// this Flux before those of any other.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         let before = |variable, folders: Vec<PathBuf>| {
             let old = env::var_os(variable).unwrap_or_default();
             let old = env::split_paths(&old).filter(|folder| !folder.as_os_str().is_empty());
             let joined = env::join_paths(folders.into_iter().chain(old));
-            (variable, joined.expect("folders without colons"))
+            (variable, joined.expect("no colons in paths"))
         };
         vec![
             ("FLUX_PREFIX", self.prefix.clone().into()),
@@ -117,7 +112,8 @@ impl Flux {
         ]
     }
 
-    fn library_folders(&self) -> Vec<PathBuf> {
+    /// The folders that have libflux-core.
+    pub fn library_folders(&self) -> Vec<PathBuf> {
         let folders = [
             "lib",
             "lib64",
@@ -133,13 +129,13 @@ impl Flux {
         self.prefix.join("include")
     }
 
-    /// Its command, if it is complete.
+    /// The `flux` command, if it is installed.
     pub fn command(&self) -> Option<PathBuf> {
         let command = self.prefix.join("bin/flux");
         command.exists().then_some(command)
     }
 
-    /// What links libflux-core, and finds it when run.
+    /// Linker flags for libflux-core, with a path at which programs find it.
     pub fn link(&self) -> Vec<String> {
         let mut flags = vec!["-lflux-core".to_owned()];
         for folder in self.library_folders() {
@@ -157,11 +153,13 @@ impl Display for Flux {
     }
 }
 
-/// What pkg-config says, by words; none where it or the package is not there.
+/// Runs pkg-config and returns the words of its output. None if it fails or is
+/// not installed.
 pub fn pkg_config(args: &[&str]) -> Option<Vec<String>> {
-    let said = Command::new("pkg-config").args(args).output().ok()?;
-    let words = String::from_utf8(said.stdout).ok()?;
-    said.status
+    let output = Command::new("pkg-config").args(args).output().ok()?;
+    let words = String::from_utf8(output.stdout).ok()?;
+    output
+        .status
         .success()
         .then(|| words.split_whitespace().map(str::to_owned).collect())
 }
@@ -173,15 +171,15 @@ pub fn find_in_path(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Run the C compiler; what it says, as an error if that is what it is.
-#[allow(dead_code, reason = "not all of the tests compile C")]
+/// Runs the C compiler. An error is the compiler's output.
+#[allow(dead_code, reason = "not all tests compile C")]
 pub fn cc<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<(), String> {
-    let said = Command::new("cc")
+    let output = Command::new("cc")
         .args(args)
         .output()
         .map_err(|error| format!("cc: {error}"))?;
-    match said.status.success() {
+    match output.status.success() {
         true => Ok(()),
-        false => Err(String::from_utf8_lossy(&said.stderr).into_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
