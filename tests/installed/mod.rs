@@ -29,6 +29,11 @@ pub struct Flux {
 
 #[allow(dead_code, reason = "each test needs only some of it")]
 impl Flux {
+    /// The first Flux that has headers.
+    pub fn find() -> Option<Flux> {
+        Flux::all().into_iter().next()
+    }
+
     /// Every Flux that has headers.
     pub fn all() -> Vec<Flux> {
         Flux::all_with("include/flux/core.h")
