@@ -1,17 +1,18 @@
-//! What happens with a libflux-core that lacks functions. One is compiled here
-//! that has only some, and does nothing in them.
+//! Tests of a libflux-core that lacks functions. Each test compiles a library
+//! with some of the functions, which do nothing.
 
 mod installed;
+mod support;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use installed::{cc, skipped};
+use support::TestFolder;
 
 const DECLARATIONS: &str = include_str!("../src/backend/libflux/sys.rs");
 
-/// Each call prints its name and what it returned.
+/// A script that prints each call and its results.
 const SCRIPT: &str = r#"
 local flux = require "flux"
 local _, version = flux.version()
@@ -35,74 +36,83 @@ f:close()
 "#;
 
 #[test]
-fn a_function_that_is_missing_fails_the_calls_that_need_it() {
-    let Some(said) = run("some", &required()) else {
+fn calls_that_need_a_missing_function_fail_with_enosys() {
+    let Some(output) = run(&required()) else {
         return;
     };
-    let mut lines = said.lines();
-    assert_eq!(lines.next(), Some("version\t0.99.0"), "{said}");
-    assert_eq!(lines.next(), Some("new\ta handle\tnil\tnil\tnil"), "{said}");
+    let mut lines = output.lines();
+    assert_eq!(lines.next(), Some("version\t0.99.0"), "{output}");
+    assert_eq!(
+        lines.next(),
+        Some("new\ta handle\tnil\tnil\tnil"),
+        "{output}"
+    );
     let mut calls = 0;
     for line in lines {
-        let (call, results) = line.split_once('\t').expect("a call and its results");
+        let (call, results) = line
+            .split_once('\t')
+            .expect("the line has a call and its results");
         match call {
-            "rank" => assert_eq!(results, "nil", "{said}"),
-            _ => assert_eq!(results, "nil\tFunction not implemented\t38", "{said}"),
+            "rank" => assert_eq!(results, "nil", "{output}"),
+            _ => assert_eq!(results, "nil\tFunction not implemented\t38", "{output}"),
         }
         calls += 1;
     }
-    assert_eq!(calls, 10, "{said}");
+    assert_eq!(calls, 10, "{output}");
 }
 
 #[test]
-fn without_one_that_everything_needs_a_handle_cannot_be_opened_and_its_name_is_said() {
+fn without_a_required_function_new_fails_and_names_the_function() {
     let mut functions = required();
     functions.retain(|name| *name != "flux_send");
-    let Some(said) = run("too-few", &functions) else {
+    let Some(output) = run(&functions) else {
         return;
     };
-    let new = said.lines().nth(1).unwrap_or_default();
+    let new = output.lines().nth(1).unwrap_or_default();
     assert!(
         new.starts_with("new\tnil\tFunction not implemented"),
-        "{said}"
+        "{output}"
     );
-    assert!(new.contains("\t38\t"), "{said}");
-    assert!(new.contains(" has no flux_send: "), "{said}");
+    assert!(new.contains("\t38\t"), "{output}");
+    assert!(new.contains(" has no flux_send: "), "{output}");
 }
 
-/// The names of those without which nothing works.
+/// The functions without which no handle can be opened.
 fn required() -> Vec<&'static str> {
-    let (_, list) = DECLARATIONS.split_once("required {").expect("a list");
-    let (list, _) = list.split_once("replaceable {").expect("its end");
+    let (_, list) = DECLARATIONS
+        .split_once("required {")
+        .expect("sys.rs has a list of required functions");
+    let (list, _) = list
+        .split_once("replaceable {")
+        .expect("another list follows");
     let names = list.split("fn ").skip(1);
     names
-        .map(|rest| rest.split_once('(').expect("arguments").0)
+        .map(|rest| rest.split_once('(').expect("a function has arguments").0)
         .collect()
 }
 
-/// What the script prints with a library of these functions; None, loudly,
-/// where that cannot be made or is not the one that is found.
-fn run(name: &str, functions: &[&str]) -> Option<String> {
-    let prefix = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("missing-{name}"));
+/// Runs the script with a library that has these functions. Returns its output:
+/// None, with a message, if the library cannot be compiled or is not the one that
+/// the module finds.
+fn run(functions: &[&str]) -> Option<String> {
+    let prefix = TestFolder::new("missing-symbols");
     let library = prefix.join("lib/libflux-core.so.2");
-    fs::create_dir_all(prefix.join("lib")).expect("cargo's folder for tests is writable");
-    let source = prefix.join("library.c");
-    fs::write(&source, library_source(functions)).expect("cargo's folder for tests is writable");
+    let source = prefix.write("library.c", &library_source(functions));
     let words = ["-shared", "-fPIC", "-fno-builtin", "-o"].map(PathBuf::from);
-    if let Err(said) = cc(words.iter().chain([&library, &source])) {
-        skipped(&format!("a library cannot be compiled: {said}"));
+    if let Err(errors) = cc(words.iter().chain([&library, &source])) {
+        skipped(&format!("a library cannot be compiled: {errors}"));
         return None;
     }
-    let said = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
+    let ended = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
         .args(["-e", SCRIPT])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .env("FLUX_PREFIX", &prefix)
         .env_remove("LD_LIBRARY_PATH")
         .output()
-        .expect("the interpreter runs");
+        .expect("flux-lua can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(said.status.success(), "{}", text(&said.stderr));
-    let output = text(&said.stdout);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    let output = text(&ended.stdout);
     let found = output.lines().next().unwrap_or_default();
     if found != "version\t0.99.0" && found != "version\tnil" {
         skipped(&format!(
@@ -113,6 +123,7 @@ fn run(name: &str, functions: &[&str]) -> Option<String> {
     Some(output)
 }
 
+/// The C source of a library with these functions.
 fn library_source(functions: &[&str]) -> String {
     let mut source = "static int handle;\n".to_owned();
     for name in functions {
