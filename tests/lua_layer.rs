@@ -204,13 +204,13 @@ const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[
 unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
     // SAFETY: Lua passes a live state, and no frame here has a destructor.
     let writer = unsafe { Writer::new(raw) };
-    // SAFETY: there are no functions.
+    // SAFETY: the class gets no functions.
     unsafe { writer.new_class::<Counter>(&[]) };
-    // SAFETY: there are no functions.
+    // SAFETY: the class gets no functions.
     unsafe { writer.new_class::<Other>(&[]) };
     writer.table(0, FUNCTIONS.len());
     for (name, function) in FUNCTIONS {
-        // SAFETY: Lua may call this function.
+        // SAFETY: `lua_functions!` made the function, so Lua may call it.
         unsafe { writer.function(*function) };
         writer.set_field(-2, name);
     }
@@ -220,7 +220,7 @@ unsafe extern "C-unwind" fn open(raw: *mut flux::lua::lua_State) -> c_int {
 /// Run a chunk in which `t` is a table of the functions above.
 fn run(chunk: &str) -> std::result::Result<(), String> {
     let host = Interpreter::new().expect("memory for a Lua state");
-    // SAFETY: Lua may call this function.
+    // SAFETY: `lua_functions!` made the function, so Lua may call it.
     unsafe { host.preload(c"t", Some(open)) }?;
     host.load(
         format!("local t = require 't'\n{chunk}").as_bytes(),

@@ -36,7 +36,7 @@ fn run(lua: &Interpreter, data: &[u8]) {
     lua.load(script, "=calls").expect("the script loads");
     let pushed = state.protect(0, |writer| {
         for open in [luaopen_flux, luaopen_kvs] {
-            // SAFETY: Lua may call this function.
+            // SAFETY: `luaopen_flux` and `luaopen_kvs` are made for Lua to call.
             unsafe { writer.function(Some(open)) };
             writer.state().call(0, 1).expect("the module opens");
         }
@@ -156,7 +156,7 @@ fn push_native(writer: &Writer<'_>) {
         (c"signal", lua_signal as _),
         (c"abort_with", lua_abort_with as _),
     ] {
-        // SAFETY: Lua may call this function.
+        // SAFETY: `lua_functions!` made the function, so Lua may call it.
         unsafe { writer.function(Some(function)) };
         writer.set_field(-2, name);
     }

@@ -1,5 +1,5 @@
-//! The array mark: the metatable by which an empty table encodes as `[]`, and
-//! not as `{}`.
+//! The array mark: a metatable that makes an empty table encode as `[]` instead of
+//! `{}`.
 
 use std::os::raw::c_int;
 

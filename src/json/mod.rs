@@ -28,18 +28,18 @@ use crate::lua_functions;
 /// encoding of a table that contains itself.
 pub use crate::MAX_JSON_DEPTH as MAX_DEPTH;
 
-/// Push the table `flux.json`. Also creates the array mark. May raise for error
+/// Push the table `flux.json`. Also creates the array mark. May raise for lack
 /// of memory.
 pub fn push_module(writer: &Writer<'_>) {
     open(writer);
     writer.table(0, 4);
-    // SAFETY: this is an entry point.
+    // SAFETY: `lua_functions!` made the function, so Lua may call it.
     unsafe { writer.function(Some(json_encode)) };
     writer.set_field(-2, c"encode");
-    // SAFETY: this is an entry point.
+    // SAFETY: `lua_functions!` made the function, so Lua may call it.
     unsafe { writer.function(Some(json_decode)) };
     writer.set_field(-2, c"decode");
-    // SAFETY: this is an entry point.
+    // SAFETY: `lua_functions!` made the function, so Lua may call it.
     unsafe { writer.function(Some(json_array)) };
     writer.set_field(-2, c"array");
     writer.light_userdata(std::ptr::null());

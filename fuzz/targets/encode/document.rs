@@ -441,7 +441,7 @@ fn push_item(writer: &Writer<'_>, item: &Item) {
         Item::Other(Other::Light) => {
             writer.light_userdata(NonNull::<u8>::dangling().as_ptr().cast())
         }
-        // SAFETY: Lua may call this function.
+        // SAFETY: `lua_functions!` made the function, so Lua may call it.
         Item::Other(Other::Function) => unsafe { writer.function(Some(nothing)) },
         Item::Other(Other::Thread) => {
             writer.thread();
