@@ -48,13 +48,13 @@ fn the_shared_object_exports_what_the_headers_declare_and_nothing_else() {
     if find_in_path("nm").is_none() {
         return skipped("no nm, so the exports of flux.so were not checked");
     }
-    let said = Command::new("nm")
+    let output = Command::new("nm")
         .args(["-D", "--defined-only"])
         .arg(&place().module)
         .output()
         .expect("nm runs");
-    let said = String::from_utf8(said.stdout).expect("symbols are ASCII");
-    let mut exported: Vec<&str> = said
+    let output = String::from_utf8(output.stdout).expect("symbols are ASCII");
+    let mut exported: Vec<&str> = output
         .lines()
         .filter_map(|line| line.split_whitespace().last())
         .collect();
@@ -158,7 +158,7 @@ fn check_syntax(name: &str, text: &str, flux: Option<&Flux>) {
         }
         args.push(format!("-isystem{}", env!("FLUX_LUA_INCLUDE")));
         args.push(source.display().to_string());
-        cc(&args).unwrap_or_else(|said| panic!("{name} as {standard}: {said}"));
+        cc(&args).unwrap_or_else(|output| panic!("{name} as {standard}: {output}"));
     }
 }
 
@@ -404,13 +404,13 @@ impl Sanitized {
         fs::write(&source, text).expect("the folder is writable");
         let files = [source.as_os_str(), OsStr::new("-o"), program.as_os_str()];
         cc(Sanitized::FLAGS.map(OsStr::new).into_iter().chain(files))?;
-        let said = Command::new(&program)
+        let output = Command::new(&program)
             .output()
             .map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&said.stderr);
-        match said.contains("7 byte(s) leaked") {
+        let output = String::from_utf8_lossy(&output.stderr);
+        match output.contains("7 byte(s) leaked") {
             true => Ok(()),
-            false => Err(format!("a leak was not found: {said}")),
+            false => Err(format!("a leak was not found: {output}")),
         }
     }
 
@@ -450,7 +450,7 @@ fn compile(
     args.extend_from_slice(&lua.link);
     args.extend_from_slice(link);
     args.extend(["-o".to_owned(), host.display().to_string()]);
-    cc(&args).unwrap_or_else(|said| panic!("{name}.c does not compile: {said}"));
+    cc(&args).unwrap_or_else(|output| panic!("{name}.c does not compile: {output}"));
     host
 }
 
@@ -458,8 +458,8 @@ fn owned(flags: &[&str]) -> Vec<String> {
     flags.iter().map(|flag| flag.to_string()).collect()
 }
 
-/// Compiles embed.c in each of the ways. Returns the programs: none without
-/// jansson's header.
+/// Compiles embed.c with and without sanitizers. Returns the programs: none if
+/// jansson's header is missing.
 fn embed(output: &str, flags: &[&str], link: &[&str]) -> Vec<PathBuf> {
     if !has_jansson() {
         skipped("no jansson.h, so embed.c was not run");
@@ -559,14 +559,14 @@ fn run(command: &mut Command) {
             None => limited.env_remove(name),
         };
     }
-    let said = limited.output().expect("timeout runs");
+    let output = limited.output().expect("timeout runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
-        said.status.success(),
+        output.status.success(),
         "{}\n{}{}",
-        said.status,
-        text(&said.stdout),
-        text(&said.stderr)
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
     );
-    print!("{}", text(&said.stdout));
+    print!("{}", text(&output.stdout));
 }

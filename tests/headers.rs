@@ -62,7 +62,7 @@ fn the_declarations_of_libflux_agree_with_its_headers() {
         skipped("no flux/core.h, so the declarations of libflux were not checked");
     }
     for flux in fluxes {
-        check_flux(&flux, LIBFLUX).unwrap_or_else(|said| panic!("{flux}: {said}"));
+        check_flux(&flux, LIBFLUX).unwrap_or_else(|output| panic!("{flux}: {output}"));
     }
 }
 
@@ -71,7 +71,7 @@ fn the_declarations_of_jansson_agree_with_its_header() {
     if !has_jansson() {
         return skipped("no jansson.h, so the declarations of jansson were not checked");
     }
-    check_jansson(JANSSON).unwrap_or_else(|said| panic!("{said}"));
+    check_jansson(JANSSON).unwrap_or_else(|output| panic!("{output}"));
 }
 
 /// Puts one error into the declarations at a time and checks that it is found.
@@ -156,11 +156,11 @@ fn expect_found(
 ) {
     for (right, wrong, name) in wrong {
         assert!(source.contains(right), "the source no longer has {right:?}");
-        let said = check(&source.replacen(right, wrong, 1))
+        let output = check(&source.replacen(right, wrong, 1))
             .expect_err(&format!("{wrong:?} was not found"));
         assert!(
-            said.contains(name),
-            "{wrong:?} was found, but the error does not name {name}: {said}"
+            output.contains(name),
+            "{wrong:?} was found, but the error does not name {name}: {output}"
         );
     }
 }

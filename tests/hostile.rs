@@ -30,8 +30,8 @@ use peer::{Embedded, GUEST};
 use raw::Raw;
 
 const SERVICE: &str = "hostile";
-/// Seconds for all that runs in one instance. What takes longer hangs, even if
-/// the machine is busy.
+/// The time limit for each process, in seconds. A process that takes longer
+/// hangs, even if the machine is busy.
 const LIMIT: &str = "3600";
 
 /// The parts of the script. Each runs in a process of its own, so that its use
@@ -160,7 +160,7 @@ fn library_in_the_current_folder() -> io::Result<Counts> {
     fs::create_dir_all(prefix.join("bin"))?;
     fs::write(prefix.join("bin/flux"), "")?;
     let script = "print(select(2, require 'flux'.new 'local:///nowhere'))";
-    let said = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
+    let output = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
         .args(["-e", script])
         .current_dir(prefix.join("bin"))
         .env("PATH", ":.")
@@ -168,11 +168,11 @@ fn library_in_the_current_folder() -> io::Result<Counts> {
         .env("FLUX_CONNECTOR_PATH", "../lib/flux/connectors")
         .output();
     fs::remove_dir_all(&prefix)?;
-    let said = String::from_utf8_lossy(&said?.stdout).into_owned();
+    let output = String::from_utf8_lossy(&output?.stdout).into_owned();
     // The error lists the places that were tried: only the loader's own path.
-    let line = match said.contains("tried libflux-core.so.2: ") {
-        true if said.contains("hostile-") || said.contains("../lib") => {
-            format!("not ok {name}: {said}")
+    let line = match output.contains("tried libflux-core.so.2: ") {
+        true if output.contains("hostile-") || output.contains("../lib") => {
+            format!("not ok {name}: {output}")
         }
         true => format!("ok {name}"),
         false => format!("skip {name}: the loader finds libflux-core by itself"),
@@ -186,14 +186,14 @@ fn library_in_the_current_folder() -> io::Result<Counts> {
 fn library_in_each_prefix() -> io::Result<Counts> {
     let name = "libflux-core is searched for in each prefix of FLUX_PREFIX";
     let script = "print(select(4, require 'flux'.new 'local:///nowhere'))";
-    let said = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
+    let output = Command::new(env!("CARGO_BIN_EXE_flux-lua"))
         .args(["-e", script])
         .env("PATH", "/nowhere")
         .env("FLUX_PREFIX", "/first::/second")
         .env_remove("FLUX_CONNECTOR_PATH")
         .output()?;
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    let tried: Vec<&str> = said
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tried: Vec<&str> = output
         .split([' ', ',', ')'])
         .filter(|word| word.starts_with('/') && word.ends_with("/lib/libflux-core.so.2"))
         .collect();
@@ -201,9 +201,9 @@ fn library_in_each_prefix() -> io::Result<Counts> {
         "/first/lib/libflux-core.so.2",
         "/second/lib/libflux-core.so.2",
     ];
-    let line = match said.contains("was not found") {
+    let line = match output.contains("was not found") {
         true if tried == expected => format!("ok {name}"),
-        true => format!("not ok {name}: {said}"),
+        true => format!("not ok {name}: {output}"),
         false => format!("skip {name}: it is where the loader looks"),
     };
     println!("{line}");
@@ -225,12 +225,12 @@ fn limited(program: &std::path::Path) -> Command {
 /// counts. A process that crashes or tests nothing counts as a failed test.
 fn run(name: &str, mut command: Command) -> io::Result<Counts> {
     let started = Instant::now();
-    let said = command.stderr(Stdio::inherit()).output()?;
-    let output = String::from_utf8_lossy(&said.stdout);
+    let ended = command.stderr(Stdio::inherit()).output()?;
+    let output = String::from_utf8_lossy(&ended.stdout);
     let mut counts = Counts::of(&output);
-    let is_consistent = said.status.success() == (counts.0[1] == 0);
+    let is_consistent = ended.status.success() == (counts.0[1] == 0);
     if !is_consistent || counts.0.iter().sum::<usize>() == 0 {
-        println!("not ok {name}: it ended with {}", said.status);
+        println!("not ok {name}: it ended with {}", ended.status);
         counts.0[1] += 1;
     }
     // Inside an instance all lines are printed, for the outer process to read.

@@ -244,7 +244,7 @@ fn kvs_names_another_flux_module_that_is_found_first_and_how_to_prefer_ours() {
     let core = folder.core_path("?.lua");
     for before in ["", "require 'flux' "] {
         let chunk = format!("{before} require 'kvs'");
-        let (_, said) = output(
+        let (_, output) = output(
             command(&lua)
                 .args(["-e", &chunk])
                 .env("LUA_PATH", format!("{core};{}", folder.lua_path()))
@@ -255,7 +255,10 @@ fn kvs_names_another_flux_module_that_is_found_first_and_how_to_prefer_ours() {
             format!("\texport FLUX_LUA_CPATH_PREPEND='{}'\n", folder.cpath()),
             format!("\texport FLUX_LUA_PATH_PREPEND='{}'\n", folder.lua_path()),
         ] {
-            assert!(said.contains(&expected), "{expected:?} is not in {said}");
+            assert!(
+                output.contains(&expected),
+                "{expected:?} is not in {output}"
+            );
         }
     }
 }
@@ -267,17 +270,17 @@ fn kvs_recognizes_another_flux_so_without_loading_it() {
     // Loading this file would fail with another error.
     let another = folder.write_core("flux.so", "not a library");
     let core = folder.core_path("?.so");
-    let (_, said) = output(
+    let (_, output) = output(
         command(lua)
             .args(["-e", "require 'kvs'"])
             .env("LUA_PATH", folder.lua_path())
             .env("LUA_CPATH", format!("{core};{}", folder.cpath())),
     );
     let expected = format!("another one first:\n\t{}\n", another.display());
-    assert!(said.contains(&expected), "{said}");
+    assert!(output.contains(&expected), "{output}");
     assert!(
-        said.contains(&format!("PREPEND='{}'", folder.cpath())),
-        "{said}"
+        output.contains(&format!("PREPEND='{}'", folder.cpath())),
+        "{output}"
     );
 }
 
@@ -305,8 +308,8 @@ fn find_our_modules(lua: PathBuf, flux: PathBuf) {
             let folders = std::iter::once(bin.to_owned()).chain(env::split_paths(&path));
             command.env("PATH", env::join_paths(folders).expect("folders"));
         }
-        let said = printed(&mut command);
-        assert_eq!(said, format!("true\t{NAME}\n"), "{inner:?}");
+        let output = printed(&mut command);
+        assert_eq!(output, format!("true\t{NAME}\n"), "{inner:?}");
     }
 }
 
@@ -323,7 +326,7 @@ fn name_flux_cores_module(lua: PathBuf, flux: PathBuf) {
         return;
     }
     let folder = Installation::new();
-    let (_, said) = output(
+    let (_, output) = output(
         command(flux)
             .arg("start")
             .arg(lua)
@@ -336,7 +339,10 @@ fn name_flux_cores_module(lua: PathBuf, flux: PathBuf) {
         format!("\texport FLUX_LUA_CPATH_PREPEND='{}'\n", folder.cpath()),
         format!("\texport FLUX_LUA_PATH_PREPEND='{}'\n", folder.lua_path()),
     ] {
-        assert!(said.contains(&expected), "{expected:?} is not in {said}");
+        assert!(
+            output.contains(&expected),
+            "{expected:?} is not in {output}"
+        );
     }
 }
 
@@ -358,8 +364,9 @@ impl LuaRocks {
         };
         let asked = find_in_path("luarocks")
             .and_then(|_| rocks.command(&["config", "lua_version"]).output().ok());
-        let serves = |said: std::process::Output| {
-            said.status.success() && String::from_utf8_lossy(&said.stdout).trim() == rocks.version
+        let serves = |output: std::process::Output| {
+            output.status.success()
+                && String::from_utf8_lossy(&output.stdout).trim() == rocks.version
         };
         if !asked.is_some_and(serves) {
             skipped(&format!("no luarocks serves {}", lua::VERSION));

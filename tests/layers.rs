@@ -1,13 +1,13 @@
-//! Who may use whom: reads the source, and holds its `use` lines and paths
-//! against the layers that ARCHITECTURE.md describes. No two files may depend
-//! on each other in a circle.
+//! Checks the dependencies between source files, which it reads from their `use`
+//! lines and paths. They must follow the layers that ARCHITECTURE.md describes,
+//! and must not form a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directories and files below src/, and which others each may use. What
-/// the list does not name belongs to the nearest directory above it.
+/// The layers: directories and files below src/, and the layers that each may
+/// use. A file that is not listed belongs to the nearest directory above it.
 const LAYERS: &[(&str, &[&str])] = &[
     ("symbols", &[]),
     ("lua", &["symbols"]),
@@ -38,12 +38,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Files that are one thing in two halves, each of which hands out the other: a
-/// `State` runs a function with a `Writer`, and a `Writer` has a `State`.
-const HALVES: [&str; 2] = ["lua::state", "lua::writer"];
+/// Pairs of files that may use each other, because their types do: a `State`
+/// runs a function with a `Writer`, and a `Writer` has a `State`.
+const MAY_BE_CIRCULAR: [&str; 2] = ["lua::state", "lua::writer"];
 
-/// A module of the crate: its path, as in `backend::libflux::handle`; empty for
-/// the root.
+/// The path of a module, such as `backend::libflux::handle`. Empty for the root.
 type Module = String;
 
 /// A source file.
@@ -53,7 +52,7 @@ struct Source {
     code: String,
 }
 
-/// All files below src/, but for programs.
+/// All files below src/ except those of programs.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -92,7 +91,7 @@ fn module_of(relative: &Path) -> Module {
     parts.collect::<Vec<_>>().join("::")
 }
 
-/// The code with comments and the contents of strings replaced by nothing.
+/// Removes comments and the contents of strings.
 fn without_comments(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
@@ -132,7 +131,7 @@ fn paths_from(code: &str, start: &str) -> Vec<Vec<String>> {
     for (at, _) in code.match_indices(&word) {
         let before = code[..at].chars().next_back();
         let is_part = before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
-        // `pub(in crate::api)` names who may use an item.
+        // `pub(in crate::api)` restricts an item and uses nothing.
         if is_part || code[..at].ends_with("(in ") {
             continue;
         }
@@ -143,8 +142,8 @@ fn paths_from(code: &str, start: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Parse one path, or group of paths, at the start of the text; returns how
-/// much of the text it is.
+/// Parses one path, or group of paths, at the start of the text. Returns its
+/// length in the text.
 fn parse_path(text: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
     let depth = prefix.len();
     let mut at = 0;
@@ -195,9 +194,9 @@ fn alias_length(text: &str) -> usize {
 struct Crate {
     sources: Vec<Source>,
     modules: BTreeSet<Module>,
-    /// By module and name: the path that the name is re-exported from.
+    /// For each module and name that it re-exports, the path of the original.
     reexports: BTreeMap<(Module, String), Vec<String>>,
-    /// The modules of macros that are exported at the crate's root.
+    /// For each macro that is exported at the crate's root, its module.
     macros: BTreeMap<String, Module>,
 }
 
@@ -224,7 +223,7 @@ impl Crate {
         read
     }
 
-    /// Note each `pub use`.
+    /// Records each `pub use` of a file.
     fn find_reexports(&mut self, source: &Source) {
         for statement in source.code.split(';') {
             let Some((_, tree)) = statement.split_once("use ") else {
@@ -248,7 +247,7 @@ impl Crate {
         }
     }
 
-    /// The path from the crate's root; none for paths into other crates.
+    /// The path from the crate's root. None for a path into another crate.
     fn absolute(&self, module: &str, path: &[String]) -> Option<Vec<String>> {
         let mut base: Vec<String> = match module {
             "" => Vec::new(),
@@ -278,10 +277,10 @@ impl Crate {
         Some(base)
     }
 
-    /// The module that defines what a path from the root names.
-    fn definer(&self, path: &[String]) -> Option<Module> {
+    /// The module with the definition of an item, given its path from the root.
+    fn defining_module(&self, path: &[String]) -> Option<Module> {
         let mut path = path.to_vec();
-        // Re-exports of re-exports end soon.
+        // A re-export may lead to another. The limit ends circles of them.
         for _ in 0..8 {
             let length = (0..=path.len())
                 .rev()
@@ -291,8 +290,8 @@ impl Crate {
                 return Some(module);
             };
             let exported = self.macros.get(name).filter(|_| module.is_empty());
-            if let Some(definer) = exported {
-                return Some(definer.clone());
+            if let Some(module) = exported {
+                return Some(module.clone());
             }
             match self.reexports.get(&(module.clone(), name.clone())) {
                 Some(from) => {
@@ -305,7 +304,7 @@ impl Crate {
         None
     }
 
-    /// Which modules each module uses.
+    /// The modules that each module uses.
     fn arrows(&self) -> BTreeMap<Module, BTreeSet<Module>> {
         let mut arrows: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
         for source in &self.sources {
@@ -318,7 +317,7 @@ impl Crate {
             let starts = ["crate", "super", "self"].into_iter().chain(children);
             for path in starts.flat_map(|start| paths_from(&code, start)) {
                 let absolute = self.absolute(&source.module, &path);
-                let definer = absolute.and_then(|path| self.definer(&path));
+                let definer = absolute.and_then(|path| self.defining_module(&path));
                 used.extend(definer.filter(|definer| *definer != source.module));
             }
         }
@@ -326,8 +325,8 @@ impl Crate {
     }
 }
 
-/// The code without its `pub use` statements: whoever uses the name has the
-/// arrow.
+/// The code without its `pub use` statements. A re-export is no dependency: the
+/// module that uses the name depends on the original.
 fn uses_only(code: &str) -> String {
     code.split_inclusive(';')
         .filter(|statement| {
@@ -349,18 +348,18 @@ fn layer(module: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn dependencies_between_layers_go_down_only() {
+fn each_layer_uses_only_the_layers_that_it_may_use() {
     let arrows = Crate::read().arrows();
     let mut wrong = Vec::new();
     for (module, used) in &arrows {
-        // The root names the layers, and is none.
+        // The root declares the layers and is not one of them.
         let Some(from) = layer(module) else { continue };
         let (_, allowed) = LAYERS
             .iter()
             .find(|(name, _)| *name == from)
-            .expect("it is there");
+            .expect("every layer is in the list");
         for target in used {
-            // The root defines what all layers share, and uses none for it.
+            // Every layer may use the items that the root defines.
             if target.is_empty() {
                 continue;
             }
@@ -371,7 +370,7 @@ fn dependencies_between_layers_go_down_only() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // That arrows are found at all.
+    // The reader finds dependencies that are known to exist.
     let uses = |from: &str, to: &str| arrows[from].contains(to);
     assert!(
         uses("api::handle", "lua::callbacks"),
@@ -405,7 +404,7 @@ fn no_files_depend_on_each_other_in_a_circle() {
         let back =
             |other: &&Module| reachable.contains(*other) && reached[*other].contains(*module);
         let circle: Vec<&Module> = arrows.keys().filter(back).collect();
-        if circle.len() > 1 && circle != HALVES {
+        if circle.len() > 1 && circle != MAY_BE_CIRCULAR {
             let arrows_within = circle.iter().flat_map(|&from| {
                 let within = arrows[from].iter().filter(|to| circle.contains(to));
                 within.map(move |to| format!("{from} -> {to}"))

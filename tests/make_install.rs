@@ -76,14 +76,14 @@ fn the_librarys_soname_is_the_name_of_the_installed_file() {
     if find_in_path("readelf").is_none() {
         return skipped("no readelf, so the SONAME was not checked");
     }
-    let said = Command::new("readelf")
+    let output = Command::new("readelf")
         .arg("-d")
         .arg(support::module())
         .output()
         .expect("readelf runs");
-    let said = String::from_utf8_lossy(&said.stdout);
+    let output = String::from_utf8_lossy(&output.stdout);
     let soname = format!("[lib{}.so.0]", name());
-    assert!(said.contains(&soname), "no {soname} in {said}");
+    assert!(output.contains(&soname), "no {soname} in {output}");
     assert_eq!(soname, format!("[{}]", env!("FLUX_LUA_SONAME")));
 }
 
@@ -92,9 +92,9 @@ fn make_install_refuses_an_unknown_lua() {
     let Some(place) = Place::new("unknown") else {
         return;
     };
-    let said = place.make(&["-C", env!("CARGO_MANIFEST_DIR"), "install", "LUA=4.0"]);
-    let said = said.expect_err("make fails");
-    assert!(said.contains("LUA=4.0 is none of 5.1,"), "{said}");
+    let output = place.make(&["-C", env!("CARGO_MANIFEST_DIR"), "install", "LUA=4.0"]);
+    let output = output.expect_err("make fails");
+    assert!(output.contains("LUA=4.0 is none of 5.1,"), "{output}");
 }
 
 #[test]
@@ -103,13 +103,13 @@ fn a_program_built_with_pkg_config_runs_scripts() {
         return;
     };
     let program = place.example("embed");
-    let said = run(Command::new(&program)
+    let output = run(Command::new(&program)
         .arg(place.path("embed.lua"))
         .arg("World")
         .env("FLUX_URI", "embed://?size=2")
         // The program must use the library that it is linked with.
         .env("LUA_CPATH", "/nonexistent/?.so"));
-    assert_eq!(said, "text\tHello World!\trank 0 of 2\n");
+    assert_eq!(output, "text\tHello World!\trank 0 of 2\n");
 
     // The module that Lua finds is the same library that the program links.
     let cmod = place.variable("lua_cmod");
@@ -152,11 +152,11 @@ fn serve_from_lua(flux: &Flux) {
     let command = flux.command().expect("a command");
     let module = place.example("hello.so");
     let test = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/hello_test.lua");
-    let said = run(Command::new(&command)
+    let output = run(Command::new(&command)
         .args(["start", "--test-size=1", env!("CARGO_BIN_EXE_flux-lua")])
         .args([test, module, place.path("hello.lua")])
         .envs(flux.environment()));
-    assert!(said.contains("the module serves\n"), "{said}");
+    assert!(output.contains("the module serves\n"), "{output}");
 }
 
 /// The name of the library for this Lua, such as `flux-lua5.4`.
@@ -187,8 +187,8 @@ impl Place {
         fs::create_dir_all(&own).expect("cargo's folder for tests is writable");
         let is_installed = |package: &&str| pkg_config(&["--exists", package]).is_some();
         if !lua::PACKAGES.iter().any(is_installed) {
-            // No distribution's Lua: use the one that was compiled with this
-            // crate.
+            // The distribution's Lua is not installed. Use the one that was
+            // compiled with this crate.
             let text = format!(
                 "Name: Lua\nDescription: Lua\nVersion: 1\nCflags: -I{}\n\
                  Libs: -rdynamic -Wl,--whole-archive,{},--no-whole-archive -lm -ldl\n",
@@ -220,10 +220,10 @@ impl Place {
     /// Runs make. Returns its output, as an error if it fails.
     fn make(&self, args: &[&str]) -> Result<String, String> {
         let mut command = self.with_packages("make");
-        let said = command.args(args).output().expect("make runs");
-        let text = [said.stdout, said.stderr].concat();
+        let output = command.args(args).output().expect("make runs");
+        let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
-        match said.status.success() {
+        match output.status.success() {
             true => Ok(text),
             false => Err(text),
         }
@@ -244,7 +244,7 @@ impl Place {
         let mut args = vec!["-C", env!("CARGO_MANIFEST_DIR"), "install", &library, &lua];
         args.extend(variables);
         self.make(&args)
-            .unwrap_or_else(|said| panic!("make install: {said}"));
+            .unwrap_or_else(|output| panic!("make install: {output}"));
     }
 
     /// Installs the module and builds an example with its Makefile. Returns its
@@ -261,29 +261,29 @@ impl Place {
             }
         }
         let folder = self.folder.display().to_string();
-        let said = self.make(&["-C", &folder, target, "CC=cc -Werror"]);
-        said.unwrap_or_else(|said| panic!("make {target}: {said}"));
+        let output = self.make(&["-C", &folder, target, "CC=cc -Werror"]);
+        output.unwrap_or_else(|errors| panic!("make {target}: {errors}"));
         self.path(target)
     }
 
     /// A variable of the package `flux-lua`.
     fn variable(&self, name: &str) -> String {
         let mut command = self.with_packages("pkg-config");
-        let said = run(command.arg(format!("--variable={name}")).arg("flux-lua"));
-        said.trim().to_owned()
+        let output = run(command.arg(format!("--variable={name}")).arg("flux-lua"));
+        output.trim().to_owned()
     }
 }
 
 /// Runs a program, which must succeed. Returns its output.
 fn run(command: &mut Command) -> String {
-    let said = command.output().expect("the program can be run");
+    let output = command.output().expect("the program can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
-        said.status.success(),
+        output.status.success(),
         "{command:?}: {}\n{}{}",
-        said.status,
-        text(&said.stdout),
-        text(&said.stderr)
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
     );
-    text(&said.stdout)
+    text(&output.stdout)
 }

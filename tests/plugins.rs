@@ -50,8 +50,8 @@ impl Workshop {
         let source = source.display().to_string();
         args.extend([include.as_str(), &source, "-o", &output]);
         args.extend_from_slice(flags);
-        if let Err(said) = cc(&args) {
-            panic!("{name}.c does not compile: {said}");
+        if let Err(output) = cc(&args) {
+            panic!("{name}.c does not compile: {output}");
         }
         output
     }
@@ -66,7 +66,7 @@ impl Workshop {
         );
         let soname = format!("-Wl,-soname,lib{name}.so");
         let args = ["-shared", "-o", &output, &soname, &whole, "-lm", "-ldl"];
-        cc(args).unwrap_or_else(|said| panic!("{NAME} as a library: {said}"));
+        cc(args).unwrap_or_else(|output| panic!("{NAME} as a library: {output}"));
         output
     }
 
@@ -90,14 +90,14 @@ impl Workshop {
 
 /// Runs a command. Returns the lines that it prints, errors first.
 fn run(command: &mut Command) -> Vec<String> {
-    let said = command
+    let output = command
         .env_remove("LUA_INIT")
         .env("FLUX_URI", "embed://")
         .output()
         .expect("the program was compiled here");
-    let text = [said.stderr, said.stdout].concat();
+    let text = [output.stderr, output.stdout].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    assert!(said.status.success(), "{}: {text}", said.status);
+    assert!(output.status.success(), "{}: {text}", output.status);
     text.lines().map(str::to_owned).collect()
 }
 
@@ -121,8 +121,8 @@ fn the_module_loads_in_a_plugin_whose_symbols_are_local() {
     let workshop = Workshop::new();
     let plugin = workshop.plugin("one");
     let chunk = workshop.chunk("module", WORKS);
-    let said = workshop.host(&["load", "one", &plugin, "run", "one", &chunk]);
-    assert_eq!(said, [format!("one: 7 {NAME}")]);
+    let output = workshop.host(&["load", "one", &plugin, "run", "one", &chunk]);
+    assert_eq!(output, [format!("one: 7 {NAME}")]);
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn c_api_functions_work_before_a_script_requires_the_module() {
     let workshop = Workshop::new();
     let plugin = workshop.plugin("one");
     let module = workshop.module("module");
-    let said = workshop.host(&["load", "one", &plugin, "decode", "one", &module]);
-    assert_eq!(said, ["one: 42"]);
-    let said = workshop.host(&["load", "one", &plugin, "error", "one", &module]);
-    assert_eq!(said, ["one: error 7"]);
+    let output = workshop.host(&["load", "one", &plugin, "decode", "one", &module]);
+    assert_eq!(output, ["one: 42"]);
+    let output = workshop.host(&["load", "one", &plugin, "error", "one", &module]);
+    assert_eq!(output, ["one: error 7"]);
 }
 
 #[test]
@@ -150,12 +150,12 @@ fn two_plugins_with_their_own_luas_can_each_load_a_copy_of_the_module() {
         workshop.chunk("first", WORKS),
         workshop.chunk("second", WORKS),
     );
-    let said = workshop.host(&[
+    let output = workshop.host(&[
         "load", "one", &one, "load", "two", &two, //
         "run", "one", &first, "run", "two", &second, "run", "one", &first,
     ]);
     let works = |name: &str| format!("{name}: 7 {NAME}");
-    assert_eq!(said, [works("one"), works("two"), works("one")]);
+    assert_eq!(output, [works("one"), works("two"), works("one")]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_copy_of_the_module_refuses_a_second_lua() {
     let (one, two) = (workshop.plugin("one"), workshop.plugin("two"));
     let module = workshop.module("module");
     let chunk = workshop.chunk("module", WORKS);
-    let said = workshop.host(&[
+    let output = workshop.host(&[
         "load", "one", &one, "load", "two", &two, //
         "run", "one", &chunk, "run", "two", &chunk, //
         "decode", "two", &module, "error", "two", &module, //
@@ -180,17 +180,21 @@ fn a_copy_of_the_module_refuses_a_second_lua() {
     );
     // `decode` prints the refusal to stderr, which comes first.
     let enotsup = format!("two: {}", libc::ENOTSUP);
-    let said: Vec<&str> = said.iter().map(String::as_str).collect();
+    let output: Vec<&str> = output.iter().map(String::as_str).collect();
     let works = format!("one: 7 {NAME}");
     let refused = format!("two: {refusal}");
     let expected = [
         &refusal, &works, &refused, &enotsup, &refused, &works, "one: 42",
     ];
     // The module cuts the text at 400 bytes, which a long path may exceed.
-    let is_so = |(said, expected): (&&str, &&str)| expected.starts_with(said) && !said.is_empty();
-    assert_eq!(said.len(), expected.len(), "{said:?}");
-    assert!(said.iter().zip(&expected).all(is_so), "{said:#?}");
-    assert!(said[0].starts_with("this flux.so serves the"), "{said:?}");
+    let is_so =
+        |(output, expected): (&&str, &&str)| expected.starts_with(output) && !output.is_empty();
+    assert_eq!(output.len(), expected.len(), "{output:?}");
+    assert!(output.iter().zip(&expected).all(is_so), "{output:#?}");
+    assert!(
+        output[0].starts_with("this flux.so serves the"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -202,13 +206,13 @@ fn a_plugin_can_load_the_module_after_the_plugin_that_used_it_is_unloaded() {
     let (one, two) = (workshop.plugin("one"), workshop.plugin("two"));
     let chunk = workshop.chunk("module", WORKS);
     // The same copy serves each plugin's Lua, one after the other.
-    let said = workshop.host(&[
+    let output = workshop.host(&[
         "load", "one", &one, "run", "one", &chunk, "unload", "one", //
         "load", "two", &two, "run", "two", &chunk, "unload", "two", //
         "load", "one", &one, "run", "one", &chunk,
     ]);
     let works = |name: &str| format!("{name}: 7 {NAME}");
-    assert_eq!(said, [works("one"), works("two"), works("one")]);
+    assert_eq!(output, [works("one"), works("two"), works("one")]);
 }
 
 #[test]
@@ -223,8 +227,8 @@ fn the_module_loads_in_a_program_that_exports_its_lua() {
     );
     let program = workshop.compile("static", "exports", &["-rdynamic", &whole, "-lm", "-ldl"]);
     let chunk = workshop.chunk("module", WORKS);
-    let said = run(Command::new(program).arg(&chunk));
-    assert_eq!(said, [format!("7 {NAME}")]);
+    let output = run(Command::new(program).arg(&chunk));
+    assert_eq!(output, [format!("7 {NAME}")]);
 }
 
 #[test]
@@ -239,12 +243,12 @@ fn in_a_program_that_does_not_export_its_lua_require_fails_with_advice() {
         &[env!("FLUX_LUA_ARCHIVE"), "-lm", "-ldl"],
     );
     let chunk = workshop.chunk("module", "type(flux)");
-    let said = run(Command::new(program).arg(&chunk));
+    let output = run(Command::new(program).arg(&chunk));
     let text = format!(
         "flux.so is built for {NAME}, and no Lua is found in this program: it must export its Lua's \
          functions (-rdynamic)"
     );
-    assert_eq!(said, [&text, "boolean"]);
+    assert_eq!(output, [&text, "boolean"]);
 }
 
 #[test]
@@ -275,7 +279,7 @@ fn reject_a_job(flux: &Flux) {
     let plugin = workshop.compile("jobtap", "jobtap.so", &flags);
     let module = workshop.module("module");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/jobtap.lua");
-    let said = Command::new(&command)
+    let output = Command::new(&command)
         .args(["start", "--test-size=1", "sh", "-c"])
         .arg(
             "flux jobtap load \"$1\" script=\"$2\" && \
@@ -292,7 +296,7 @@ fn reject_a_job(flux: &Flux) {
         .env("FLUX_LUA_CPATH_PREPEND", &module)
         .output()
         .expect("the command was found");
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // Some versions of `flux submit` print this before an error.
     let lines: Vec<&str> = text
         .lines()
@@ -300,6 +304,6 @@ fn reject_a_job(flux: &Flux) {
         .collect();
     let refused = format!("[Errno 22] {NAME} may not run refused");
     let expected = ["accepted", &refused, "1", &refused, "1", "alive"];
-    let errors = String::from_utf8_lossy(&said.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(lines, expected, "{errors}");
 }

@@ -78,7 +78,7 @@ const SCRIPTS: &[Script] = scripts! {
 const PROBE: &str = include_str!("sweep/probe.lua");
 const COVERAGE: &str = include_str!("sweep/coverage.lua");
 
-/// Which allocations fail besides the one that is swept.
+/// Which allocations fail: one of them, or one and others after it.
 #[derive(Clone, Copy)]
 struct Mode {
     name: &'static str,
@@ -253,7 +253,7 @@ fn attempt(script: &Script, uri: &str, mode: &Mode, n: u64) -> Result<Attempt, S
         return Err(format!("Lua leaks {bytes} bytes in {blocks} blocks"));
     }
     let after = count()?;
-    // The runs without a failure make what stays in the process.
+    // Runs without a failure may make allocations that stay in the process.
     if after != before && n != u64::MAX {
         return Err(format!("before the run: {before:?}, after it: {after:?}"));
     }

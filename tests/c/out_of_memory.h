@@ -132,8 +132,8 @@ static inline long call_refused (lua_CFunction function, enum refuse refuse, lon
     return allocator.refused;
 }
 
-/* Makes each allocation of the function fail in turn, in each of the ways.
- * Returns how many failed.
+/* Makes each allocation of the function fail in turn, in each of the ways of
+ * `enum refuse`. Returns how many failed.
  */
 static inline long short_of_memory (lua_CFunction function)
 {

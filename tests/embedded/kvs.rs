@@ -91,7 +91,7 @@ fn commit_raw(f: &dyn Handle, ops: Value) -> Result<Value> {
     call(f, "kvs.commit", payload)
 }
 
-/// The object by which the KVS stores a small value.
+/// A tree object with a small value.
 fn val(text: &str) -> Value {
     json!({ "ver": 1, "type": "val", "data": base64(text.as_bytes()) })
 }

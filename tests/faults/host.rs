@@ -121,7 +121,7 @@ lua_functions! {
 const FUNCTIONS: &[(&CStr, lua_CFunction)] = &[(c"harm", Some(lua_harm)), (c"now", Some(lua_now))];
 
 unsafe extern "C-unwind" fn open(raw: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls with a live state; the frame owns nothing.
+    // SAFETY: Lua passes a live state, and this frame owns nothing.
     let writer = unsafe { Writer::new(raw) };
     writer.table(0, FUNCTIONS.len());
     for (name, function) in FUNCTIONS {

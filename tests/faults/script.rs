@@ -91,8 +91,9 @@ impl Script {
         Script::run(command, target, &format!("{file} {}", arguments.join(" ")))
     }
 
-    /// The same on rank 0 of an instance whose brokers have to act before the
-    /// script can notice the fault.
+    /// Starts a script of this folder on rank 0 of an instance. The script counts
+    /// as asleep only while the brokers are asleep too, since they may have to act
+    /// before it can notice a fault.
     pub fn start_in(instance: &Instance, file: &str, arguments: &[&str]) -> Script {
         let [lua, path] = command(file);
         let mut command = Command::new(lua);
@@ -176,8 +177,8 @@ impl Script {
         (when, rest.trim_start().to_owned())
     }
 
-    /// Takes the next line, which must begin with `word`, if there is one.
-    /// Whether there was one.
+    /// Takes the next line if there is one. It must begin with `word`. Returns
+    /// whether there was a line.
     pub fn has_said(&mut self, word: &str) -> bool {
         let Ok((_, line)) = self.lines.try_recv() else {
             return false;

@@ -102,7 +102,7 @@ fn a_service_that_never_answers_ends_each_call_at_its_timeout() {
 }
 
 #[test]
-fn a_service_that_its_handle_took_away_is_not_there() {
+fn requests_to_a_service_whose_handle_was_closed_fail() {
     everywhere(|target| {
         let mut script = Script::start("taken_away.lua", &[], target);
         script.says("ready");

@@ -1,4 +1,5 @@
-//! What several tests need: the module that cargo built, and folders for files.
+//! Helpers for several tests: the path of the module that cargo built, and
+//! folders for files.
 
 use std::env::{
     self,
