@@ -1,6 +1,6 @@
-//! Tests of the module in plugins that link their own Lua and whose symbols are
-//! not visible to others, several plugins at a time; and in programs with Lua
-//! linked in statically.
+//! Tests the module in plugins, several in one process. Each plugin links its
+//! own Lua and hides its symbols from the others. Also tests it in programs
+//! that link Lua statically.
 
 mod installed;
 mod support;

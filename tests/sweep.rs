@@ -253,7 +253,8 @@ fn attempt(script: &Script, uri: &str, mode: &Mode, n: u64) -> Result<Attempt, S
         return Err(format!("Lua leaks {bytes} bytes in {blocks} blocks"));
     }
     let after = count()?;
-    // Runs without a failure may make allocations that stay in the process.
+    // Only the first runs, in which nothing is refused (`n` is u64::MAX), may
+    // make allocations that stay in the process.
     if after != before && n != u64::MAX {
         return Err(format!("before the run: {before:?}, after it: {after:?}"));
     }

@@ -204,9 +204,9 @@ function Handle:log(level, fmt, ...) end
 ---Closes the handle and ends its watchers. Closing it again does nothing.
 function Handle:close() end
 
----Runs the reactor. Without a mode, until it is stopped or has nothing left to wait for.
----With "once", until it has handled an event. With "nowait", it handles only the events that
----have already happened.
+---Runs the reactor. Without a mode, it runs until it is stopped or has nothing left to wait
+---for. With "once", it runs until it has handled an event. With "nowait", it handles only the
+---events that have already happened.
 ---@param mode? "once"|"nowait"
 ---@return integer? active The number of active watchers
 ---@return string? reason

@@ -14,8 +14,8 @@ exported! {
     /// Pushes `flux.NULL`.
     ///
     /// # Safety
-    /// `state` is live, and the caller may use it on this thread. No frame from here
-    /// to Lua has a destructor to run.
+    /// `state` is live, and the caller may use it on this thread. No frame
+    /// between this one and Lua has a destructor to run.
     fn lua_push_json_null(state: *mut lua_State) {
         // SAFETY: by the contract; this frame owns nothing.
         unsafe { Writer::new(state) }.light_userdata(std::ptr::null());

@@ -75,8 +75,8 @@ exported! {
     /// Pushes `rc`, or nil and the text of errno if it is negative.
     ///
     /// # Safety
-    /// `state` is live, and the caller may use it on this thread. No frame from here
-    /// to Lua has a destructor to run.
+    /// `state` is live, and the caller may use it on this thread. No frame
+    /// between this one and Lua has a destructor to run.
     fn l_pushresult(state: *mut lua_State, rc: c_int) -> c_int {
         // Only the number is kept here: a `backend::Error` would own memory.
         let errnum = backend::last_errno();

@@ -21,8 +21,9 @@ use crate::lua::{self, Error, OnTop, Push, Result, State, Writer, lua_State};
 /// Lua gave it.
 const SLOTS: c_int = 20;
 
-/// [`lua::enter`] for calls from C code: also reserves stack slots and makes the
-/// module's classes. The results own nothing; [`push_owned`] pushes others.
+/// [`lua::enter`] for calls from C code: also reserves stack slots and makes
+/// the module's classes. The results must own nothing. For results that own
+/// something, use [`push_owned`].
 ///
 /// # Safety
 /// As for [`lua::enter`].
@@ -69,9 +70,9 @@ exported! {
     /// Pushes the userdata of a handle of C code's.
     ///
     /// # Safety
-    /// `state` is live, and the caller may use it on this thread. `h` is null or a
-    /// valid handle, which only this thread uses while the state lives. No frame
-    /// from here to Lua has a destructor to run.
+    /// `state` is live, and the caller may use it on this thread. `h` is null
+    /// or a valid handle, which only this thread uses while the state lives. No
+    /// frame between this one and Lua has a destructor to run.
     fn lua_push_flux_handle_external(state: *mut lua_State, h: *mut flux_t) -> c_int {
         // SAFETY: by the contract.
         unsafe {

@@ -144,8 +144,8 @@ exported! {
     /// Pushes the metatable of messages.
     ///
     /// # Safety
-    /// `state` is live, and the caller may use it on this thread. No frame from here
-    /// to Lua has a destructor to run.
+    /// `state` is live, and the caller may use it on this thread. No frame
+    /// between this one and Lua has a destructor to run.
     fn l_zmsg_info_register_metatable(state: *mut lua_State) -> c_int {
         // SAFETY: by the contract.
         unsafe {
@@ -221,7 +221,8 @@ impl Responder for ZmsgInfo {
     fn respond(&self, writer: &Writer<'_>, payload: &CStr) -> ResponderResult {
         let (callback, arg) = self.callback.get().ok_or(NoResponse::NoCallback)?;
         // SAFETY: C code registered this function with this argument for this
-        // message. It may raise: this frame owns nothing.
+        // message. The function may raise an error, because this frame owns
+        // nothing.
         counted(unsafe { callback(writer.raw(), self, payload.as_ptr(), arg) })
     }
 

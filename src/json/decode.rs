@@ -103,7 +103,7 @@ struct Decoder<'t> {
     /// is the size of the previous table, because items tend to be alike.
     likely_size: usize,
     /// Whether `likely_size` is that of an array. Fields need more memory than
-    /// items, so the size of one kind is no estimate for the other.
+    /// items, so the size of one kind says nothing about the other.
     is_likely_array: bool,
 }
 

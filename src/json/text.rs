@@ -10,9 +10,9 @@ const HIGH_BITS: u64 = ONES << 7;
 /// Bytes in a word.
 pub const WORD: usize = size_of::<u64>();
 
-/// XOR with this maps `"` (0x22) to a blank (0x20), control characters to control
-/// characters, and a blank to `"`. After it, `"` and control characters are
-/// exactly the bytes below [`LOWEST_PLAIN`].
+/// XOR with this value maps `"` (0x22) to a blank (0x20), control characters to
+/// control characters, and a blank to `"`. After the XOR, the bytes below
+/// [`LOWEST_PLAIN`] are exactly those that were `"` or control characters.
 const QUOTE_TO_BLANK: u64 = ONES * 0x02;
 /// The lowest byte, after [`QUOTE_TO_BLANK`], that needs no escape.
 const LOWEST_PLAIN: u64 = ONES * 0x21;

@@ -139,8 +139,8 @@ where
 /// Leaves the entry point by an error.
 ///
 /// # Safety
-/// The value to raise is on top of the stack, and no frame from here to Lua
-/// owns anything.
+/// The value to raise is on top of the stack, and no frame between this one and
+/// Lua owns anything.
 #[cold]
 unsafe fn raise(raw: *mut lua_State, exit: Exit) -> c_int {
     match exit {
@@ -160,8 +160,8 @@ fn run<'a, R: Push>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>)
     match catch_unwind(AssertUnwindSafe(|| body(state))) {
         Ok(Ok(results)) if results.owns_nothing() => {
             let mut results = ManuallyDrop::new(results);
-            // SAFETY: the state is live, and nothing from here to Lua has a
-            // destructor to run.
+            // SAFETY: the state is live. Neither this frame nor one between it
+            // and Lua has a destructor to run.
             let writer = unsafe { Writer::new(state.raw()) };
             Exit::Return(results.push(&writer))
         }

@@ -411,7 +411,7 @@ impl BindError {
     /// prints the text and returns 0: no results.
     ///
     /// # Safety
-    /// As for [`bind`]; no frame from here to Lua owns anything.
+    /// As for [`bind`]. No frame between this one and Lua owns anything.
     pub unsafe fn raise(self, state: *mut lua_State) -> c_int {
         let Some(functions) = self.functions else {
             self.print();

@@ -64,8 +64,8 @@ mod declarations {
 
     include!(concat!(env!("OUT_DIR"), "/lua_functions.rs"));
 
-    /// The table without a lock around it: a call through it costs as much as a
-    /// call to a function of a shared library.
+    /// The table. It has no lock, so a call through it costs no more than a
+    /// call into a shared library.
     struct Table(UnsafeCell<Functions>);
 
     // SAFETY: by the contract of `bind`, each write happens before or after all

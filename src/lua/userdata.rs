@@ -58,10 +58,11 @@ struct Block<T> {
 /// A random word that identifies the class. Scripts may find ways to write into
 /// a userdata, but they cannot guess this word.
 ///
-/// A finalizer overwrites the tag, so no freed memory carries it. Blocks of a
-/// class without a destructor have no finalizer: their tag is combined with the
-/// address of the metatable that the block was made with, which it must still
-/// have. One word is enough for all that, and small blocks are cheap garbage.
+/// A finalizer overwrites the tag, so no freed memory carries it. A class
+/// without a destructor has no finalizer. The tag of its blocks is combined
+/// with the address of their metatable, so it is valid only while the block has
+/// the metatable that it was made with. The tag is a single word, which keeps
+/// small blocks cheap to collect.
 #[derive(Clone, Copy)]
 struct Tag(usize);
 

@@ -1,5 +1,6 @@
-//! The half of Lua's API that may raise: all that allocates, or runs
-//! metamethods. It is for frames that own nothing; the head of `lua` says why.
+//! The half of Lua's API that may raise: the functions that allocate or run
+//! metamethods. Only a frame that owns nothing may use it; the head of `lua`
+//! says why.
 
 use std::ffi::CStr;
 use std::fmt::{self, Write};

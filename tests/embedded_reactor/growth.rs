@@ -107,7 +107,8 @@ fn a_message_is_compared_only_with_patterns_that_start_like_its_topic() {
         used
     };
     let (few, many) = (handling(20), handling(20_000));
-    // Comparing it with all patterns would take a thousand times as long.
+    // Comparing each topic with every pattern would take a thousand times as
+    // long.
     assert!(many < few * 20, "{few:?} {many:?}");
 }
 

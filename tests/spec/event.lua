@@ -61,7 +61,7 @@ test("events arrive in the order they were sent", function()
   local other = support.open()
   for n = 1, 20 do
     local sender = n % 2 == 0 and f or other
-    -- rank 0 publishes events. Its answer shows that the event before it is on its way.
+    -- Rank 0 publishes all events. When it has answered the ping, it has published this event.
     sender:sendevent({ n = n }, topic)
     sender:rpc("broker.ping", {}, 0)
   end

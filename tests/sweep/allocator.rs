@@ -82,7 +82,8 @@ impl Allocator {
         };
         if refused {
             self.refused += 1;
-            // Only the first repetition of the request is refused too.
+            // With `Refuse::One`, Lua's first retry of this request is refused
+            // too. Later retries are not.
             self.last = (self.requests == n).then_some(request);
         }
         refused

@@ -87,7 +87,7 @@ fn tostring(state: State<'_>) -> Result<Text> {
     }
 }
 
-/// The error for an argument 1 that is no handle.
+/// The error for an argument 1 that is not a handle.
 #[cold]
 fn no_handle(state: State<'_>) -> Error {
     Error::expected(state, 1, Handle::info().label)

@@ -180,7 +180,7 @@ fn index(state: State<'_>) -> Result<Step<Indexed>> {
 
 /// Pushes the method that argument 2 names. Returns false if there is none.
 fn push_method(state: State<'_>) -> bool {
-    // The class's table also has the metamethods, which are no methods.
+    // The class's table also has the metamethods, which are not methods.
     let is_name = state.bytes(2).is_some_and(|name| !name.starts_with(b"__"));
     is_name && state.method(2) && state.kind(-1) == Kind::Function
 }

@@ -96,7 +96,7 @@ fn kvs_type(state: State<'_>) -> Result<Step<TypedEntry>> {
             let (_, target) = treeobj::symlink_target(link.unwrap_or_default())?;
             Ok(Step::Done(TypedEntry::Symlink(target)))
         }
-        // The key is no symlink, or does not exist. The next lookup tells which.
+        // The key is not a symlink, or does not exist. The next lookup tells which.
         Err(_) => type_of_value_or_dir(handle, key),
     })
 }

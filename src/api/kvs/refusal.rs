@@ -78,7 +78,7 @@ impl Search {
             return Err(self.keys.explain_commit(self.error).into());
         };
         Step::wait(link, move |_, link| {
-            // The lookup fails if the path is no symlink.
+            // The lookup fails if the path is not a symlink.
             let target = link.payload().ok().flatten();
             let target = target.and_then(|link| treeobj::symlink_target(link).ok());
             match target {

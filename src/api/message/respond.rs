@@ -131,7 +131,7 @@ fn terminated(text: &[u8]) -> Result<CString> {
     CString::new(text).map_err(|_| backend::Error::new(libc::EINVAL).into())
 }
 
-/// EINVAL if the message is no request.
+/// EINVAL if the message is not a request.
 fn check_request(message: &Message) -> Result<()> {
     match message.msgtype() {
         msgtype::REQUEST => Ok(()),

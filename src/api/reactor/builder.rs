@@ -104,9 +104,9 @@ impl Push for NewWatcher {
     }
 }
 
-/// The userdata of a new watcher, which is still empty, at [`USERDATA`]. The entry point
-/// of a constructor makes it before the body runs. There is none if argument 2 is no
-/// table: all constructors refuse such a call.
+/// Stands for the empty userdata of a new watcher, at stack index [`USERDATA`]. A
+/// constructor's entry point makes the userdata before the body runs. It makes none if
+/// argument 2 is not a table, because every constructor refuses such a call.
 pub struct EmptyUserdata(());
 
 impl EmptyUserdata {

@@ -30,7 +30,7 @@ struct Receiver<'a> {
 }
 
 impl<'a> Receiver<'a> {
-    /// Raises an error if argument 1 is no watcher.
+    /// Raises an error if argument 1 is not a watcher.
     fn new(state: State<'a>) -> Result<Receiver<'a>> {
         let object = state.find_object(1)?;
         let reference = value(object)?;

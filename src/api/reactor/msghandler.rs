@@ -91,8 +91,7 @@ fn typemask(state: State<'_>, index: c_int) -> Result<i32> {
     Ok(typemask)
 }
 
-/// The roles whose messages the handler receives. The instance owner's if the field is
-/// absent.
+/// The roles whose messages the handler receives. The default is the instance owner.
 fn rolemask(state: State<'_>, index: c_int) -> Result<u32> {
     match state.kind(index) {
         Kind::Nil => Ok(ROLE_OWNER),

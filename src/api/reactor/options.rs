@@ -20,7 +20,7 @@ pub struct Options {
     pub fields: &'static [Field],
     /// Whether one of the first two fields is enough.
     pub has_alternatives: bool,
-    /// A correct call, which the error for an argument that is no table shows.
+    /// A correct call. The error for an argument that is not a table shows it.
     pub usage: &'static str,
 }
 
@@ -41,7 +41,7 @@ impl Field {
 /// Reads the options table, which is argument 2. Pushes the value of each field, nil
 /// for an absent one, and returns the index of the first value.
 ///
-/// Raises an error for an argument that is no table, and for a misspelled field.
+/// Raises an error for an argument that is not a table, and for a misspelled field.
 pub fn read(state: State<'_>, options: &Options) -> Result<c_int> {
     if state.kind(2) != Kind::Table {
         return Err(not_a_table(options));
@@ -99,7 +99,7 @@ fn read_with_metamethods(state: State<'_>, options: &Options, first: c_int) -> R
     Ok(first)
 }
 
-/// The error for an argument that is no table: the text of the C bindings, with the
+/// The error for an argument that is not a table: the text of the C bindings, with the
 /// usage as the detail.
 #[cold]
 fn not_a_table(options: &Options) -> Error {

@@ -218,7 +218,7 @@ impl backend::Message for Message {
     }
 }
 
-/// [`backend::Handle::respond`] of every kind of embedded handle.
+/// Implements [`backend::Handle::respond`] for both kinds of embedded handle.
 pub(super) fn respond(
     request: &dyn backend::Message,
     errnum: i32,
@@ -240,7 +240,8 @@ pub(super) fn respond(
     Ok(())
 }
 
-/// [`backend::Handle::respond_error`] of every kind of embedded handle.
+/// Implements [`backend::Handle::respond_error`] for both kinds of embedded
+/// handle.
 pub(super) fn respond_error(
     request: &dyn backend::Message,
     errnum: i32,

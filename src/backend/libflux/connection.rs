@@ -374,8 +374,9 @@ impl Connection {
         }
     }
 
-    /// To be called within `sigmask::sending`, as `allocate`, which may log that
-    /// the pool of matchtags has grown.
+    /// Sends a message. Call this only within `sigmask::sending`. The same
+    /// holds for `allocate`: it may log that the pool of matchtags has grown,
+    /// which also sends.
     fn write(&self, msg: &FluxMessage) -> Result<()> {
         // SAFETY: the handle and the message are valid; libflux copies what it
         // keeps.

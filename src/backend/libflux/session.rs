@@ -110,7 +110,8 @@ impl Session {
 
     /// Removes a handler of events.
     pub fn remove_event_handler(&self, id: u64) {
-        // Dropped when nothing is borrowed any more: it may own a session.
+        // The handler may own a session, so it is dropped after the borrow has
+        // ended.
         let _removed = self.hub.events.borrow_mut().remove(&id);
         self.hub.order.borrow_mut().remove(&by_age(id));
     }

@@ -164,7 +164,8 @@ functions! {
         fn flux_reactor_stop(r: *mut flux_reactor_t);
         fn flux_reactor_stop_error(r: *mut flux_reactor_t);
         fn flux_reactor_now_update(r: *mut flux_reactor_t);
-        // Newer versions return an int, which says that this is no stat watcher.
+        // Newer versions return an int, which says that this is not a stat
+        // watcher.
         fn flux_stat_watcher_get_rstat(
             w: *mut flux_watcher_t,
             stat: *mut libc::stat,

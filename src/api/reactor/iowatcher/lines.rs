@@ -38,7 +38,7 @@ pub fn watch(watcher: &Watcher, fd: c_int) -> Result<()> {
 fn duplicate(fd: c_int) -> backend::Result<File> {
     /// The lowest number to use: the three below are the standard streams.
     const LOWEST: c_int = 3;
-    // SAFETY: fcntl accepts any number, and fails if it is no open descriptor.
+    // SAFETY: fcntl accepts any number, and fails if it is not an open descriptor.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, LOWEST) };
     if copy < 0 {
         return Err(backend::Error::last_os_error());

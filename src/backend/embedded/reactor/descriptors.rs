@@ -102,7 +102,8 @@ impl Descriptors {
         }
     }
 
-    /// The call of a watcher that saw these events.
+    /// The callback of a watcher and the event to pass to it. None if the
+    /// watcher is gone.
     pub fn call(&self, id: u64, events: i32) -> Option<(Callback, Event)> {
         let descriptor = self.watchers.get(&id)?;
         Some((descriptor.callback.clone(), Event::Fd(events)))

@@ -128,8 +128,9 @@ fn is_name(c: &u8) -> bool {
     c.is_ascii_lowercase()
 }
 
-/// A byte, plain, escaped, or as `[.x.]`, and the text after it. `missing`: the
-/// result for the whole expression if the pattern ends here.
+/// Reads one byte, which may be plain, escaped, or written as `[.x.]`. Returns
+/// it and the rest of the pattern. If the pattern ends here, the result of the
+/// whole expression is `missing`.
 fn bound<'a>(pattern: &'a [u8], missing: Bracket<'a>) -> Result<(u8, &'a [u8]), Bracket<'a>> {
     if pattern.starts_with(b"[.") {
         return match named(pattern, b'.') {

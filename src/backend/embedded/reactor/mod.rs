@@ -320,7 +320,7 @@ impl Reactor {
         self.call(|| (call.continuation)(future));
         call.future.reset();
         let dropped = self.sources.borrow_mut().futures.called(call);
-        // After the sources are no longer borrowed.
+        // The sources must not be borrowed here.
         drop(dropped);
         true
     }

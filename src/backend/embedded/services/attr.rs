@@ -102,7 +102,8 @@ const KNOWN: &[(&str, u8)] = &[
     ("version", 0),
 ];
 
-/// A real broker sets it through the log service, which checks it.
+/// In a real broker the log service handles this attribute, and checks its
+/// value.
 const LOG_STDERR_LEVEL: &str = "log-stderr-level";
 const MAX_LOG_LEVEL: i64 = 7;
 

@@ -35,9 +35,11 @@ struct Log {
     ring: VecDeque<Box<[u8]>>,
     /// Requests for every line to come.
     followers: Vec<Message>,
-    /// How many lines were kept, came from this rank, and came from others.
+    /// How many lines were put into the ring.
     count: u64,
+    /// How many lines came from this rank.
     local: u64,
+    /// How many lines came from other ranks.
     remote: u64,
 }
 
