@@ -1,10 +1,11 @@
 //! Calls Lua functions from callbacks of C code, in protected calls. `api` decides
 //! which functions are called, and when.
 //!
-//! Handlers run on the Lua thread that runs the reactor, as if it called them. So
-//! its debug hooks (Control-C of `lua`, profilers, limits) apply to them. If C
-//! code runs the reactor, handlers run on the main thread. They never run on the
-//! coroutine that registered them, which may be dead.
+//! Handlers run on the Lua thread that runs the reactor, as if the thread
+//! called them. So the thread's debug hooks (Control-C of `lua`, profilers,
+//! limits) apply to them. If C code runs the reactor, handlers run on the main
+//! thread. They never run on the coroutine that registered them, which may be
+//! dead.
 
 use std::cell::Cell;
 use std::os::raw::c_int;
@@ -21,12 +22,13 @@ use super::{
 pub struct Callbacks(Rc<Inner>);
 
 struct Inner {
-    /// A Lua thread of the module's own, which the registry holds: for work that
-    /// calls no handlers.
+    /// A Lua thread that belongs to the module, for work that calls no
+    /// handlers. The registry keeps it alive.
     base: *mut lua_State,
     /// The main thread, or `base` if that is not known.
     main: *mut lua_State,
-    /// The thread whose reactor runs, the innermost of several; null if none.
+    /// The thread whose reactor runs. If several run, the innermost one. Null
+    /// if none runs.
     running: Cell<*mut lua_State>,
     depth: Cell<c_int>,
     last_id: Cell<u64>,
@@ -46,10 +48,10 @@ static BASE: RegistryKey = RegistryKey::unique();
 /// The registry keeps the function `traceback` under this key.
 static TRACEBACK: RegistryKey = RegistryKey::unique();
 
-/// The slots that a call needs beside its own frame.
+/// The number of slots that a call needs in addition to its own frame.
 const SLOTS: c_int = 8;
 
-/// Makes the value of a Lua state. To be called once for each.
+/// Makes the `Callbacks` of a Lua state. Call this once for each state.
 pub fn open(writer: &Writer<'_>) {
     // SAFETY: there are no functions.
     unsafe { writer.new_class::<Callbacks>(&[]) };
@@ -74,7 +76,7 @@ pub fn open(writer: &Writer<'_>) {
 }
 
 impl Callbacks {
-    /// The value of this Lua state.
+    /// Returns the `Callbacks` of this Lua state.
     pub fn of(state: State<'_>) -> Result<Callbacks> {
         state.registry(&CALLBACKS);
         let callbacks = state.object::<Callbacks>(-1).flatten();
@@ -82,7 +84,8 @@ impl Callbacks {
         callbacks.ok_or_else(|| Error::raise("the module is not open in this Lua state"))
     }
 
-    /// How many handlers are running, each in a reactor that the one before runs.
+    /// The number of running handlers. Each runs in a reactor that the handler
+    /// before it runs.
     pub fn depth(&self) -> c_int {
         self.0.depth.get()
     }
@@ -108,7 +111,7 @@ impl Callbacks {
         run()
     }
 
-    /// The thread that handlers run on now.
+    /// The thread on which handlers run at present.
     fn thread(&self) -> State<'_> {
         let running = self.0.running.get();
         let thread = if running.is_null() {
@@ -117,8 +120,9 @@ impl Callbacks {
             running
         };
         // SAFETY: a thread whose reactor runs is in a call of this module. The
-        // main thread and `base` live as long as the Lua state, and callbacks end
-        // before that is closed. `call` leaves the thread's stack as it was.
+        // main thread and `base` live as long as the Lua state, and callbacks
+        // end before the state is closed. `call` leaves the thread's stack as
+        // it was.
         unsafe { State::new(thread) }
     }
 
@@ -137,7 +141,8 @@ impl Callbacks {
         if let Err(error) = state.reserve(SLOTS) {
             self.with_state(|state| {
                 let text = error.text().as_bytes();
-                // If there is no memory for the text, that error replaces it.
+                // If memory for the text is lacking, the memory error takes its
+                // place.
                 let _ = state.protect(0, |writer| {
                     writer.bytes(text);
                     1
@@ -166,12 +171,12 @@ impl Callbacks {
         self.0.depth.set(self.0.depth.get() - 1);
     }
 
-    /// Does work that cannot raise and calls no handlers, on a stack of the
-    /// module's own. Returns None if there is no memory for that.
+    /// Does work that cannot raise and calls no handlers, on the module's own
+    /// stack. Returns None if there is not enough memory.
     pub fn with_state<R>(&self, work: impl FnOnce(State<'_>) -> R) -> Option<R> {
         // SAFETY: the registry holds the thread as long as the Lua state lives,
-        // and callbacks end before that is closed. `work` keeps the rules of the
-        // stack, and its values are dropped below.
+        // and callbacks end before the state is closed. `work` keeps the rules
+        // of the stack, and its values are dropped below.
         let base: State<'_> = unsafe { State::new(self.0.base) };
         let top = base.top();
         let done = base.reserve(SLOTS).is_ok().then(|| work(base));

@@ -1,6 +1,6 @@
-//! The differences between Lua 5.1 to 5.5 and LuaJIT, so that all other code is
-//! written against one Lua. Names and contracts are those of Lua 5.4. `state` and
-//! `writer` make safe functions of these.
+//! Hides the differences between Lua 5.1 to 5.5 and LuaJIT, so that all other
+//! code is written against one Lua. Names and contracts are those of Lua 5.4.
+//! `state` and `writer` wrap these functions in safe ones.
 
 use std::os::raw::{c_char, c_int, c_void};
 
@@ -65,10 +65,10 @@ pub const fn upvalue_index(i: c_int) -> c_int {
     REGISTRYINDEX - i
 }
 
-/// Defines functions that stand for Lua's functions of the same names. Each has
-/// the contract of that function in Lua 5.4, and raises if and only if that
-/// does. A body that makes several calls keeps to that contract too: it pushes
-/// no more values at a time than the function has results and parameters.
+/// Defines functions that replace Lua's functions of the same names. Each has
+/// the contract of that function in Lua 5.4, and raises only if that function
+/// does. A body that makes several calls keeps that contract too. It never has
+/// more values on the stack than the function has results and parameters.
 macro_rules! functions {
     ($(
         $(#[$meta:meta])*
@@ -433,7 +433,7 @@ pub unsafe fn isinteger(state: *mut lua_State, index: c_int) -> bool {
     unsafe { sys::lua_isinteger(state, index) != 0 }
 }
 
-/// False: numbers of this Lua have no subtypes.
+/// Returns false, because numbers of this Lua have no subtypes.
 ///
 /// # Safety
 /// None is needed; in other Luas the state must be live.
@@ -454,7 +454,7 @@ pub unsafe fn pushinteger(state: *mut lua_State, n: i64) {
     unsafe { sys::lua_pushinteger(state, n) }
 }
 
-/// Pushes an integer as a number: the nearest one, as this Lua has no integers.
+/// Pushes the number nearest to an integer, because this Lua has no integers.
 /// Never raises.
 ///
 /// # Safety
@@ -481,8 +481,8 @@ pub unsafe fn main_thread(state: *mut lua_State) -> Option<*mut lua_State> {
     is_main.then(|| state)
 }
 
-/// None: callers want it for its debug hooks, and in LuaJIT all threads have the
-/// same.
+/// Returns None. Callers need the main thread for its debug hooks, and in
+/// LuaJIT all threads share the same hooks.
 ///
 /// # Safety
 /// None is needed here.
@@ -509,13 +509,13 @@ pub unsafe fn main_thread(state: *mut lua_State) -> Option<*mut lua_State> {
     (!thread.is_null()).then_some(thread)
 }
 
-/// The least number of bytes outside Lua that the collector is told of, or None
-/// if it is never told:
+/// The smallest amount of memory outside Lua, in bytes, that is reported to the
+/// collector. None if nothing is reported:
 /// - LuaJIT starts a collection at each report, so reports are large.
-/// - Lua 5.1 would collect even if the script stopped the collector, and does
-///   not say whether it did.
-/// - Lua 5.2 would collect at each report, and forgets a finalizer that finds
-///   no memory.
+/// - Lua 5.1 would collect even if the script had stopped the collector, and
+///   offers no way to find out.
+/// - Lua 5.2 would collect at each report, and never runs a finalizer again
+///   that has failed for lack of memory.
 pub const LEAST_REPORT: Option<usize> = if cfg!(any(feature = "lua51", feature = "lua52")) {
     None
 } else if cfg!(feature = "luajit") {
@@ -527,15 +527,15 @@ pub const LEAST_REPORT: Option<usize> = if cfg!(any(feature = "lua51", feature =
 /// The unit of [`report_external`], in bytes.
 pub const REPORT_UNIT: usize = if cfg!(feature = "lua55") { 1 } else { 1024 };
 
-/// Does nothing: this Lua's collector is never told.
+/// Does nothing, because nothing is reported to this Lua's collector.
 ///
 /// # Safety
-/// None is needed; in other Luas as below.
+/// There are no requirements here. Other Luas have some.
 #[cfg(any(feature = "lua51", feature = "lua52"))]
 pub unsafe fn report_external(_: *mut lua_State, _: usize) {}
 
-/// Has the collector count so many units as allocated, unless it is stopped. It
-/// may run at once, and finalizers may raise.
+/// Makes the collector count this number of units as allocated, unless it is
+/// stopped. It may run at once, and finalizers may raise.
 ///
 /// # Safety
 /// The state is live, and the frames above the protected call own nothing.
@@ -560,14 +560,14 @@ unsafe fn step(state: *mut lua_State, units: usize) {
     unsafe { sys::lua_gc(state, sys::LUA_GCSTEP as c_int, units) };
 }
 
-/// Lua 5.5 takes one step for a report of any size. So a large report is made
-/// in parts, up to a limit, until a collection ends.
+/// Lua 5.5 takes one step for a report of any size. So this splits a large
+/// report into parts, up to a limit, and stops when a collection ends.
 ///
 /// # Safety
 /// As for [`report_external`].
 #[cfg(feature = "lua55")]
 unsafe fn step(state: *mut lua_State, units: usize) {
-    /// After so many allocated bytes Lua 5.5 itself takes a step.
+    /// The number of allocated bytes after which Lua 5.5 itself takes a step.
     const STEP: usize = 200 * 56;
     const MOST: usize = 64 * STEP;
     let mut left = units.min(MOST);
@@ -587,7 +587,8 @@ unsafe fn step(state: *mut lua_State, units: usize) {
 /// # Safety
 /// The state is live. `body` does not raise.
 unsafe fn without_hook<R>(state: *mut lua_State, body: impl FnOnce() -> R) -> R {
-    // SAFETY: by the contract; the hook that is set again is the one that was.
+    // SAFETY: by the contract. The hook that is set at the end is the one that
+    // was set before.
     unsafe {
         let mask = sys::lua_gethookmask(state);
         if mask == 0 {
@@ -609,7 +610,7 @@ unsafe fn without_hook<R>(state: *mut lua_State, body: impl FnOnce() -> R) -> R 
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 #[inline]
 pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), StackError> {
-    /// LUAI_MAXCSTACK: the most values of one call.
+    /// LUAI_MAXCSTACK: the largest number of values of one call.
     const MAX: c_int = 8000;
     unsafe extern "C-unwind" fn grow(state: *mut lua_State) -> c_int {
         // SAFETY: Lua calls with a live state, and the argument is the light
@@ -620,10 +621,10 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), StackErr
         }
         0
     }
-    // Growing the stack inside a protected call leaves it grown outside. The
-    // check outside then only notes the new limit.
-    // SAFETY: by the contract; `lua_cpcall` does not raise, and neither does
-    // `lua_checkstack` once the stack has grown.
+    // The stack grows inside a protected call, and keeps its size outside. The
+    // check outside then only records the new limit. SAFETY: by the contract;
+    // `lua_cpcall` does not raise, and neither does `lua_checkstack` once the
+    // stack has grown.
     unsafe {
         if n > MAX - sys::lua_gettop(state) {
             return Err(StackError::Overflow);
@@ -657,24 +658,25 @@ pub unsafe fn checkstack(state: *mut lua_State, n: c_int) -> Result<(), StackErr
     }
 }
 
-/// Finds out why the stack does not grow, which Lua does not say. A call needs
-/// stack too, so it fails for the same reason, and its status tells. If it does
-/// not fail, Lua may have collected garbage, and the stack may grow now.
+/// Finds out why the stack does not grow, because Lua does not tell. A
+/// protected call needs stack too, so it fails for the same reason, and its
+/// status shows the reason. If the call succeeds, Lua may have collected
+/// garbage, and the stack may be able to grow now.
 ///
 /// # Safety
 /// The state is live.
 #[cold]
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 unsafe fn stack_error(state: *mut lua_State, n: c_int) -> Result<(), StackError> {
-    /// LUAI_MAXSTACK: the most values of all calls.
+    /// LUAI_MAXSTACK: the largest number of values of all calls together.
     const MAX: c_int = 1_000_000;
     /// LUA_ERRMEM.
     const ERRMEM: c_int = 4;
     unsafe extern "C-unwind" fn nothing(_: *mut lua_State) -> c_int {
         0
     }
-    // SAFETY: by the contract. Lua has some slots (EXTRA_STACK) beyond those
-    // that it gives out, one of which the function takes.
+    // SAFETY: by the contract. Lua reserves some slots (EXTRA_STACK) beyond
+    // those that callers get. The function takes one of them.
     unsafe {
         if n > MAX - sys::lua_gettop(state) {
             return Err(StackError::Overflow);
@@ -694,8 +696,8 @@ unsafe fn stack_error(state: *mut lua_State, n: c_int) -> Result<(), StackError>
     }
 }
 
-/// Pushes a C function without upvalues. Lua 5.1 and LuaJIT allocate, and may
-/// raise; the others do not.
+/// Pushes a C function without upvalues. Lua 5.1 and LuaJIT allocate memory,
+/// and may raise. The other Luas do neither.
 ///
 /// # Safety
 /// The state is live, there is a free slot, and Lua may call the function. In

@@ -1,13 +1,14 @@
-//! Tells Lua's collector how much memory objects occupy outside Lua. It sees
-//! only an object's small block, and would leave large garbage lying for long.
+//! Tells Lua's collector how much memory objects occupy outside Lua. The
+//! collector sees only an object's small block, so it would free large objects
+//! too late.
 
 use std::cell::Cell;
 
 use super::{Writer, compat};
 
-/// The external memory of objects that the collector was not told of yet. It is
-/// counted for each thread, so one Lua state's remainder can be reported to
-/// another.
+/// The external memory that was not reported to the collector yet. It is
+/// counted for each thread of the process, so the remainder of one Lua state
+/// can be reported to another.
 #[derive(Clone, Copy)]
 struct Unreported {
     bytes: usize,
@@ -23,12 +24,13 @@ thread_local! {
     };
 }
 
-/// A report covers at least so many objects. A generational collector that is
-/// told of each object runs as often, finds the last one alive each time (a
-/// loop's variable holds it), takes it for old, and then keeps it for long.
+/// The smallest number of objects in one report. If each object were reported,
+/// a generational collector would run for each. Each time it would find the
+/// last object alive (a loop's variable holds it), treat it as old, and then
+/// keep it for long.
 const LEAST_OBJECTS: u32 = 4;
 
-/// Counts an object with so many bytes. Does not raise.
+/// Counts an object that occupies `bytes` bytes. Does not raise.
 #[inline]
 pub fn add(bytes: usize) {
     if compat::LEAST_REPORT.is_none() || bytes == 0 {
@@ -41,8 +43,9 @@ pub fn add(bytes: usize) {
     });
 }
 
-/// Tells the collector, if enough is unreported. The collector may run, and so
-/// may finalizers, which can raise: call this before making an object.
+/// Reports the memory to the collector, if enough is unreported. The collector
+/// may run finalizers, and these can raise, so call this before making an
+/// object.
 #[inline]
 pub fn report(writer: &Writer<'_>) {
     let Some(least) = compat::LEAST_REPORT else {

@@ -8,12 +8,12 @@ use std::ptr::NonNull;
 
 use super::{Error, Raised, Result, StackError, Writer, compat, lua_State, sys};
 
-/// A `lua_State` during one call from Lua. All its methods can be called while
-/// something is owned.
+/// A `lua_State` during one call from Lua. Code that owns something may call
+/// all its methods, because none raises.
 ///
 /// Values that are read from the stack are borrowed for `'a`, the call. They
-/// are valid while they stay in their slots: see the rules of the stack at the
-/// head of [`lua`](super).
+/// are valid while they stay in their slots (see the rules of the stack at the
+/// head of [`lua`](super)).
 #[derive(Clone, Copy)]
 pub struct State<'a> {
     raw: *mut lua_State,
@@ -175,8 +175,8 @@ impl<'a> State<'a> {
         unsafe { sys::lua_toboolean(self.raw, index) != 0 }
     }
 
-    /// The bytes of a string. None for other values, numbers included: see
-    /// [`State::to_bytes`].
+    /// The bytes of a string. None for other values, including numbers, which
+    /// [`State::to_bytes`] converts.
     #[inline]
     pub fn bytes(self, index: c_int) -> Option<&'a [u8]> {
         match self.kind(index) {
@@ -193,9 +193,9 @@ impl<'a> State<'a> {
     #[inline(always)]
     pub unsafe fn string(self, index: c_int) -> &'a [u8] {
         let mut len = 0;
-        // SAFETY: Lua converts nothing, and so allocates nothing, as the value
-        // is a string. Its bytes live while it is in the slot, by the rules of
-        // the stack.
+        // SAFETY: the value is a string, so Lua neither converts nor allocates
+        // anything. The bytes live while the string is in its slot, by the
+        // rules of the stack.
         unsafe {
             let text = sys::lua_tolstring(self.raw, index, &mut len);
             std::slice::from_raw_parts(text.cast(), len)
@@ -347,14 +347,13 @@ impl<'a> State<'a> {
         unsafe { sys::lua_pushboolean(self.raw, value.into()) }
     }
 
-    /// Pushes an integer; the nearest number in a Lua without integers.
+    /// Pushes an integer. A Lua without integers gets the nearest number.
     pub fn push_integer(self, n: i64) {
         // SAFETY: by the rules of the stack.
         unsafe { compat::pushinteger(self.raw, n) }
     }
 
-    /// Pops a value, and puts it in the place of the one at the absolute
-    /// `index`.
+    /// Pops a value, and replaces the value at the absolute `index` by it.
     #[inline]
     pub fn replace(self, index: c_int) {
         debug_assert!(0 < index && index < self.top());
@@ -412,8 +411,8 @@ impl<'a> State<'a> {
     #[inline]
     pub unsafe fn raw_get_unchecked(self, table: c_int) -> Kind {
         debug_assert_eq!(self.kind(table), Kind::Table);
-        // SAFETY: by the rules of the stack and the contract. Reading raises
-        // for no key.
+        // SAFETY: by the rules of the stack and the contract. Reading never
+        // raises, whatever the key.
         Kind::of(unsafe { compat::rawget(self.raw, table) })
     }
 
@@ -483,8 +482,8 @@ impl<'a> State<'a> {
     }
 
     /// Calls the function below the topmost `args` values, in protected mode.
-    /// Its results replace function and arguments; so does the value of an
-    /// error.
+    /// Its results, or the value of an error, replace the function and its
+    /// arguments.
     #[inline]
     pub fn call(self, args: c_int, results: c_int) -> std::result::Result<(), Raised> {
         debug_assert!(self.top() > args);
@@ -498,13 +497,14 @@ impl<'a> State<'a> {
 
     /// Runs `body`, which may raise, in a protected call. It gets a stack frame
     /// of its own that begins with the topmost `args` values, and returns how
-    /// many results it has pushed. They replace those values; so does the value
-    /// of an error, and [`super::Cause::RaiseTop`] is returned then. That also
-    /// happens if there is no memory for the call.
+    /// many results it has pushed. The results replace those values. An error's
+    /// value replaces them too, and then the method returns
+    /// [`super::Cause::RaiseTop`]. A lack of memory for the call is such an
+    /// error.
     ///
-    /// `body` borrows what it needs. An error runs no destructors on its way
-    /// out of `body`, so neither `body` nor a function that it calls may own
-    /// anything while it uses the [`Writer`].
+    /// `body` should borrow all values that it needs. An error leaves `body`
+    /// without running destructors, so neither `body` nor a function that it
+    /// calls may own anything while it uses the [`Writer`].
     pub fn protect<F>(self, args: c_int, mut body: F) -> Result<c_int>
     where
         F: FnMut(&Writer<'_>) -> c_int,
@@ -572,9 +572,9 @@ impl<'a> State<'a> {
     }
 
     /// Pushes the C function that runs a body. If there is no memory for it,
-    /// pushes that error and returns false. The function is made once and kept,
-    /// as making it allocates; `lua_cpcall` can do that without a function on
-    /// the stack.
+    /// pushes that error and returns false. Making the function allocates, so
+    /// it is made once and kept. `lua_cpcall` makes it without needing a
+    /// function on the stack.
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     fn push_run_body(self) -> bool {
         if self.registry(&RUN_BODY) == Kind::Function {
@@ -606,8 +606,9 @@ unsafe extern "C-unwind" fn keep_run_body(raw: *mut lua_State) -> c_int {
 type Body = NonNull<dyn FnMut(&Writer<'_>) -> c_int>;
 
 thread_local! {
-    /// The body that the next call of `run_body` runs. It is passed here
-    /// because scripts could forge a Lua value, or making one would allocate.
+    /// The body that the next call of `run_body` runs. It is not passed as a
+    /// Lua value, because scripts could forge one, or making one would
+    /// allocate.
     static BODY: Cell<Option<Body>> = const { Cell::new(None) };
 }
 

@@ -1,13 +1,13 @@
-//! The message handler of protected calls whose errors are shown to a person:
-//! those of handlers, and of the `flux-lua` command.
+//! The message handler for errors that a person will read: those of handlers,
+//! and of the `flux-lua` command.
 
 use std::os::raw::c_int;
 
 use super::{Kind, Raised, StackError, Writer, lua_State};
 
-/// Adds a traceback to an error that is a string. Other values stay as they are,
-/// and so does Lua's memory error: some Luas do not call a message handler for
-/// one that is raised again, so its text would not always be the same.
+/// Adds a traceback to an error that is a string. Other values stay as they
+/// are. Lua's memory error stays as it is too: some Luas do not call a message
+/// handler when it is raised again, so its text would differ between Luas.
 ///
 /// # Safety
 /// Lua calls this as a message handler.

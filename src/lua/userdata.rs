@@ -1,6 +1,6 @@
-//! Typed userdata: a Rust value that lives in a block of Lua's memory, is found
-//! again only under its own class, and is dropped once, by the collector or
-//! earlier. Other modules define the classes.
+//! Typed userdata. A Rust value lives in a block of Lua's memory, can be found
+//! only under its own class, and is dropped once, by the collector or earlier.
+//! Other modules define the classes.
 
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +15,8 @@ use super::{
     lua_State, sys, upvalue_index,
 };
 
-/// A class: its names, and its identity, which is the address of this static.
+/// The names of a class. The address of this static is the identity of the
+/// class.
 pub struct ClassInfo {
     /// The registry keeps the metatable under this key.
     pub key: RegistryKey,
@@ -30,11 +31,12 @@ pub struct ClassInfo {
 /// method works on a clone, so nothing that it calls can free the value that it
 /// works on.
 pub trait Class: Clone + 'static {
-    /// The class. Each type has a static of its own.
+    /// Returns the class. Each type has a static of its own.
     fn info() -> &'static ClassInfo;
 
-    /// About how many bytes the value occupies outside Lua's memory. The
-    /// collector is told: it sees only the small block.
+    /// The approximate number of bytes that the value occupies outside Lua's
+    /// memory. It is reported to the collector, which sees only the small
+    /// block.
     #[inline]
     fn external_memory(&self) -> usize {
         match std::mem::needs_drop::<Self>() {
@@ -94,7 +96,7 @@ impl Tag {
 }
 
 impl ClassInfo {
-    /// See the fields of the same names.
+    /// Makes a class with these values of the fields.
     pub const fn new(name: &'static CStr, label: &'static str) -> ClassInfo {
         ClassInfo {
             key: RegistryKey::unique(),
@@ -161,7 +163,7 @@ impl<T> Clone for Object<'_, T> {
 impl<T> Copy for Object<'_, T> {}
 
 impl<'a, T: Class> Object<'a, T> {
-    /// The object's value; none after it was closed.
+    /// The object's value. None after it was closed.
     ///
     /// # Safety
     /// While the value is borrowed, nothing calls Lua, and nothing sets or takes
@@ -218,7 +220,8 @@ impl<'a, T: Class> Object<'a, T> {
 }
 
 impl<'a> State<'a> {
-    /// The object at `index`, if it is one of `T`'s that was not collected.
+    /// Finds the object of class `T` at `index`. None for any other value, and
+    /// for an object that was collected.
     pub fn find<T: Class>(self, index: c_int) -> Option<Object<'a, T>> {
         let (block, tag) = self.tagged::<T>(index)?;
         let metatable = match std::mem::needs_drop::<T>() {
@@ -231,8 +234,8 @@ impl<'a> State<'a> {
         })
     }
 
-    /// The userdata at `index`, if it is at least as large as a block, and the
-    /// word at the place of a block's tag.
+    /// The userdata at `index`, and the word at the place of a block's tag.
+    /// None if the value is not a userdata, or is smaller than a block.
     #[inline(always)]
     fn tagged<T: Class>(self, index: c_int) -> Option<(*mut Block<T>, Tag)> {
         let block: *mut Block<T> = self.userdata(index)?.as_ptr().cast();
@@ -257,15 +260,16 @@ impl<'a> State<'a> {
     }
 
     /// Whether the value at `index` is an object of `T` that was collected. A
-    /// finalizer of a script's can keep one alive.
+    /// script's finalizer can keep such an object alive.
     fn was_collected<T: Class>(self, index: c_int) -> bool {
         self.tagged::<T>(index)
             .is_some_and(|(_, tag)| tag.is(Tag::collected::<T>()))
     }
 
     /// Pushes the value that the class's metatable has under the key at `key`.
-    /// If there is none, pushes nothing and returns false. Only for the `__index`
-    /// of a class that was made with fields, and so is [`State::field`].
+    /// If there is none, pushes nothing and returns false. Call this and
+    /// [`State::field`] only in the `__index` of a class that was made with
+    /// fields.
     #[inline]
     pub fn method(self, key: c_int) -> bool {
         let is_there = self.upvalue_at(METATABLE, key) != Kind::Nil;
@@ -275,7 +279,7 @@ impl<'a> State<'a> {
         is_there
     }
 
-    /// Which of the class's fields the key at `key` names. `fields` are those
+    /// Finds the field that the key at `key` names. `fields` must be the fields
     /// that the class was made with.
     #[inline]
     pub fn field<F: Copy>(self, key: c_int, fields: &[(&CStr, F)]) -> Option<F> {
@@ -291,17 +295,18 @@ impl<'a> State<'a> {
     #[inline(always)]
     fn upvalue_at(self, upvalue: c_int, key: c_int) -> Kind {
         self.push_value(key);
-        // The debug library can replace the table by any value; then this is nil.
+        // The debug library can replace the table by any value. Then the result
+        // is nil.
         self.raw_get(upvalue_index(upvalue))
     }
 
-    /// Whether an object of this class is at `index`, open or not.
+    /// Whether an object of this class is at `index`. It may be closed.
     pub fn is_object<T: Class>(self, index: c_int) -> bool {
         self.find::<T>(index).is_some() || self.was_collected::<T>(index)
     }
 
-    /// The object that an argument must be, for use without a clone of its
-    /// value.
+    /// Returns the object that an argument must be, without a clone of its
+    /// value. Fails if the argument is another value, or was collected.
     #[inline]
     pub fn find_object<T: Class>(self, index: c_int) -> Result<Object<'a, T>> {
         self.find(index).ok_or_else(|| self.no_object::<T>(index))
@@ -315,8 +320,8 @@ impl<'a> State<'a> {
         }
     }
 
-    /// A clone of the object at `index`: None if the value is not an object of
-    /// this class, `Some(None)` if the object is closed.
+    /// Clones the object at `index`. Returns None if the value is not an object
+    /// of this class, and `Some(None)` if the object is closed.
     #[inline]
     pub fn object<T: Class>(self, index: c_int) -> Option<Option<T>> {
         match self.find::<T>(index) {
@@ -326,7 +331,8 @@ impl<'a> State<'a> {
         }
     }
 
-    /// A clone of the open object that an argument must be.
+    /// Clones the object that an argument must be. Fails if it is another
+    /// value, or closed.
     pub fn check_object<T: Class>(self, index: c_int) -> Result<T> {
         let object = self.find_object::<T>(index)?;
         // SAFETY: the value is cloned at once, and `clone` calls no Lua.
@@ -381,8 +387,8 @@ impl Writer<'_> {
         self.new_object_of(compat::REGISTRYINDEX, make);
     }
 
-    /// The same, for a function that has the class's metatable in an upvalue:
-    /// that is faster than looking it up in the registry.
+    /// The same, for a function that has the class's metatable in an upvalue.
+    /// This is faster than looking it up in the registry.
     pub fn new_object_of<T: Class>(&self, upvalue: c_int, make: impl FnOnce() -> Option<T>) {
         const {
             // Lua aligns blocks for pointers and numbers.
@@ -408,9 +414,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Pushes the table of Lua values that the object at `index` keeps alive,
-    /// and makes it the first time. Pushes nothing and returns false for a value
-    /// of another class. `index` is absolute.
+    /// Pushes the table of Lua values that the object at `index` keeps alive.
+    /// Makes the table if the object has none. Pushes nothing and returns false
+    /// for a value of another class. `index` is absolute.
     #[inline]
     pub fn object_table<T: Class>(&self, index: c_int) -> bool {
         let state = self.state();
@@ -524,8 +530,8 @@ const METATABLE: c_int = 1;
 /// positions.
 const FIELDS: c_int = 2;
 
-/// Runs when the collector takes an object. A panic ends here: a finalizer has
-/// no caller to report it to.
+/// Runs when the collector takes an object. A panic ends here, because a
+/// finalizer has no caller to report it to.
 unsafe extern "C-unwind" fn collect<T: Class>(raw: *mut lua_State) -> c_int {
     // SAFETY: Lua calls with a live state.
     let state = unsafe { State::new(raw) };

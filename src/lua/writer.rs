@@ -41,7 +41,7 @@ impl<'a> Writer<'a> {
         self.raw
     }
 
-    /// The functions that cannot raise.
+    /// The state, for the functions that cannot raise.
     pub fn state(&self) -> State<'a> {
         // SAFETY: the state is live for `'a`, and the rules of the stack are
         // kept, by the contract of `new`.
@@ -51,8 +51,8 @@ impl<'a> Writer<'a> {
     /// Makes sure that there are `n` free slots.
     #[inline]
     pub fn reserve(&self, n: c_int) {
-        // luaL_checkstack is not used: if there is no memory for its text, that
-        // of Lua 5.5 goes on as if the stack had grown.
+        // luaL_checkstack is not used. If Lua 5.5 lacks memory for the error
+        // text, its luaL_checkstack returns as if the stack had grown.
         if let Err(error) = self.state().reserve(n) {
             self.bytes(error.text().as_bytes());
             self.raise();
@@ -69,7 +69,7 @@ impl<'a> Writer<'a> {
         self.state().push_boolean(value);
     }
 
-    /// Pushes an integer; the nearest number in a Lua without integers. Does
+    /// Pushes an integer. A Lua without integers gets the nearest number. Does
     /// not raise.
     pub fn integer(&self, value: i64) {
         self.state().push_integer(value);
@@ -153,7 +153,7 @@ impl<'a> Writer<'a> {
         unsafe { compat::newuserdata(self.raw, size) }
     }
 
-    /// Pushes a new thread. It lives until Lua finds no reference to it.
+    /// Pushes a new thread. Lua frees it when nothing refers to it.
     pub fn thread(&self) -> *mut lua_State {
         // SAFETY: by the rules of the stack.
         unsafe { sys::lua_newthread(self.raw) }
@@ -217,8 +217,8 @@ impl<'a> Writer<'a> {
         unsafe { compat::rawsetp(self.raw, compat::REGISTRYINDEX, key.address()) }
     }
 
-    /// Pops a table, and makes it the metatable of the value at `index`.
-    /// Another value than a table is only popped. Does not raise.
+    /// Pops a table, and makes it the metatable of the value at `index`. A
+    /// value that is not a table is only popped. Does not raise.
     pub fn set_metatable(&self, index: c_int) {
         match self.state().kind(-1) {
             // SAFETY: a table is on top.

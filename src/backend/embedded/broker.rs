@@ -1,6 +1,6 @@
-//! The instance that the handles of one name share: the router and the
-//! services, under one lock. Where messages go is the router's business, what a
-//! request means that of its service.
+//! The instance that the handles of one name share. It consists of the router
+//! and the services, under one lock. The router decides where messages go, and
+//! services handle requests.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -16,13 +16,13 @@ use crate::backend::{Error, Result};
 /// An instance, shared by its handles.
 pub(super) struct Instance {
     name: String,
-    /// How many ranks it has.
+    /// The number of ranks.
     pub size: u32,
     broker: Mutex<Broker>,
 }
 
-/// What the lock of an instance protects. A queue's own lock is taken while
-/// this one is held, never the other way round.
+/// The data that the lock of an instance protects. A queue's own lock may be
+/// taken while this one is held, but not the reverse.
 pub(super) struct Broker {
     router: Router,
     services: Vec<Box<dyn Service>>,
@@ -40,8 +40,8 @@ fn instances() -> MutexGuard<'static, Instances> {
 }
 
 impl Instance {
-    /// The instance of this name, made if there is none. EINVAL for a size
-    /// that an existing one does not have.
+    /// Finds the instance of this name, or makes it. Fails with EINVAL if it
+    /// exists with another size.
     pub fn open(name: &str, size: Option<u32>) -> Result<Arc<Instance>> {
         let instance = Instance::find_or_create(name, size.unwrap_or(1));
         match size {
@@ -56,8 +56,8 @@ impl Instance {
         }
     }
 
-    // Not part of `open`, so that no instance is dropped (which locks the
-    // registry again) while the registry is locked.
+    // A function of its own, so that `open` drops an instance only when the
+    // registry is unlocked. Dropping an instance locks the registry.
     fn find_or_create(name: &str, size: u32) -> Arc<Instance> {
         let mut instances = instances();
         if let Some(instance) = instances.get(name).and_then(Weak::upgrade) {
@@ -110,14 +110,15 @@ impl Broker {
         self.router.connect(rank)
     }
 
-    /// What a service may ask of the router; for handles, which do some of it
-    /// without sending a request.
+    /// The router, for the operations that a handle performs without sending a
+    /// request.
     pub fn router(&mut self) -> &mut dyn Routing {
         &mut self.router
     }
 
-    /// A service by its type, with the router, for handles that call it without
-    /// sending a request. ENOSYS if the broker has no such service.
+    /// Finds a service by its type. Returns it with the router, for handles
+    /// that call the service without sending a request. Fails with ENOSYS if
+    /// the broker has no such service.
     pub fn service<S: Service>(&mut self) -> Result<(&mut S, &mut dyn Routing)> {
         let found = self.services.iter_mut().find_map(|service| {
             let service: &mut dyn Any = &mut **service;
@@ -129,8 +130,8 @@ impl Broker {
         }
     }
 
-    /// Takes a request from a client. It is handled, passed on, or responded
-    /// to with an error.
+    /// Takes a request from a client. Handles it, passes it on, or responds
+    /// with an error.
     pub fn request(&mut self, sender: u64, request: Message) {
         let Some(rank) = self.router.rank_of(sender) else {
             return;
@@ -142,7 +143,8 @@ impl Broker {
         }
     }
 
-    /// Gives a request that was sent at rank `origin` to its service.
+    /// Finds the service of a request that was sent at rank `origin`, and
+    /// passes the request to it.
     fn dispatch(&mut self, origin: u32, message: &Message) -> Result<Handler> {
         let topic = String::from_utf8_lossy(&message.topic);
         let (service, method) = topic.split_once('.').unwrap_or((&topic, ""));
@@ -178,7 +180,8 @@ impl Broker {
         Ok(Handler::Broker)
     }
 
-    /// Removes a client whose handle is gone, with all that it had here.
+    /// Removes a client whose handle is gone, with its services and pending
+    /// requests.
     pub fn disconnect(&mut self, client: u64) {
         let Some(departed) = self.router.disconnect(client) else {
             return;
@@ -187,13 +190,14 @@ impl Broker {
             service.disconnect(client);
         }
         for message in &departed.disconnects {
-            // A service that is gone too need not be told.
+            // Errors are ignored: if the service is gone too, nobody has to be
+            // told.
             let _ = self.dispatch(departed.rank, message);
         }
     }
 
-    /// Ends the stream that a client asked for under this matchtag, if it is
-    /// one of the broker's services.
+    /// Ends the stream that a client requested with this matchtag, if a service
+    /// of the broker sends it.
     pub fn cancel_stream(&mut self, client: u64, matchtag: u32) {
         for service in &mut self.services {
             service.cancel(client, matchtag);
@@ -201,7 +205,7 @@ impl Broker {
     }
 }
 
-/// Who handles a request.
+/// The handler of a request.
 enum Handler {
     Broker,
     Client,

@@ -1,5 +1,5 @@
-//! Futures: a response that is waited for in a handle's queue, or a value that
-//! is already known.
+//! A future: waits for a response in a handle's queue, or holds a value that is
+//! already known.
 
 use std::cell::{Cell, OnceCell};
 use std::rc;
@@ -19,26 +19,26 @@ use crate::backend::{self, Continuation, Error, MATCHTAG_NONE, Match, Result, ms
 
 type Fulfilled = Result<Option<Payload>>;
 
-/// Which part of a response is the future's payload.
+/// The part of a response that is the future's payload.
 #[derive(Clone, Copy)]
 pub(super) enum Decode {
     /// The response's payload.
     All,
-    /// Of a KVS lookup: the tree object.
+    /// The tree object in the response to a KVS lookup.
     Object,
-    /// Of a KVS lookup: the value's bytes.
+    /// The value's bytes in the response to a KVS lookup.
     Bytes,
 }
 
-/// The response to a request, or its responses one after the other, or a value
-/// that was known when the future was made.
+/// A future. Its values are the responses to a request, one after the other, or
+/// one value that was known when the future was made.
 pub(super) struct EmbeddedFuture {
     queue: Arc<Queue>,
     reactor: rc::Weak<Reactor>,
     matchtag: u32,
     decode: Decode,
-    /// Whom to tell when the future is given up: the instance, and the client
-    /// that sent the request.
+    /// The instance to tell when the future is given up, and the client that
+    /// sent the request.
     origin: Option<(Weak<Instance>, u64)>,
     fulfilled: OnceCell<Fulfilled>,
     /// Whether the last response was received.
@@ -46,7 +46,7 @@ pub(super) struct EmbeddedFuture {
 }
 
 impl EmbeddedFuture {
-    /// A future that the response with this matchtag fulfils.
+    /// Makes a future that the response with this matchtag fulfils.
     pub fn new(reactor: &rc::Rc<Reactor>, matchtag: u32, decode: Decode) -> EmbeddedFuture {
         EmbeddedFuture {
             queue: Arc::clone(reactor.queue()),
@@ -59,13 +59,13 @@ impl EmbeddedFuture {
         }
     }
 
-    /// The same, which tells the instance when it is given up.
+    /// Makes the future tell the instance when it is given up.
     pub fn sent_by(mut self, instance: &Arc<Instance>, client: u64) -> EmbeddedFuture {
         self.origin = Some((Arc::downgrade(instance), client));
         self
     }
 
-    /// A future that is fulfilled already.
+    /// Makes a future that is already fulfilled.
     pub fn ready(reactor: &rc::Rc<Reactor>, value: Fulfilled) -> EmbeddedFuture {
         let future = EmbeddedFuture::new(reactor, MATCHTAG_NONE, Decode::All);
         future.fulfilled.get_or_init(|| value);
@@ -112,7 +112,7 @@ impl backend::Future for EmbeddedFuture {
         self.fulfilled.get().map_or(Ok(None), borrow)
     }
 
-    // The last value stays, because none comes after it.
+    // The last value is kept, because no other follows it.
     fn reset(&mut self) {
         if !self.ended.get() {
             self.fulfilled.take();
@@ -169,7 +169,7 @@ fn decode(response: &Message, decode: Decode) -> Fulfilled {
     }
 }
 
-/// The tree object in the response to a lookup.
+/// Returns the tree object in the response to a lookup.
 fn val(payload: &[u8]) -> Option<&[u8]> {
     #[derive(Deserialize)]
     struct Lookup<'t> {

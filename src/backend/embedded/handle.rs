@@ -1,6 +1,6 @@
-//! A handle on an embedded instance. Attributes, events, the log and KVS
-//! operations that finish at once are done without sending a request, with the
-//! same results.
+//! A handle on an embedded instance. Operations on attributes, events and the
+//! log, and KVS operations that finish at once, send no request. Their results
+//! are the same as with one.
 
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -28,10 +28,10 @@ use crate::backend::{
     object, rpc_flags,
 };
 
-/// Lookups with one of these flags are the watch service's.
+/// The watch service handles the lookups with one of these flags.
 const WATCHED: i32 = kvs_flags::WATCH | kvs_flags::WAITCREATE | STREAM;
 
-/// A handle that is open at a rank of an instance.
+/// A handle that is open on a rank of an instance.
 pub(super) struct EmbeddedHandle {
     instance: Arc<Instance>,
     /// This handle's client id in the instance.
@@ -50,7 +50,7 @@ impl EmbeddedHandle {
         let (id, queue) = instance.lock().connect(rank);
         let logged = Arc::clone(&instance);
         let log = move |text: &str| {
-            // An instance without a log has nowhere to write to.
+            // If the instance has no log, the text is lost.
             let _ = log(&logged, rank, libc::LOG_ERR, text);
         };
         EmbeddedHandle {
@@ -106,7 +106,7 @@ impl EmbeddedHandle {
         Ok(Box::new(future.sent_by(&self.instance, self.id)))
     }
 
-    /// A lookup that the watch service responds to.
+    /// Starts a lookup that the watch service responds to.
     fn watched_lookup(&self, namespace: &str, flags: i32, key: &str) -> Result<Box<dyn Future>> {
         let streams = flags & (kvs_flags::WATCH | STREAM) != 0;
         let rpc_flags = if streams { rpc_flags::STREAMING } else { 0 };
@@ -131,7 +131,7 @@ fn returns_object(flags: i32) -> bool {
     flags & (kvs_flags::READDIR | kvs_flags::READLINK | kvs_flags::TREEOBJ) != 0
 }
 
-/// The namespace that was named, else the process's own.
+/// Returns the given namespace, or else the default namespace of the process.
 fn namespace_or_default(namespace: Option<&str>) -> Result<String> {
     let namespace = match namespace {
         Some(namespace) => namespace.to_owned(),

@@ -23,7 +23,7 @@ use crate::backend::{
 const RANK: u32 = 0;
 const SIZE: u32 = 1;
 
-/// A handle on itself.
+/// A handle whose messages come back to itself.
 pub(super) struct Loopback {
     queue: Arc<Queue>,
     matchtags: MatchtagCounter,
@@ -73,15 +73,15 @@ impl Loopback {
     }
 }
 
-/// The error of a call that would wait for ever for a request in the handle's
-/// own queue.
+/// The error for a call that would wait forever, because the request is in the
+/// handle's own queue.
 fn unanswered(topic: &str) -> Error {
     let text = format!("{topic}: a loopback has no broker that would answer");
     Error::with_detail(libc::EDEADLK, text)
 }
 
-/// Sends a text as a client sends it to a broker's log: each line is a request
-/// that wants no response.
+/// Sends a text in the form in which a client sends it to a broker's log: each
+/// line is a request that wants no response.
 fn log(queue: &Queue, level: i32, text: &str) {
     let topic: Arc<[u8]> = Arc::from(&b"log.append"[..]);
     for line in lines(RANK, level, text) {

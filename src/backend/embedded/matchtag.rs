@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::queue::Queue;
 use crate::backend::MATCHTAG_NONE;
 
-/// Gives out the matchtags of a handle, one after the other.
+/// Allocates the matchtags of a handle, one after the other.
 #[derive(Default)]
 pub(super) struct MatchtagCounter(Cell<u32>);
 

@@ -1,6 +1,6 @@
 //! The message of the embedded back end: a plain value that any thread may
-//! hold, with the way back to its sender. How messages are queued and routed is
-//! left to `queue` and `router`.
+//! hold, with the way back to its sender. `queue` and `router` queue and route
+//! messages.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -72,8 +72,8 @@ impl Message {
         }
     }
 
-    /// A request without matchtag and route. `flags`: [`rpc_flags`], EINVAL
-    /// for any others.
+    /// Makes a request without matchtag and route. `flags` is a set of
+    /// [`rpc_flags`]. Fails with EINVAL for any other flag.
     pub fn request(
         topic: Arc<[u8]>,
         payload: Option<&[u8]>,
@@ -291,13 +291,14 @@ impl Deref for Payload {
     }
 }
 
-/// The last topic that a handle sent. The next message often has the same
-/// topic, and shares it.
+/// The last topic that a handle sent. It is kept because the next message often
+/// has the same topic, and can share it.
 #[derive(Default)]
 pub(super) struct TopicCache(RefCell<Arc<[u8]>>);
 
 impl TopicCache {
-    /// The topic as messages carry it. EINVAL for a text that holds a NUL.
+    /// Returns the topic in the form in which messages carry it. Fails with
+    /// EINVAL if the text contains a NUL.
     pub fn get(&self, topic: &str) -> Result<Arc<[u8]>> {
         let mut last = self.0.borrow_mut();
         if **last != *topic.as_bytes() {
@@ -307,7 +308,8 @@ impl TopicCache {
     }
 }
 
-/// The bytes of a text. EINVAL if it holds a NUL, which no message can carry.
+/// Returns the bytes of a text. Fails with EINVAL if it contains a NUL, because
+/// no message can carry one.
 pub(super) fn without_nul(text: &str) -> Result<&[u8]> {
     match text.contains('\0') {
         true => Err(Error::with_detail(libc::EINVAL, "the text holds a NUL")),
@@ -323,7 +325,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// The instance owner's.
+    /// The credentials of the instance owner.
     pub fn of_owner() -> Credentials {
         Credentials {
             userid: userid(),
@@ -331,8 +333,9 @@ impl Credentials {
         }
     }
 
-    /// Those of a handle: the local owner's, unless the environment names
-    /// others to test access control, as for libflux's handles.
+    /// The credentials of a handle. They are the local owner's, unless the
+    /// environment sets others to test access control, as it can for libflux's
+    /// handles.
     pub fn of_environment() -> Credentials {
         let named = |name: &str| number(&std::env::var(name).ok()?);
         Credentials {

@@ -4,9 +4,10 @@
 //!
 //! Each module uses only those above it:
 //!
-//! - `message`, `topology`: what travels, and the tree of ranks
+//! - `message`, `topology`: messages, and the tree of ranks
 //! - `queue`: the messages that wait for a handle
-//! - `service`, `request`: what a service is, and how it reads requests
+//! - `service`, `request`: the interface of a service, and how it reads
+//!   requests
 //! - `kvs`: the key value store
 //! - `services`: the broker's services, each in a file
 //! - `router`: which client gets which message
@@ -38,9 +39,9 @@ use loopback::Loopback;
 /// The largest number of ranks.
 const MAX_SIZE: u32 = 16384;
 
-/// Opens a handle: `embed://[NAME][?size=N&rank=R]` on the instance of that
-/// name, which exists from its first handle to its last, or `loop://`.
-/// `EINVAL`, with the reason, for any other URI.
+/// Opens a handle. `embed://[NAME][?size=N&rank=R]` is a handle on the instance
+/// of that name, which exists as long as it has handles. `loop://` is a
+/// loopback. Any other URI fails with `EINVAL` and the reason.
 pub fn open(uri: &str) -> Result<Box<dyn Handle>> {
     if uri.starts_with("loop://") {
         return Ok(Box::new(Loopback::new()));
@@ -83,7 +84,7 @@ impl Parameters {
             if place.is_some() {
                 return Err(invalid(format!("{name} is given twice")));
             }
-            // Digits alone: a number may not be signed.
+            // Only digits are allowed: a number must not have a sign.
             let number = value.bytes().all(|c| c.is_ascii_digit());
             let number = number.then(|| value.parse().ok()).flatten();
             *place = Some(number.ok_or_else(|| {

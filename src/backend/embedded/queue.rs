@@ -25,10 +25,10 @@ const TYPES: [i32; 4] = [
 /// The index of responses in [`TYPES`].
 const RESPONSES: usize = 1;
 
-/// Who could send to a queue while its owner waits.
+/// The possible senders to a queue while its owner waits.
 #[derive(Clone, Copy)]
 pub(super) enum Senders {
-    /// Only the owner: a loopback.
+    /// Nobody but the owner can send. The queue is a loopback's.
     Nobody,
     /// Any other thread of the process.
     Threads,
@@ -39,22 +39,23 @@ pub(super) struct Queue {
     senders: Senders,
     inner: Mutex<Inner>,
     arrived: Condvar,
-    /// Wakes the owner's reactor. Made when the reactor sleeps first.
+    /// Wakes the owner's reactor. It is made when the reactor first sleeps.
     alarm: OnceLock<EventFd>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// One for each of [`TYPES`].
+    /// A FIFO for each of [`TYPES`].
     fifos: [Fifo; TYPES.len()],
     arrivals: u64,
     /// Matchtags of requests given up whose last response is still to come.
     /// Their responses are discarded.
     given_up: TagSet,
     closed: bool,
-    /// The owner's reactor waits for the alarm.
+    /// Whether the owner's reactor waits for the alarm.
     asleep: bool,
-    /// The owner waits for `arrived`. Kept because notifying takes a system call.
+    /// Whether the owner waits for `arrived`. If not, the sender can save the
+    /// system call that notifies it.
     waiting: bool,
 }
 
@@ -124,7 +125,7 @@ impl Queue {
         self.lock().take(&Match::any())
     }
 
-    /// Lets the owner's reactor sleep, to be woken through a descriptor. None
+    /// Lets the owner's reactor sleep until a descriptor wakes it. Returns None
     /// if a message is already queued.
     pub fn sleep(&self) -> Result<Option<Asleep<'_>>> {
         let mut inner = self.lock();
@@ -212,7 +213,7 @@ impl Receiver for Queue {
 }
 
 impl Asleep<'_> {
-    /// Readable once a message has arrived.
+    /// A descriptor that becomes readable when a message has arrived.
     pub fn fd(&self) -> RawFd {
         self.alarm.fd()
     }

@@ -1,4 +1,4 @@
-//! The payloads of requests, read as the broker's C code reads them.
+//! Reads the payloads of requests by the rules of the broker's C code.
 
 use std::ops::Deref;
 
@@ -9,17 +9,17 @@ use super::message::Message;
 use super::service::protocol_error;
 use crate::backend::{Result, object};
 
-/// Reads a request's payload, which must be a JSON object. EPROTO if it is not,
-/// or if a member that `T` needs is missing or of another type.
+/// Reads a request's payload, which must be a JSON object. Fails with EPROTO if
+/// it is not one, or if a member that `T` needs is missing or has another type.
 pub(super) fn read<'m, T: Deserialize<'m>>(request: &'m Message) -> Result<T> {
     let fields = request.payload.as_deref().and_then(object::read);
     fields.ok_or_else(protocol_error)
 }
 
-/// A string as C reads it: it ends before the first NUL.
+/// A string that is read by C's rules: it ends before the first NUL.
 pub(super) struct Text(pub String);
 
-/// An integer as C reads it into an `int`: its low 32 bits.
+/// An integer that is read by C's rules into an `int`: its low 32 bits.
 pub(super) struct Int(pub i32);
 
 impl Deref for Text {
@@ -42,7 +42,7 @@ impl<'t> Deserialize<'t> for Text {
 
 impl<'t> Deserialize<'t> for Int {
     fn deserialize<D: Deserializer<'t>>(deserializer: D) -> std::result::Result<Int, D::Error> {
-        // By its text: serde_json takes -0 for a float.
+        // Parse the text itself, because serde_json reads -0 as a float.
         let text = <&RawValue>::deserialize(deserializer)?.get();
         let integer: i64 = text.parse().map_err(de::Error::custom)?;
         Ok(Int(integer as i32))

@@ -1,6 +1,6 @@
-//! Where messages go: which client is at which rank, what it has subscribed to,
-//! and which services clients have registered. The broker's own services are
-//! known here by their names only.
+//! Routes messages. Knows the rank and the subscriptions of each client, and
+//! the services that clients have registered. It knows the broker's own
+//! services only by their names.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ struct Client {
     queue: Arc<Queue>,
     /// Topic prefixes, with how often each was subscribed to.
     subscriptions: HashMap<String, usize>,
-    /// What is sent when the client is gone: one message for each service that
-    /// it sent requests to.
+    /// The messages to send when the client is gone: one for each service to
+    /// which it has sent requests.
     disconnects: HashMap<DisconnectKey, Message>,
 }
 
@@ -46,12 +46,13 @@ struct DisconnectKey {
 /// A client that is gone.
 pub(super) struct Departed {
     pub rank: u32,
-    /// The requests that tell services about it.
+    /// The requests that tell services that the client is gone.
     pub disconnects: Vec<Message>,
 }
 
 impl Router {
-    /// A router without clients. `builtin`: the names of the broker's services.
+    /// Makes a router without clients. `builtin` contains the names of the
+    /// broker's services.
     pub fn new(name: &str, size: u32, builtin: HashSet<&'static str>) -> Router {
         Router {
             name: name.to_owned(),

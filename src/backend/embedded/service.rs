@@ -1,5 +1,6 @@
-//! What a service of the embedded broker is, and what it may ask of the router.
-//! Services know nothing else of the broker; `services` has all of them.
+//! The interface of a service of the embedded broker, and the requests that it
+//! may make of the router. A service uses nothing else of the broker.
+//! `services` contains all of them.
 
 use std::any::Any;
 
@@ -10,7 +11,7 @@ use crate::backend::{Error, Result, object};
 
 /// A service of the broker. One value serves all ranks of an instance.
 pub(super) trait Service: Any + Send {
-    /// The names that its topics start with.
+    /// The names with which the service's topics start.
     fn names(&self) -> &'static [&'static str];
 
     /// Handles a request. An error becomes an error response.
@@ -22,10 +23,11 @@ pub(super) trait Service: Any + Send {
         false
     }
 
-    /// A client is gone. Nothing that it sent needs a response any more.
+    /// Called when a client is gone. Its requests need no response any more.
     fn disconnect(&mut self, _client: u64) {}
 
-    /// A client gave up the stream that it asked for under this matchtag.
+    /// Called when a client has given up the stream that it requested with this
+    /// matchtag.
     fn cancel(&mut self, _client: u64, _matchtag: u32) {}
 }
 
@@ -40,18 +42,18 @@ pub(super) struct Request<'m> {
     pub method: &'m str,
 }
 
-/// What a service does about a request.
+/// The reply of a service to a request.
 pub(super) enum Reply {
-    /// It responds now, with this payload.
+    /// The service responds now, with this payload.
     Now(Option<Vec<u8>>),
-    /// It responds in its own time, or not at all.
+    /// The service responds later, or not at all.
     Later,
 }
 
-/// What a service may ask of the router. Clients are the handles that are open
-/// on the instance, known by their ids.
+/// The part of the router that services use. Clients are the handles that are
+/// open on the instance, identified by their ids.
 pub(super) trait Routing {
-    /// How many ranks the instance has.
+    /// The number of ranks of the instance.
     fn size(&self) -> u32;
     /// The URI that opens a handle at a rank of the instance.
     fn uri(&self, rank: u32) -> String;
@@ -64,22 +66,24 @@ pub(super) trait Routing {
     fn has_subscriber(&self, topic: &str) -> bool;
     /// Subscribes a client to the topics that start with a text.
     fn subscribe(&mut self, client: u64, topic: &str);
-    /// Undoes one [`Routing::subscribe`]. ENOENT if there was none.
+    /// Undoes one [`Routing::subscribe`]. Fails with ENOENT if there was none.
     fn unsubscribe(&mut self, client: u64, topic: &str) -> Result<()>;
-    /// Has the requests for a service at a client's rank delivered to it.
-    /// EEXIST if the service exists, EINVAL for a name that no topic can have.
+    /// Delivers the requests for a service at a client's rank to the client
+    /// from now on. Fails with EEXIST if the service exists, and with EINVAL
+    /// for a name that no topic can have.
     fn add_service(&mut self, client: u64, name: &str) -> Result<()>;
-    /// Undoes [`Routing::add_service`]. ENOENT if the client has no such service.
+    /// Undoes [`Routing::add_service`]. Fails with ENOENT if the client has no
+    /// such service.
     fn remove_service(&mut self, client: u64, name: &str) -> Result<()>;
 }
 
 impl Reply {
-    /// A response without payload.
+    /// Replies now, without payload.
     pub fn empty() -> Result<Reply> {
         Ok(Reply::Now(None))
     }
 
-    /// A response with this payload, written as JSON.
+    /// Replies now with this payload, written as JSON.
     pub fn json(payload: &impl Serialize) -> Result<Reply> {
         Ok(Reply::Now(Some(object::write(payload).into_bytes())))
     }
@@ -105,12 +109,13 @@ pub(super) fn no_service(topic: &str) -> Error {
     Error::with_detail(libc::ENOSYS, truncated(text, 63))
 }
 
-/// The error for a request whose payload is not what the method needs.
+/// The error for a request whose payload has the wrong form for the method.
 pub(super) fn protocol_error() -> Error {
     Error::new(libc::EPROTO)
 }
 
-/// At most `max` bytes of a text: a broker has buffers of these sizes.
+/// Cuts a text to at most `max` bytes, because a real broker has buffers of
+/// these sizes.
 fn truncated(mut text: String, max: usize) -> String {
     if text.len() > max {
         let end = (0..=max).rev().find(|&i| text.is_char_boundary(i));

@@ -7,12 +7,12 @@ pub(super) fn parent(rank: u32) -> Option<u32> {
     Some(rank.checked_sub(1)? / FANOUT)
 }
 
-/// How many hops this rank is from rank 0.
+/// The number of hops from this rank to rank 0.
 pub(super) fn level(rank: u32) -> u32 {
     std::iter::successors(parent(rank), |&rank| parent(rank)).count() as u32
 }
 
-/// How many ranks are below this one.
+/// The number of ranks below this one.
 pub(super) fn descendants(rank: u32, size: u32) -> u32 {
     let (mut first, mut last, mut count) = (rank, rank, 0);
     loop {

@@ -1,5 +1,5 @@
-//! Commits: the operations of a transaction, applied to a root directory one
-//! after the other. Errors are errnos, because a commit has no error texts.
+//! Applies the operations of a transaction to a root directory, one after the
+//! other. Errors are errnos, because a commit has no error texts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::backend::{kvs_flags, object};
 /// The flag of a commit that must be on disk before it is responded to.
 pub const SYNC: i32 = 4;
 
-/// How many links a key may follow. A broker has no limit, and crashes.
+/// The largest number of links that a key may follow. A real broker has no
+/// limit, and crashes.
 const MAX_LINKS: usize = 100;
 
 /// An operation of a transaction.
@@ -28,13 +29,13 @@ pub struct Op {
     pub change: Change,
 }
 
-/// What an operation does to its key.
+/// The effect of an operation on its key.
 #[derive(Clone)]
 pub enum Change {
     Put(Entry),
     Append(Arc<[u8]>),
     Unlink,
-    /// Nothing: the operation was malformed, and the commit fails with this errno.
+    /// The operation was malformed. The commit fails with this errno.
     Invalid(i32),
 }
 
@@ -43,12 +44,12 @@ pub struct Committed {
     pub rootref: String,
     pub rootseq: i32,
     pub owner: u32,
-    /// The normalized keys of its operations.
+    /// The normalized keys of the commit's operations.
     pub keys: BTreeSet<String>,
 }
 
 impl Committed {
-    /// The result of a commit that made `namespace` what it is now.
+    /// The result of a commit that led to the present state of `namespace`.
     pub fn new(namespace: &Namespace, ops: &[Op]) -> Committed {
         let keys = ops.iter().map(|op| normalize(&op.key).into_owned());
         Committed {
@@ -97,8 +98,8 @@ fn decode_op(op: &RawValue) -> Option<Op> {
     Some(Op { key, change })
 }
 
-/// The root that results from applying operations to `root`, in the namespace of
-/// this name.
+/// Applies operations to `root`, in the namespace of this name. Returns the new
+/// root.
 pub fn apply(root: &Dir, namespace: &str, ops: &[Op]) -> Result<Dir, i32> {
     ops.iter()
         .try_fold(root.clone(), |root, op| apply_op(&root, namespace, op))
@@ -129,9 +130,9 @@ enum Descent<'a> {
         dir: Dir,
         name: &'a str,
     },
-    /// A link is on the way: this is the key behind it.
+    /// A link is on the way. The key leads to this key behind the link.
     Elsewhere(String),
-    /// The directory does not exist, and need not.
+    /// The directory does not exist, so there is nothing to change.
     Unchanged,
 }
 

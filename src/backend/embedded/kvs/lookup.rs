@@ -1,4 +1,4 @@
-//! Looking up a key: the walk down from a root, over symbolic links.
+//! Looks up keys: walks down from a root, and follows symbolic links.
 
 use super::flags::{STREAM, WATCH_INITIAL_SENTINEL};
 use super::namespace::Namespaces;
@@ -6,13 +6,15 @@ use super::tree::{Dir, Entry};
 use crate::backend::key::{self, ROOT};
 use crate::backend::{Error, Result, kvs_flags};
 
-/// How many links may lead to one another.
+/// The largest number of links in a chain, each of which leads to the next.
 const MAX_LINK_DEPTH: usize = 10;
-/// How many links a lookup may follow in all. Without this limit, targets that
-/// name several links each would multiply at each depth. A broker has none.
+/// The largest number of links that one lookup follows. Without this limit, the
+/// links would multiply at each depth, because each target may name several. A
+/// real broker has no such limit.
 const MAX_LINKS: usize = 10_000;
 
-/// EINVAL for a lookup that no KVS accepts. `flags`: [`kvs_flags`].
+/// Fails with EINVAL if no KVS would accept the lookup. `flags` is a set of
+/// [`kvs_flags`].
 pub fn check_lookup(flags: i32, key: &str) -> Result<()> {
     let watching = kvs_flags::WATCH_FULL
         | kvs_flags::WATCH_UNIQ
@@ -33,8 +35,8 @@ pub fn check_lookup(flags: i32, key: &str) -> Result<()> {
 }
 
 impl Namespaces {
-    /// The entry of a normalized key, as the flags ask for it. None if it does
-    /// not exist.
+    /// Looks up the entry of a normalized key, as the flags ask. None if it
+    /// does not exist.
     pub fn lookup(&self, root: &Dir, flags: i32, key: &str) -> Result<Option<Entry>> {
         if key == ROOT {
             return match flags & (kvs_flags::TREEOBJ | kvs_flags::READDIR) {
@@ -48,8 +50,8 @@ impl Namespaces {
         }
     }
 
-    /// Walks down a path of names. `links`: how many links the lookup has
-    /// followed so far.
+    /// Walks down a path of names. `links` is the number of links that the
+    /// lookup has followed so far.
     fn walk(
         &self,
         root: &Dir,
@@ -98,7 +100,7 @@ impl Namespaces {
     }
 }
 
-/// An error if an entry is not of the kind that the flags ask for.
+/// Fails if the entry is not of the kind that the flags ask for.
 fn check(entry: &Entry, flags: i32) -> Result<()> {
     let asks_for = |flag: i32| flags & flag != 0;
     let errnum = match entry {

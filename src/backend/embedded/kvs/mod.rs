@@ -1,5 +1,6 @@
-//! The key value store. Its requests are read in `services::kvs`. Responded to
-//! from here are only watches, and requests that wait for a version.
+//! The key value store. `services::kvs` reads its requests and responds to most
+//! of them. This module responds only to watches, and to requests that wait for
+//! a version.
 
 use serde_json::{Map, Value, json};
 
@@ -36,12 +37,12 @@ use watch::Watches;
 pub struct Kvs {
     namespaces: Namespaces,
     watches: Watches,
-    /// Operations per commit.
+    /// The number of operations of each commit.
     commit_stats: Stats,
 }
 
 impl Kvs {
-    /// A namespace by its name. ENOTSUP if it does not exist.
+    /// Finds a namespace by its name. Fails with ENOTSUP if it does not exist.
     pub fn namespace(&self, name: &str) -> Result<&Namespace> {
         self.namespaces.get(name)
     }
@@ -51,7 +52,7 @@ impl Kvs {
         self.namespaces.iter()
     }
 
-    /// Creates a namespace whose root is one that this KVS has or had.
+    /// Creates a namespace. Its root is a present or earlier root of this KVS.
     pub fn create_namespace(
         &mut self,
         name: &str,
@@ -71,8 +72,8 @@ impl Kvs {
         self.namespaces.get(name)
     }
 
-    /// Removes a namespace, and ends what waits for it. Returns whether it
-    /// existed.
+    /// Removes a namespace, and ends its watches and waiting requests. Returns
+    /// whether it existed.
     pub fn remove_namespace(&mut self, name: &str) -> bool {
         if !self.namespaces.remove(name) {
             return false;
@@ -81,7 +82,7 @@ impl Kvs {
         true
     }
 
-    /// Applies operations in their order, all or none.
+    /// Applies operations in their order. Applies none if one fails.
     pub fn commit(&mut self, name: &str, flags: i32, ops: &[Op]) -> Result<Committed> {
         let namespace = self.namespaces.get_mut(name)?;
         self.commit_stats.push(ops.len() as f64);
@@ -109,7 +110,7 @@ impl Kvs {
         self.namespaces.lookup(root, flags, &normalize(key))
     }
 
-    /// Looks up a key below a root that is, or lately was, a namespace's.
+    /// Looks up a key below a present or recent root of a namespace. Fails with
     /// ENOENT for any other root.
     pub fn lookup_at(&self, rootref: &str, flags: i32, key: &str) -> Result<Option<Entry>> {
         let root = self.namespaces.known_root(rootref);
@@ -134,7 +135,7 @@ impl Kvs {
         self.namespaces.forget_client(client);
     }
 
-    /// How many commits there were, including those that failed.
+    /// The number of commits, including those that failed.
     pub fn commits(&self) -> u64 {
         self.commit_stats.count()
     }

@@ -1,5 +1,5 @@
-//! Namespaces: each a root directory that commits replace. How a root is
-//! changed is `commit`'s, how a key is found below it `lookup`'s.
+//! Keeps the namespaces. Each is a root directory, which commits replace.
+//! `commit` makes the new roots, and `lookup` finds keys below them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,7 +11,7 @@ use crate::backend::embedded::message::Message;
 use crate::backend::system::userid;
 use crate::backend::{Error, Result};
 
-/// How many earlier roots a namespace keeps, for lookups below them.
+/// The number of earlier roots that a namespace keeps, for lookups below them.
 const KEPT_ROOTS: usize = 16;
 
 /// The name of the namespace that always exists.
@@ -43,12 +43,13 @@ impl Default for Namespaces {
 }
 
 impl Namespaces {
-    /// A namespace by its name. ENOTSUP if it does not exist.
+    /// Finds a namespace by its name. Fails with ENOTSUP if it does not exist.
     pub fn get(&self, name: &str) -> Result<&Namespace> {
         self.0.get(name).map(Box::as_ref).ok_or_else(no_namespace)
     }
 
-    /// A namespace by its name, to be changed. ENOTSUP if it does not exist.
+    /// Finds a namespace by its name, for a change. Fails with ENOTSUP if it
+    /// does not exist.
     pub fn get_mut(&mut self, name: &str) -> Result<&mut Namespace> {
         let namespace = self.0.get_mut(name).map(Box::as_mut);
         namespace.ok_or_else(no_namespace)
@@ -66,7 +67,7 @@ impl Namespaces {
         self.0.insert(name.to_owned(), Box::new(namespace));
     }
 
-    /// Removes a namespace. The requests that wait for it are refused. Returns
+    /// Removes a namespace. The requests that wait for it get an error. Returns
     /// whether it existed.
     pub fn remove(&mut self, name: &str) -> bool {
         let Some(namespace) = self.0.remove(name) else {
@@ -78,7 +79,7 @@ impl Namespaces {
         true
     }
 
-    /// A root that some namespace has or had, by its reference.
+    /// Finds a present or earlier root of any namespace by its reference.
     pub fn known_root(&self, rootref: &str) -> Option<Dir> {
         let empty = Dir::default();
         if rootref == blobref(&empty.digest()) {

@@ -1,4 +1,4 @@
-//! Statistics of a series of numbers, as a service reports them.
+//! Computes the statistics of a series of numbers that a service reports.
 
 use serde_json::{Value, json};
 
@@ -32,12 +32,12 @@ impl Stats {
         self.squares += from_mean * (value - self.mean);
     }
 
-    /// How many numbers there were.
+    /// The number of values in the series.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// As a service reports them.
+    /// The statistics in the form in which a service reports them.
     pub fn to_json(&self) -> Value {
         let deviation = match self.count {
             0 | 1 => 0.0,

@@ -1,4 +1,4 @@
-//! Transactions, as a handle's user fills them before a commit.
+//! A transaction, which the user of a handle fills before a commit.
 
 use std::any::Any;
 use std::sync::Arc;

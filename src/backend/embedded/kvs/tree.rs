@@ -1,8 +1,8 @@
-//! KVS directories and their entries. A directory is a persistent tree: a change
-//! makes a new directory that shares as much as possible with the old one. So a
-//! snapshot costs nothing, and a change to a directory of n names touches
-//! O(log n) of them. Every content has a digest that it alone determines, as in
-//! a content-addressed store.
+//! KVS directories and their entries. A directory is a persistent tree: a
+//! change makes a new directory that shares as much as possible with the old
+//! one. So a snapshot costs nothing, and a change to a directory of n names
+//! touches O(log n) of them. Every directory has a digest that depends only on
+//! its content, as in a content-addressed store.
 
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
@@ -17,7 +17,7 @@ use super::value::Value;
 /// instance.
 const EMPTY_OBJECT: &[u8] = br#"{"data":{},"type":"dir","ver":1}"#;
 
-/// What a name in a directory stands for.
+/// An entry of a directory: the meaning of a name.
 #[derive(Clone)]
 pub enum Entry {
     Value(Value),
@@ -90,12 +90,12 @@ impl Dir {
         self.root.is_none()
     }
 
-    /// The entry of a name.
+    /// Finds the entry of a name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.node(name).map(|node| &node.entry)
     }
 
-    /// This directory with `name` standing for `entry`.
+    /// Returns this directory with `name` set to `entry`.
     pub fn with(&self, name: &str, entry: Entry) -> Dir {
         let digest = sha1(&[
             &(name.len() as u64).to_be_bytes(),
@@ -117,7 +117,7 @@ impl Dir {
         }
     }
 
-    /// This directory without `name`, which need not be there.
+    /// Returns this directory without `name`, which need not exist.
     pub fn without(&self, name: &str) -> Dir {
         let Some(node) = self.node(name) else {
             return self.clone();
@@ -165,7 +165,7 @@ impl Dir {
 }
 
 impl Drop for Dir {
-    // Without recursion, because a tree may be deep.
+    // This does not recurse, because a tree may be deep.
     fn drop(&mut self) {
         let mut pending: Vec<Arc<Node>> = self.root.take().into_iter().collect();
         while let Some(node) = pending.pop() {

@@ -18,7 +18,7 @@ use crate::backend::{base64, kvs_flags};
 /// The version of tree objects.
 const VERSION: i64 = 1;
 
-/// A tree object that is written.
+/// A tree object to write.
 #[derive(Serialize)]
 struct NewObject<T> {
     data: T,
@@ -34,7 +34,7 @@ impl<T> NewObject<T> {
     }
 }
 
-/// A digest as a reference to a blob.
+/// Formats a digest as a reference to a blob.
 pub fn blobref(digest: &Digest) -> String {
     let mut text = String::from("sha1-");
     for byte in digest {
@@ -91,8 +91,8 @@ pub fn bytes_of(object: &[u8]) -> Option<Vec<u8>> {
     base64::decode(&object.data)
 }
 
-/// An entry as it stands in its directory: other directories and large values
-/// by reference.
+/// Writes an entry as its directory contains it. Directories and large values
+/// are written by reference.
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -111,7 +111,7 @@ impl Serialize for Entry {
     }
 }
 
-/// The entries of a directory, as its `dir` object has them.
+/// The entries of a directory, in the form of a `dir` object.
 struct Listing<'e>(&'e Dir);
 
 impl Serialize for Listing<'_> {
@@ -168,8 +168,8 @@ pub fn decode(object: &RawValue) -> Result<Entry, i32> {
     finished.ok_or(libc::EINVAL)
 }
 
-/// Reads one object. Pushes a directory on `open` and returns None: its
-/// entries are the caller's to read. References are refused, because the blobs
+/// Reads one object. A directory is pushed on `open`, and None is returned; the
+/// caller must then read its entries. References are refused, because the blobs
 /// that they name are not kept.
 fn decode_object<'t>(
     object: &'t RawValue,

@@ -8,12 +8,14 @@ use crate::backend::base64;
 /// A value whose base64 is longer is stored outside its directory, as blobs.
 const MAX_INLINE: usize = 72;
 
-/// A value: blobs, in the order in which they were appended. Appending to a
-/// value, and sharing it, takes the same time however many blobs it has.
+/// A value, as blobs in the order in which they were appended. The time to
+/// append to a value, or to share it, does not depend on the number of its
+/// blobs.
 #[derive(Clone)]
 pub struct Value {
     last: Arc<Blob>,
-    /// Stored in its directory (`val`), not by reference (`valref`).
+    /// Whether the value is stored in its directory (`val`), not by reference
+    /// (`valref`).
     inline: bool,
 }
 
@@ -22,7 +24,7 @@ struct Blob {
     digest: Digest,
     /// The digest of this blob and all before it.
     chain_digest: Digest,
-    /// How many blobs there are up to this one, and how many bytes.
+    /// The number of blobs up to this one, and of their bytes.
     count: usize,
     len: usize,
     previous: Option<Arc<Blob>>,
@@ -37,7 +39,7 @@ impl Value {
         }
     }
 
-    /// This value with one more blob at its end.
+    /// Returns this value with one more blob at its end.
     pub fn append(&self, data: Arc<[u8]>) -> Value {
         let previous = Some(Arc::clone(&self.last));
         Value {
@@ -51,12 +53,12 @@ impl Value {
         self.inline
     }
 
-    /// How many blobs it has.
+    /// The number of blobs.
     pub fn blob_count(&self) -> usize {
         self.last.count
     }
 
-    /// All its bytes.
+    /// All bytes of the value.
     pub fn bytes(&self) -> Arc<[u8]> {
         if self.last.previous.is_none() {
             return Arc::clone(&self.last.data);
@@ -68,19 +70,19 @@ impl Value {
         bytes.into()
     }
 
-    /// The blobs from the one at `start` on.
+    /// The blobs from index `start` to the end.
     pub fn blobs_from(&self, start: usize) -> Vec<Arc<[u8]>> {
         self.newest(self.blob_count().saturating_sub(start), |blob| {
             Arc::clone(&blob.data)
         })
     }
 
-    /// The digests of its blobs.
+    /// The digests of the blobs.
     pub fn blob_digests(&self) -> Vec<Digest> {
         self.newest(self.blob_count(), |blob| blob.digest)
     }
 
-    /// Whether two values have the same bytes, in whatever blobs.
+    /// Whether two values have the same bytes. Their blobs may differ.
     pub fn same_bytes(&self, other: &Value) -> bool {
         Arc::ptr_eq(&self.last, &other.last)
             || self.last.len == other.last.len
@@ -88,7 +90,7 @@ impl Value {
                     || self.bytes() == other.bytes())
     }
 
-    /// The digest that this content and form alone determine.
+    /// A digest that depends only on the content and the form of the value.
     pub fn digest(&self) -> Digest {
         let kind: &[u8] = if self.inline { b"val\0" } else { b"valref\0" };
         sha1(&[kind, &self.last.chain_digest])
@@ -121,7 +123,7 @@ impl Blob {
 }
 
 impl Drop for Blob {
-    // Without recursion, because a chain may be long.
+    // This does not recurse, because a chain may be long.
     fn drop(&mut self) {
         let mut previous = self.previous.take();
         while let Some(mut blob) = previous.and_then(Arc::into_inner) {

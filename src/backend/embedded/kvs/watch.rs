@@ -1,5 +1,5 @@
-//! Watches: lookups that are responded to again at each commit that concerns
-//! their key, in commit order.
+//! Keeps the watches: lookups that get another response at each commit that
+//! concerns their key, in the order of the commits.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,7 +24,7 @@ type RequestId = (u64, u32);
 #[derive(Default)]
 pub struct Watches {
     next: u64,
-    /// By namespace. A namespace need not exist yet.
+    /// The watches by namespace. A namespace need not exist yet.
     sets: HashMap<String, Box<WatchSet>>,
     by_request: HashMap<RequestId, (String, u64)>,
 }
@@ -34,7 +34,7 @@ pub struct Watches {
 struct WatchSet {
     watchers: IdMap<Box<KeyWatch>>,
     by_key: HashMap<String, Order>,
-    /// Those that every commit concerns.
+    /// The watches that every commit concerns.
     full: Order,
 }
 
@@ -44,9 +44,10 @@ struct KeyWatch {
     flags: i32,
     responded: bool,
     sentinel_sent: bool,
-    /// The entry that was sent last. Kept if only differences are sent.
+    /// The entry that was sent last. It is kept only if an equal entry is not
+    /// to be sent again.
     previous: Option<Entry>,
-    /// How many of the value's blobs were sent.
+    /// The number of the value's blobs that were sent.
     blobs_sent: usize,
 }
 
@@ -245,7 +246,8 @@ impl KeyWatch {
     fn update(&mut self, namespaces: &Namespaces, namespace: &str) -> Next {
         match self.look_up(namespaces, namespace) {
             Err(error) => self.fail(&error),
-            // Also if the key never existed, and every commit is looked at.
+            // This also ends a watch whose key never existed, if every commit
+            // concerns the watch.
             Ok(None) => self.fail(&Error::new(libc::ENOENT)),
             Ok(Some(entry)) => self.send(entry),
         }

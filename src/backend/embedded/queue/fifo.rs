@@ -1,5 +1,5 @@
 //! The messages of one type in a handle's queue, in the order of their arrival.
-//! Where many wait, one is found by its matchtag without a search.
+//! If many wait, an index finds a message by its matchtag.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,16 +17,17 @@ pub struct Queued {
 /// were ever pushed, so it does not change as others are taken.
 #[derive(Default)]
 pub struct Fifo {
-    /// None where a message was taken from between others. Never at the front.
+    /// The messages. None marks the place of a message that was taken. The
+    /// front is never None.
     queued: VecDeque<Option<Queued>>,
     /// The position of the front.
     front: u64,
     /// The positions of messages by matchtag, in their order. None while a
-    /// search is as cheap.
+    /// search costs no more than an index.
     by_tag: Option<IdMap<VecDeque<u64>>>,
 }
 
-/// Up to this many messages, a search is as cheap as an index.
+/// Up to this number of messages, a search costs no more than an index.
 const MAX_SEARCHED: usize = 64;
 
 impl Fifo {
@@ -45,7 +46,7 @@ impl Fifo {
         self.queued.push_back(Some(queued));
     }
 
-    /// The arrival of the first message.
+    /// The arrival number of the first message.
     #[inline]
     pub fn arrival(&self) -> Option<u64> {
         let front = self.queued.front()?.as_ref()?;
@@ -89,7 +90,8 @@ impl Fifo {
         Some(taken.message)
     }
 
-    /// The index by matchtag, made once there are enough messages.
+    /// Returns the index by matchtag. It is made when there are enough
+    /// messages.
     fn index_by_tag(&mut self) -> Option<&IdMap<VecDeque<u64>>> {
         if self.by_tag.is_none() && self.queued.len() > MAX_SEARCHED {
             let mut by_tag = IdMap::default();
@@ -117,7 +119,7 @@ fn forget(by_tag: &mut IdMap<VecDeque<u64>>, message: &Message, position: u64) {
     let Some(same_tag) = by_tag.get_mut(&matchtag) else {
         return;
     };
-    // Usually it is the first of its tag.
+    // Fast path: the message is usually the first with its tag.
     if same_tag.front() == Some(&position) {
         same_tag.pop_front();
     } else {

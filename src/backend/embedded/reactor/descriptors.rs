@@ -12,9 +12,9 @@ use crate::backend::system::{self, poll_entry};
 #[derive(Default)]
 pub struct Descriptors {
     watchers: IdMap<Box<Descriptor>>,
-    /// Their ids by descriptor.
+    /// The ids of the watchers, by descriptor.
     order: Order,
-    /// How many have a descriptor that was closed.
+    /// The number of watchers whose descriptor was closed.
     closed: usize,
 }
 
@@ -26,7 +26,8 @@ pub struct Descriptor {
 }
 
 impl Descriptors {
-    /// Adds a watcher. `events`: [`poll`] bits. EBADF if `fd` is not open.
+    /// Adds a watcher. `events` is a set of [`poll`] bits. Fails with EBADF if
+    /// `fd` is not open.
     pub fn add(&mut self, id: u64, fd: RawFd, events: i32, callback: Callback) -> Result<()> {
         system::check_descriptor(fd)?;
         let descriptor = Descriptor {
@@ -52,7 +53,7 @@ impl Descriptors {
         self.watchers.len() - self.closed
     }
 
-    /// Appends what to poll: one entry for each descriptor.
+    /// Appends the entries for poll(2), one for each descriptor.
     pub fn poll_entries(&self, polled: &mut Vec<libc::pollfd>) {
         for &(fd, id) in &self.order {
             let fd = fd as RawFd;
@@ -60,8 +61,8 @@ impl Descriptors {
                 .watchers
                 .get(&id)
                 .map_or(0, |watcher| watcher.poll_events());
-            // Not polled: a descriptor reports errors even if no events are asked
-            // for, and no watcher would take them.
+            // Do not poll this descriptor. It would report errors even though
+            // no events are asked for, and no watcher would take them.
             if events == 0 {
                 continue;
             }
@@ -111,7 +112,7 @@ impl Descriptors {
 }
 
 impl Descriptor {
-    /// The events to poll for, as poll(2) has them.
+    /// Converts the events to wait for into the bits of poll(2).
     fn poll_events(&self) -> i16 {
         if self.closed {
             return 0;

@@ -1,5 +1,5 @@
-//! Futures with a continuation: which response fulfils which future, and which
-//! futures are ready.
+//! Keeps the futures that have a continuation. Finds the future that a response
+//! fulfils, and the futures that are ready.
 
 use std::collections::VecDeque;
 
@@ -9,13 +9,14 @@ use crate::backend::{Continuation, Future};
 
 /// A future that responses fulfil.
 pub trait ResponseFuture: Future {
-    /// The matchtag of its responses.
+    /// The matchtag of the future's responses.
     fn matchtag(&self) -> u32;
-    /// Fulfils it with a response. Does nothing if it is fulfilled.
+    /// Fulfils the future with a response. Does nothing if it is already
+    /// fulfilled.
     fn fulfil(&self, response: &Message);
-    /// Whether it has a value.
+    /// Whether the future has a value.
     fn is_fulfilled(&self) -> bool;
-    /// Whether its value is the last.
+    /// Whether the future's value is its last.
     fn has_ended(&self) -> bool;
 }
 
@@ -28,7 +29,7 @@ pub struct Futures {
     /// The fulfilled futures, in the order of their fulfilment.
     ready: Order,
     next_ready: u64,
-    /// How many are ready, or expect a response.
+    /// The number of futures that are ready or expect a response.
     active: usize,
 }
 
@@ -42,14 +43,14 @@ pub struct Continued {
     backlog: VecDeque<Message>,
     /// Whether more responses will come.
     open: bool,
-    /// Its key in [`Futures::ready`].
+    /// The future's key in [`Futures::ready`].
     ready: Option<u64>,
 }
 
 /// A continuation to be called.
 pub struct Call {
     id: u64,
-    /// What to call, and with what.
+    /// The future to pass to the continuation.
     pub future: Box<dyn ResponseFuture>,
     pub continuation: Continuation,
 }
@@ -88,7 +89,7 @@ impl Futures {
         Some(continued)
     }
 
-    /// How many are ready, or expect a response.
+    /// The number of futures that are ready or expect a response.
     pub fn active(&self) -> usize {
         self.active
     }
@@ -104,7 +105,7 @@ impl Futures {
     }
 
     /// Gives a response to the future that expects it. Returns whether there is
-    /// one.
+    /// such a future.
     pub fn deliver(&mut self, response: &Message) -> bool {
         let Some(&id) = self.tags.get(&response.matchtag) else {
             return false;
@@ -137,8 +138,9 @@ impl Futures {
         Some(call)
     }
 
-    /// Puts a future back after its continuation has run. Returns what the caller
-    /// must drop.
+    /// Puts a future back after its continuation has run. If the future has
+    /// ended or was removed, returns the call instead, and the caller must drop
+    /// it.
     pub fn called(&mut self, call: Call) -> Option<Call> {
         let Some(continued) = self.futures.get_mut(&call.id) else {
             return Some(call);

@@ -1,12 +1,13 @@
-//! Topic patterns, as fnmatch(3) without flags reads them in the C locale. Not
-//! fnmatch itself, which depends on the locale and may take exponential time.
+//! Matches topics against patterns, with the syntax of fnmatch(3) without flags
+//! in the C locale. fnmatch itself is not used, because it depends on the
+//! locale and may take exponential time.
 
 /// Whether a text is a pattern, not a plain topic.
 pub fn is_glob(topic: &[u8]) -> bool {
     topic.iter().any(|c| b"*?[".contains(c))
 }
 
-/// The text with which every topic that the pattern matches begins.
+/// The text with which all topics that match the pattern begin.
 pub fn start(pattern: &[u8]) -> &[u8] {
     let end = pattern.iter().position(|c| b"*?[\\".contains(c));
     &pattern[..end.unwrap_or(pattern.len())]
@@ -41,7 +42,8 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// The rest of the pattern after it has matched one byte.
+/// Matches one byte. Returns the rest of the pattern, or None if the byte does
+/// not match.
 fn one(pattern: &[u8], c: u8) -> Option<&[u8]> {
     let (&first, rest) = pattern.split_first()?;
     match first {
@@ -62,11 +64,11 @@ fn one(pattern: &[u8], c: u8) -> Option<&[u8]> {
 enum Bracket<'a> {
     Matches(&'a [u8]),
     Differs,
-    /// Not a bracket expression: its `[` stands for itself.
+    /// This is not a bracket expression, so its `[` stands for itself.
     Unclosed,
 }
 
-/// Matches a bracket expression. `pattern`: the text after the `[`.
+/// Matches a bracket expression. `pattern` is the text after the `[`.
 fn bracket(pattern: &[u8], c: u8) -> Bracket<'_> {
     let negated = pattern.starts_with(b"!") || pattern.starts_with(b"^");
     let mut rest = &pattern[usize::from(negated)..];
@@ -103,8 +105,9 @@ impl Item {
     }
 }
 
-/// The next part, and the text after it; or the result for the whole expression
-/// if there is none. Half a range, or an unknown name, matches nothing.
+/// Reads the next part. Returns it and the text after it. If there is none, the
+/// error is the result of the whole expression. Half a range, or an unknown
+/// name, matches nothing.
 fn item(pattern: &[u8]) -> Result<(Item, &[u8]), Bracket<'_>> {
     let class_name = named(pattern, b':').filter(|(name, _)| name.iter().all(is_name));
     if let Some((name, rest)) = class_name {
@@ -145,7 +148,8 @@ fn bound<'a>(pattern: &'a [u8], missing: Bracket<'a>) -> Result<(u8, &'a [u8]), 
     }
 }
 
-/// The name in `[:name:]`, and the text after it. `mark` stands for the colon.
+/// Returns the name in `[:name:]`, and the text after it. `mark` is the byte in
+/// place of the colon.
 fn named(pattern: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
     let name = pattern.strip_prefix(&[b'[', mark])?;
     let end = name.windows(2).position(|pair| pair == [mark, b']'])?;

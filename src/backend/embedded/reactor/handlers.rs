@@ -1,5 +1,6 @@
-//! Message handlers, and which of them gets a message. Handlers of one plain
-//! topic are indexed by it, those with a pattern by the text that it begins with.
+//! Keeps the message handlers, and finds those that match a message. Handlers
+//! of a plain topic are indexed by the topic. Handlers with a pattern are
+//! indexed by the text at the pattern's start.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -24,14 +25,14 @@ pub struct Handlers {
     /// Handlers with a pattern, or for any topic, by the text that it begins
     /// with. A topic is matched only against patterns that begin as it does.
     patterns: NewestByTopic,
-    /// How many keys of `patterns` there are of each length.
+    /// The number of keys in `patterns`, by their length.
     lengths: BTreeMap<usize, usize>,
 }
 
 /// The newest handler of each topic, or of each beginning of patterns.
 type NewestByTopic = TopicMap<Place>;
 
-/// Which index has a handler.
+/// The index that contains a handler.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Index {
     Method,
@@ -47,7 +48,7 @@ pub struct Handler {
     index: Index,
     rolemask: u32,
     callback: Callback,
-    /// Its neighbours among the handlers with the same key in the index.
+    /// The handler's neighbours among those with the same key in the index.
     older: Option<Place>,
     newer: Option<Place>,
 }
@@ -128,7 +129,7 @@ impl Handlers {
         self.handlers.len()
     }
 
-    /// The newest handler that matches a request or response.
+    /// Returns the newest handler that matches a request or response.
     pub fn newest(&self, message: &Message) -> Option<Place> {
         if message.msgtype == msgtype::REQUEST
             && let Some(&newest) = self.methods.get(&message.topic[..])
@@ -138,7 +139,7 @@ impl Handlers {
         self.plain(message).next().max(self.newest_pattern(message))
     }
 
-    /// The handlers that match an event, newest first.
+    /// Returns the handlers that match an event, newest first.
     pub fn all(&self, event: &Message) -> Vec<Place> {
         let patterns = self
             .starts(event)
@@ -162,13 +163,15 @@ impl Handlers {
             .max()
     }
 
-    /// The newest handler for each beginning of patterns that the topic has.
+    /// For each indexed text that the topic begins with, returns the newest
+    /// handler.
     fn starts(&self, message: &Message) -> impl Iterator<Item = Place> {
         let lengths = self.lengths.range(..=message.topic.len());
         lengths.filter_map(|(&len, _)| self.patterns.get(&message.topic[..len]).copied())
     }
 
-    /// The handlers that match, of `newest` and the older ones with its key.
+    /// Returns the matching handlers among `newest` and the older ones with the
+    /// same key.
     fn matching(&self, newest: Place, message: &Message) -> impl Iterator<Item = Place> {
         let older = |place: &Place| self.handlers.get(*place)?.older;
         std::iter::successors(Some(newest), older).filter(|place| {
@@ -193,7 +196,7 @@ impl Handlers {
 }
 
 impl Handler {
-    /// A handler. `topic`: a topic or pattern, empty for any topic.
+    /// Makes a handler. `topic` is a topic or pattern, empty for any topic.
     pub fn new(typemask: i32, topic: &[u8], rolemask: u32, callback: Callback) -> Handler {
         let index = match typemask {
             _ if topic.is_empty() || glob::is_glob(topic) => Index::Pattern,
@@ -212,7 +215,7 @@ impl Handler {
         }
     }
 
-    /// Its key in the index.
+    /// The handler's key in the index.
     fn key(&self) -> Rc<[u8]> {
         match self.index {
             Index::Pattern => glob::start(&self.topic).into(),

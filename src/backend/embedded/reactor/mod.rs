@@ -57,7 +57,8 @@ struct Sources {
     futures: Futures,
 }
 
-/// An event. The variants have the order in which libflux calls watchers.
+/// An event. The order of the variants is the order in which libflux calls
+/// watchers.
 enum Pending {
     Signal(u64),
     /// A future may be fulfilled.
@@ -83,7 +84,8 @@ struct Watch {
 }
 
 impl Reactor {
-    /// A reactor for the messages of a queue. `log` writes an error to the log.
+    /// Makes a reactor for the messages of a queue. `log` writes an error to
+    /// the log.
     pub fn new(queue: Arc<Queue>, log: impl Fn(&str) + 'static) -> Rc<Reactor> {
         Rc::new(Reactor {
             queue,
@@ -104,7 +106,7 @@ impl Reactor {
     pub fn run(&self, mode: RunMode) -> Result<u32> {
         self.stopped.set(false);
         self.failed.set(false);
-        // Events of the run in which this one is nested.
+        // If this run is nested in another, that run's events come first.
         self.handle_pending();
         while !self.stopped.get() {
             self.wait(mode)?;
@@ -150,8 +152,8 @@ impl Reactor {
         Ok(self.watcher(part))
     }
 
-    /// Calls `continuation` each time the future is fulfilled; the first time for
-    /// the value that it has now, if any.
+    /// Calls `continuation` each time the future is fulfilled. If the future
+    /// has a value now, the first call is for this value.
     pub fn watch_future(
         self: &Rc<Self>,
         future: Box<dyn ResponseFuture>,

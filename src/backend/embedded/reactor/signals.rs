@@ -11,10 +11,10 @@ use crate::backend::system::signals::{Listener, Subscription};
 /// The watchers of signals.
 #[derive(Default)]
 pub struct Signals {
-    /// Exists while there are watchers.
+    /// None while there are no watchers.
     listener: Option<Rc<Listener>>,
     watchers: IdMap<Box<Signal>>,
-    /// Their ids by signal number.
+    /// The ids of the watchers, by signal number.
     order: Order,
 }
 
@@ -25,7 +25,7 @@ pub struct Signal {
 }
 
 impl Signals {
-    /// Adds a watcher. EINVAL for a signal that cannot be handled.
+    /// Adds a watcher. Fails with EINVAL if the signal cannot be handled.
     pub fn add(&mut self, id: u64, signum: i32, callback: Callback) -> Result<()> {
         let listener = match &self.listener {
             Some(listener) => Rc::clone(listener),
@@ -56,7 +56,7 @@ impl Signals {
         self.watchers.len()
     }
 
-    /// What to poll, if there are watchers.
+    /// The listener's descriptor to poll. None if there are no watchers.
     pub fn poll_entry(&self) -> Option<libc::pollfd> {
         let listener = self.listener.as_ref()?;
         Some(poll_entry(listener.fd(), libc::POLLIN))
@@ -72,7 +72,8 @@ impl Signals {
         })
     }
 
-    /// The call of a watcher whose signal was received.
+    /// The callback of a watcher and the event to pass to it. None if the
+    /// watcher is gone.
     pub fn call(&self, id: u64) -> Option<(Callback, Event)> {
         let signal = self.watchers.get(&id)?;
         Some((signal.callback.clone(), Event::Signal))

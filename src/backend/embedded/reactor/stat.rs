@@ -1,5 +1,6 @@
-//! A path's status, and whether it changed as libev sees it: times in whole
-//! seconds; a path that no longer exists keeps its last status, with no links.
+//! Detects changes of a path's status by the rules of libev. Times are compared
+//! in whole seconds. A path that no longer exists keeps its last status, with a
+//! link count of 0.
 
 use std::ffi::CString;
 
@@ -13,7 +14,7 @@ pub struct PathStatus {
 }
 
 impl PathStatus {
-    /// A path with its present status.
+    /// Reads the present status of a path.
     pub fn new(path: &[u8]) -> Result<PathStatus> {
         let path = CString::new(path).map_err(|_| Error::new(libc::EINVAL))?;
         let mut stat = PathStatus {
@@ -24,7 +25,7 @@ impl PathStatus {
         Ok(stat)
     }
 
-    /// Looks again. Returns an event if the status changed.
+    /// Reads the status again. Returns an event if it has changed.
     pub fn compare(&mut self) -> Option<Event> {
         let before = self.now;
         self.update();

@@ -1,4 +1,4 @@
-//! Timers, and the paths whose status is compared at intervals.
+//! Keeps the timers, and the paths whose status is checked at intervals.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,18 +9,19 @@ use crate::backend::reactor::{Callback, Event};
 use crate::backend::slab::{Place, Slab};
 use crate::backend::{Error, Result};
 
-/// The default interval between two looks at a path, in nanoseconds, as all
-/// times here.
+/// The default interval between two checks of a path. All times here are in
+/// nanoseconds.
 const STAT_INTERVAL: u64 = 100_000_000;
-/// The shortest interval between two looks at a path.
+/// The shortest interval between two checks of a path.
 const MIN_STAT_INTERVAL: u64 = 10_000_000;
 
 /// The timers of a handle.
 #[derive(Default)]
 pub struct Timers {
     watchers: Slab<Timer>,
-    /// When each expires: the next first; at the same time, older first. Removed
-    /// timers stay until they are next, or too many.
+    /// The expiry times, the earliest first. At equal times the older timer
+    /// comes first. A removed timer stays until it would be next, or until most
+    /// entries are removed timers.
     order: BinaryHeap<Expiry>,
     /// How many timers will expire.
     running: usize,
@@ -34,17 +35,18 @@ struct Clock(Instant);
 
 /// One timer.
 pub struct Timer {
-    /// When it expires. None once it has expired for good.
+    /// When the timer expires. None after it has expired for the last time.
     at: Option<u64>,
     /// Zero for a timer that expires once.
     repeat: u64,
-    /// The path that is looked at when it expires.
+    /// The path that is checked when the timer expires.
     stat: Option<Box<PathStatus>>,
     callback: Callback,
 }
 
 impl Timers {
-    /// Adds a timer. Times are in seconds; EINVAL for what is not a time.
+    /// Adds a timer. Times are in seconds. Fails with EINVAL if a number is not
+    /// a valid time.
     pub fn add(&mut self, id: u64, after: f64, repeat: f64, callback: Callback) -> Result<Place> {
         let after = nanos(after)?;
         let timer = Timer {
@@ -56,8 +58,8 @@ impl Timers {
         Ok(self.start(id, after, timer))
     }
 
-    /// Adds a path that is looked at every `interval` seconds, or at the default
-    /// interval for 0.
+    /// Adds a path that is checked every `interval` seconds. An interval of 0
+    /// stands for the default.
     pub fn add_stat(
         &mut self,
         id: u64,
@@ -125,9 +127,9 @@ impl Timers {
         self.order.peek()
     }
 
-    /// The timers that have expired, in order. Those that repeat start again at
-    /// the time when they should have expired, so that they do not drift, but
-    /// not in the past, so that missed times do not pile up.
+    /// Returns the timers that have expired, in order. Those that repeat start
+    /// again at the time when they should have expired, so that they do not
+    /// drift, but not in the past, so that missed times do not pile up.
     pub fn expire(&mut self) -> Vec<Place> {
         let mut expired = Vec::new();
         if self.running == 0 {
@@ -154,7 +156,8 @@ impl Timers {
         expired
     }
 
-    /// The call of a timer that has expired. None for a path that did not change.
+    /// The callback of a timer that has expired, and the event to pass to it.
+    /// None for a path that has not changed.
     pub fn call(&mut self, place: Place) -> Option<(Callback, Event)> {
         let timer = self.watchers.get_mut(place)?;
         let event = match &mut timer.stat {
@@ -171,8 +174,8 @@ fn is_running(watchers: &Slab<Timer>, &Reverse((at, place)): &Expiry) -> bool {
     timer.is_some_and(|timer| timer.at == Some(at))
 }
 
-/// A time in seconds, as nanoseconds. `EINVAL` for what is not a time. Times
-/// beyond any clock become decades.
+/// Converts seconds to nanoseconds. Fails with `EINVAL` if the number is not a
+/// valid time. A time beyond the range of clocks is cut to some decades.
 fn nanos(seconds: f64) -> Result<u64> {
     const LONG: f64 = 1e9;
     if !seconds.is_finite() || seconds < 0.0 {

@@ -1,5 +1,5 @@
-//! `attr.*`: broker attributes. Those that a broker has from the start are
-//! computed when they are asked for; only changes are stored.
+//! `attr.*`: broker attributes. The initial attributes are computed when a
+//! request asks for them. Only changes are stored.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,7 +22,8 @@ const IMMUTABLE: u8 = 1;
 /// The attribute may be set again without force.
 const RUNTIME: u8 = 2;
 
-/// The names that a broker knows; `*` stands for any ending. Others are refused.
+/// The names that a broker knows. `*` stands for any ending. Other names are
+/// refused.
 const KNOWN: &[(&str, u8)] = &[
     ("broker.boot-method", IMMUTABLE),
     ("broker.cleanup-timeout", 0),
@@ -107,7 +108,8 @@ const KNOWN: &[(&str, u8)] = &[
 const LOG_STDERR_LEVEL: &str = "log-stderr-level";
 const MAX_LOG_LEVEL: i64 = 7;
 
-/// The service `attr`: by rank, the attributes that were set, or removed (None).
+/// The service `attr`. Maps a rank to the attributes that were set there, or
+/// removed (None).
 #[derive(Default)]
 pub struct Attributes(IdMap<HashMap<String, Option<String>>>);
 
@@ -155,7 +157,8 @@ impl Service for Attributes {
 }
 
 impl Attributes {
-    /// The value of an attribute at `rank`. ENOENT if it has none.
+    /// Returns the value of an attribute at `rank`. Fails with ENOENT if it has
+    /// none.
     pub fn get(&self, router: &dyn Routing, rank: u32, name: &str) -> Result<String> {
         let changes = self.0.get(&rank.into());
         let value = match changes.and_then(|changes| changes.get(name)) {

@@ -9,7 +9,8 @@ use crate::backend::embedded::service::{Reply, Request, Routing, Service, protoc
 use crate::backend::object::present;
 use crate::backend::{Error, Result, base64};
 
-/// Only for the instance owner. Here that is every subscriber.
+/// Only the instance owner may receive the event. Here every subscriber is the
+/// owner.
 const FLAG_PRIVATE: i32 = 0x20;
 
 /// The service `event`.
@@ -19,7 +20,7 @@ pub struct EventService;
 struct Publication {
     topic: Text,
     flags: Int,
-    /// Base64.
+    /// The payload in base64.
     #[serde(default, deserialize_with = "present")]
     payload: Option<Text>,
 }

@@ -16,7 +16,7 @@ use crate::backend::object::{self, present};
 use crate::backend::system::userid;
 use crate::backend::{Error, Result};
 
-/// Stands for the user that the broker runs as, in a request for a namespace.
+/// In a request for a namespace, stands for the user that runs the broker.
 const USERID_UNKNOWN: i32 = -1;
 
 #[derive(Deserialize)]
@@ -133,7 +133,7 @@ fn handle_watch(kvs: &mut Kvs, request: &Request<'_>) -> Result<Reply> {
             kvs.watch(&namespace, flags.0, &key, message)?;
             Ok(Reply::Later)
         }
-        // Never responded to, whatever it names.
+        // This request never gets a response, whether its watch exists or not.
         "cancel" => {
             let cancellation = request::read(message);
             if let (Ok(Cancellation { matchtag }), Some(sender)) = (cancellation, message.sender())
@@ -161,7 +161,8 @@ fn lookup(kvs: &Kvs, lookup: &Lookup<'_>) -> Result<Reply> {
     Reply::json(&Answer { val })
 }
 
-/// As `lookup`, with the root that was looked at. A missing key is not an error.
+/// Like `lookup`, but also returns the root that it used. A missing key is not
+/// an error.
 fn lookup_plus(kvs: &Kvs, lookup: &Lookup<'_>) -> Result<Reply> {
     #[derive(Serialize)]
     struct Answer<'e> {
@@ -185,7 +186,7 @@ fn lookup_plus(kvs: &Kvs, lookup: &Lookup<'_>) -> Result<Reply> {
     })
 }
 
-/// The result of a lookup, and the root that it looked at.
+/// The result of a lookup, and the root that it used.
 struct AtRoot {
     entry: Option<Entry>,
     rootref: String,

@@ -14,13 +14,13 @@ use crate::backend::embedded::topology;
 use crate::backend::ids::IdMap;
 use crate::backend::{Error, MATCHTAG_NONE, Result};
 
-/// How many lines a rank keeps.
+/// The number of lines that a rank keeps.
 pub const RING_SIZE: usize = 1024;
 /// The least severe level that is kept.
 const LEVEL: u32 = 7;
 /// The least severe level that is forwarded to rank 0.
 const FORWARD_LEVEL: u32 = 3;
-/// The severity of a line without one.
+/// The severity of a line that does not state one.
 const DEFAULT_SEVERITY: u32 = 6;
 
 const MAX_APPNAME: usize = 48;
@@ -33,7 +33,7 @@ pub struct Logs(IdMap<Log>);
 #[derive(Default)]
 struct Log {
     ring: VecDeque<Box<[u8]>>,
-    /// Requests for every line to come.
+    /// The requests that get each new line as a response.
     followers: Vec<Message>,
     /// How many lines were put into the ring.
     count: u64,
@@ -118,7 +118,7 @@ impl Service for Logs {
 }
 
 impl Logs {
-    /// Logs a text at `rank`, as sent by this program.
+    /// Logs a text at `rank`, as if this program had sent it.
     pub fn log(&mut self, rank: u32, level: i32, text: &str) {
         for line in lines(rank, level, text) {
             self.append(rank, line.as_bytes());
@@ -181,8 +181,8 @@ impl Log {
     }
 }
 
-/// A text as the lines that a program at `rank` sends to the log: at least one.
-/// After the first, empty lines are left out.
+/// Splits a text into the lines that a program at `rank` sends to the log.
+/// There is at least one. After the first, empty lines are left out.
 pub fn lines(rank: u32, level: i32, text: &str) -> Vec<String> {
     let text = text.trim_end_matches(['\r', '\n']);
     let mut lines = text.split(['\r', '\n']);
@@ -194,7 +194,7 @@ pub fn lines(rank: u32, level: i32, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The rank and the severity in a line's header.
+/// Reads the rank and the severity from a line's header.
 fn parse_header(line: &[u8]) -> Option<(u32, u32)> {
     let line = String::from_utf8_lossy(line);
     let (priority, rest) = line.strip_prefix('<')?.split_once('>')?;

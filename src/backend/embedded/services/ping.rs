@@ -1,5 +1,4 @@
-//! `*.ping`: returns the request's payload, with what the service knows about
-//! the request.
+//! `*.ping`: returns the request's payload, with information about the request.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +17,14 @@ enum Member<'r> {
     Added(Value),
 }
 
-/// Handles a ping. `by_module`: the service is a broker module, which is one
-/// hop further away than the broker itself.
+/// Handles a ping. `by_module` means that the service is a broker module, which
+/// is one hop further away than the broker itself.
 pub fn ping(request: &Request<'_>, router: &dyn Routing, by_module: bool) -> Result<Reply> {
     let message = request.message;
     let payload = message.payload.as_deref().ok_or_else(protocol_error)?;
     let Some(sent) = object::members(payload) else {
         return Err(match serde_json::from_slice::<Vec<&RawValue>>(payload) {
-            // The error that a broker has for an array.
+            // A broker fails with this error if the payload is an array.
             Ok(_) => Error::new(libc::ENOMEM),
             Err(_) => protocol_error(),
         });
