@@ -27,7 +27,7 @@ pub struct CurveSpec {
     name: &'static str,
     /// The name of the case in cases.lua.
     case: &'static str,
-    /// What is counted along the x axis.
+    /// The unit of the x axis, such as a kind of object.
     count: &'static str,
     /// The operation whose time is measured.
     per: &'static str,

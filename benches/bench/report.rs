@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::installed::lua;
 use super::testbed::Testbed;
 
-/// What is measured: our module, another module, or the C floor. A column of the
-/// table.
+/// The subject of a measurement: our module, another module, or the C floor.
+/// Each is a column of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     Ours,
@@ -43,7 +43,7 @@ impl Subject {
     }
 }
 
-/// What is measured about a subject.
+/// The quantity that is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
     /// Bytes of JSON per second of CPU time.
@@ -206,7 +206,7 @@ pub struct Curve {
     pub panel: &'static str,
     /// The name within the panel.
     pub name: &'static str,
-    /// What is counted along the x axis.
+    /// The unit of the x axis, such as a kind of object.
     pub count: &'static str,
     /// The operation whose time is measured.
     pub per: &'static str,

@@ -83,14 +83,14 @@ pub struct Barrier {
     takeovers: Cell<u32>,
 }
 
-/// What a process does in the barrier.
+/// The role of a process in the barrier.
 enum Role {
-    /// It looks for the counter.
+    /// The process looks for the counter.
     Seeking {
         /// A service that does not exist any more.
         gone: Option<String>,
     },
-    /// It waits for the counter's response.
+    /// The process waits for the counter's response.
     Counted {
         counter: Place,
         matchtag: u32,
@@ -98,7 +98,7 @@ enum Role {
         /// whether `counter` still counts.
         moved: Option<(Place, u32)>,
     },
-    /// It is the counter.
+    /// The process is the counter.
     Counting(Count),
 }
 

@@ -1,6 +1,6 @@
-//! What a Flux handle can do, as traits and plain types. Two back ends implement
-//! the traits: `libflux` (the real one) and `embedded` (a broker in this
-//! process). Nothing here knows Lua.
+//! The operations of a Flux handle, as traits and plain types. Two back ends
+//! implement the traits: `libflux` (the real one) and `embedded` (a broker in
+//! this process). Nothing here depends on Lua.
 
 pub mod barrier;
 pub mod base64;

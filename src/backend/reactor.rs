@@ -27,7 +27,7 @@ pub mod poll {
     pub const ERR: i32 = 4;
 }
 
-/// What a watcher waits for.
+/// The source of a watcher's events.
 #[derive(Clone, Debug)]
 pub enum Source<'a> {
     /// A time.
@@ -37,7 +37,7 @@ pub enum Source<'a> {
         /// Seconds between further events. 0 for one event only.
         repeat: f64,
     },
-    /// A file descriptor, which stays its owner's.
+    /// A file descriptor. Its owner keeps it, and closes it.
     Fd {
         /// The descriptor.
         fd: i32,
@@ -50,7 +50,8 @@ pub enum Source<'a> {
     Stat {
         /// The path.
         path: &'a str,
-        /// Seconds between two looks, at most. 0: the reactor's default.
+        /// The longest time between two checks, in seconds. 0 stands for the
+        /// reactor's default.
         interval: f64,
     },
     /// Messages of these types whose topic matches, from senders that have one
@@ -68,7 +69,7 @@ pub enum Source<'a> {
     },
 }
 
-/// What a watcher saw.
+/// An event of a watcher.
 pub enum Event {
     /// The time has come.
     Timer,

@@ -16,9 +16,9 @@ pub struct Error(Box<Cause>);
 pub enum Cause {
     /// A wrong argument: raised by `luaL_argerror`, which names the argument.
     Argument {
-        /// Which argument, from 1.
+        /// The number of the argument, from 1.
         index: c_int,
-        /// What is wrong with it.
+        /// The text that tells what is wrong with the argument.
         message: String,
     },
     /// Raised with this message and the caller's position.

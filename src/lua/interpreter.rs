@@ -15,8 +15,8 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// Makes a Lua state. None if there is no memory for it. Ends the process if
-    /// the program contains no Lua of the right version.
+    /// Makes a Lua state. None if memory is lacking. Ends the process if the
+    /// program contains no Lua of the right version.
     pub fn new() -> Option<Interpreter> {
         if let Err(error) = library::bind_to_program() {
             error.print();

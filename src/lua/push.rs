@@ -1,5 +1,5 @@
-//! What an entry point can return: values that push themselves. `entry` decides
-//! whether they are pushed in a protected call.
+//! The values that an entry point can return. Each pushes itself. `entry`
+//! decides whether to push it in a protected call.
 
 use std::mem::MaybeUninit;
 use std::os::raw::c_int;
@@ -67,7 +67,7 @@ pub struct OnTop;
 pub enum FieldValue {
     /// On top of the stack already.
     OnTop,
-    /// To be pushed.
+    /// An integer that is not pushed yet.
     Integer(i64),
 }
 

@@ -137,7 +137,7 @@ pub fn open_dir(handle: Handle, key: String) -> Result<Step<NewDir>> {
     })
 }
 
-/// What indexing a directory returns.
+/// The result of indexing a directory.
 enum Indexed {
     Value(Value),
     Dir(NewDir),

@@ -58,7 +58,8 @@ fn kvs_get(state: State<'_>) -> Result<Step<Value>> {
     })
 }
 
-/// What `f:kvs_type` returns: the name of the type, then the target, directory or value.
+/// The results of `f:kvs_type`: the name of the type, then the target, directory or
+/// value.
 enum TypedEntry {
     Symlink(String),
     Dir(NewDir),

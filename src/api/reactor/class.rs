@@ -140,7 +140,7 @@ fn remove(state: State<'_>) -> Result<Removed> {
     })
 }
 
-/// What `w:remove()` returns: true or nothing, depending on the kind of watcher.
+/// The result of `w:remove()`: true or nothing, depending on the kind of watcher.
 struct Removed {
     reference: WatcherRef,
     /// The index of the handle's table, if this call ended the watcher. The table still

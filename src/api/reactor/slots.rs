@@ -24,7 +24,7 @@ fn options_index(place: Place) -> c_int {
     userdata_index(place) + 1
 }
 
-/// What a watcher waits for. Dropping it ends the wait.
+/// The back end's watcher. Dropping it ends the wait.
 type Source = Box<dyn reactor::Watcher>;
 
 /// The live watchers of a handle, by slot.

@@ -18,7 +18,7 @@ pub struct Descriptor {
     proxy: Proxy,
 }
 
-/// What libev waits for in place of the descriptor.
+/// The object for which libev waits in place of the descriptor.
 enum Proxy {
     /// An epoll instance with that descriptor alone. It knows the open file, so
     /// another file with the same number causes no event.

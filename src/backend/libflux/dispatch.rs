@@ -48,7 +48,8 @@ struct MessageWatcher {
     handler: Rc<Handler>,
 }
 
-/// What libflux has a pointer to. Its message handler is dropped before this.
+/// The data to which libflux has a pointer. The message handler of libflux is
+/// dropped before the data.
 struct Handler {
     session: Rc<Session>,
     callback: Callback,

@@ -354,7 +354,7 @@ fn soon(future: FluxFuture, continuation: Continuation) -> Result<Box<dyn Watche
 /// it, at the end of that call, which may use the future until then.
 struct Then(#[expect(dead_code, reason = "only kept alive")] Rc<Awaited>);
 
-/// What libflux has a pointer to.
+/// The data to which libflux has a pointer.
 struct Awaited {
     session: Rc<Session>,
     /// None after the last call.

@@ -73,7 +73,7 @@ fn load(library: Library, place: &str) -> Result<Api> {
 struct Library(*mut c_void);
 
 impl Library {
-    /// All that is loaded in this process.
+    /// All libraries that are loaded in this process.
     const PROCESS: Library = Library(libc::RTLD_DEFAULT);
 
     /// The address of a symbol, null if there is none.

@@ -1,6 +1,6 @@
-//! What the futures, watchers and message handlers of one handle share: the
-//! connection, its reactor, and the hub, a message handler that calls the
-//! handlers of events. Also the way in for callbacks from C.
+//! The state that the futures, watchers and message handlers of one handle
+//! share: the connection, its reactor, and the hub, a message handler that
+//! calls the handlers of events. Callbacks from C also enter here.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::c_void;
@@ -56,7 +56,7 @@ pub trait EventHandler {
 }
 
 impl Session {
-    /// What a handle shares.
+    /// Makes the shared state of a handle.
     pub fn new(connection: Connection) -> Session {
         Session {
             hub: Hub::default(),

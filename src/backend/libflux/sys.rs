@@ -62,21 +62,22 @@ pub struct flux_error_t {
     pub text: [c_char; 160],
 }
 
-/// Of `flux_recv`: do not wait.
+/// Flag of `flux_recv`: do not wait.
 pub const FLUX_O_NONBLOCK: c_int = 4;
-/// Of `flux_requeue`: at the head of the queue.
+/// Flag of `flux_requeue`: put the message at the head of the queue.
 pub const FLUX_RQ_HEAD: c_int = 1;
 /// An error, as an event of a handle or descriptor.
 pub const FLUX_POLLERR: c_int = 4;
 /// A message flag: the nodeid is the sender's, and the request goes upstream.
 pub const FLUX_MSGFLAG_UPSTREAM: c_int = 0x10;
-/// Of `flux_conf_builtin_get`: installed or build tree, whichever is in use.
+/// Flag of `flux_conf_builtin_get`: use the installed tree or the build tree,
+/// whichever is in use.
 pub const FLUX_CONF_AUTO: c_int = 2;
 /// Readable, as an event of a descriptor.
 pub const FLUX_POLLIN: c_int = 1;
-/// Of `flux_reactor_run`: handle only events that have happened.
+/// Flag of `flux_reactor_run`: handle only events that have happened.
 pub const FLUX_REACTOR_NOWAIT: c_int = 1;
-/// Of `flux_reactor_run`: handle events once, waiting if necessary.
+/// Flag of `flux_reactor_run`: handle events once, and wait if necessary.
 pub const FLUX_REACTOR_ONCE: c_int = 2;
 /// Any role.
 pub const FLUX_ROLE_ALL: u32 = 0xFFFF_FFFF;

@@ -70,8 +70,8 @@ struct FluxWatcher {
     watched: Rc<Watched>,
 }
 
-/// What libflux has a pointer to. The watcher is destroyed before this is
-/// dropped.
+/// The data to which libflux has a pointer. The watcher is destroyed before the
+/// data is dropped.
 struct Watched {
     session: Rc<Session>,
     callback: Callback,

@@ -39,12 +39,13 @@ struct Slot {
 }
 
 static SLOTS: Slot = Slot::new();
-/// How many calls of the handler run, on all threads.
+/// The number of calls of the handler that run now, on all threads.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 /// The signals that have our action.
 static ACTIONS: Mutex<BySignal<Option<Action>>> = Mutex::new([const { None }; MAX as usize + 1]);
 
-/// What to do when the last listener of a signal is gone.
+/// The action of a signal that was replaced by ours. It is restored when the
+/// last listener of the signal is gone.
 struct Action {
     listeners: usize,
     /// The action to restore.
