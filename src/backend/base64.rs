@@ -1,11 +1,11 @@
-//! Base64 as Flux carries bytes in JSON (RFC 4648).
+//! Base64 (RFC 4648), in which Flux carries bytes in JSON.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// Writes padding. As a broker's decoder it accepts text without padding, and
-/// ignores what the last character holds beyond whole bytes.
+/// Writes padding. Like a broker's decoder, it accepts text without padding,
+/// and ignores the bits of the last character beyond whole bytes.
 const FLUX: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()

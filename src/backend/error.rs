@@ -1,13 +1,13 @@
-//! The error type of the back ends: an errno, and what the service said about
-//! it.
+//! The error type of the back ends: an errno, and the service's text about it.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
 use std::ops::Deref;
 
-/// An errno, with a text for people from whoever knew more. One pointer wide,
-/// because every function that may fail returns it.
+/// An errno, with a text for people if the service or the library gave one. It
+/// has the size of one pointer, because every function that may fail returns
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<ErrorParts>);
 

@@ -7,8 +7,8 @@ use crate::backend::{Error, Result};
 /// The key of the root directory.
 pub const ROOT: &str = ".";
 
-/// A key as the KVS reads it: without dots at either end (unless it is the
-/// root), and with one in place of several.
+/// Normalizes a key as the KVS does: removes the dots at both ends (unless the
+/// key is the root), and replaces several dots in a row by one.
 pub fn normalize(key: &str) -> Cow<'_, str> {
     let mut names = key.as_bytes().split(|&c| c == b'.');
     if names.all(|name| !name.is_empty()) || key.is_empty() {
@@ -29,7 +29,7 @@ pub fn normalize(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// EINVAL, with the reason, for a key that no KVS can hold.
+/// Fails with EINVAL and the reason for a key that no KVS can hold.
 pub fn check(key: &str) -> Result<()> {
     let reason = if key.is_empty() {
         "the key is empty"

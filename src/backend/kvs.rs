@@ -27,10 +27,11 @@ pub mod kvs_flags {
     pub const WATCH_APPEND: i32 = 256;
 }
 
-/// KVS operations that are committed together, in their order, all or none.
+/// KVS operations that are committed together, in their order. If one fails,
+/// none has an effect.
 ///
-/// A key that no KVS can hold is refused at once, with EINVAL; the transaction
-/// is then unchanged. Values are bytes.
+/// A key that no KVS can hold fails at once with EINVAL, and leaves the
+/// transaction unchanged. Values are bytes.
 pub trait Transaction {
     /// Sets a value. `flags`: 0 or [`kvs_flags::APPEND`].
     fn put(&mut self, flags: i32, key: &str, value: &[u8]) -> Result<()>;

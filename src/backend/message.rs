@@ -1,4 +1,4 @@
-//! Messages, as every back end hands them out.
+//! The messages of all back ends.
 
 use std::any::Any;
 
@@ -29,7 +29,7 @@ pub const MATCHTAG_NONE: u32 = 0;
 /// the owner only, unless they ask for more.
 pub const ROLE_OWNER: u32 = 1;
 
-/// Which messages [`Handle::recv`](super::Handle::recv) takes.
+/// Selects the messages that [`Handle::recv`](super::Handle::recv) takes.
 #[derive(Clone, Debug)]
 pub struct Match {
     /// An or of [`msgtype`] bits.
@@ -58,15 +58,17 @@ impl Match {
 pub trait Message {
     /// One [`msgtype`] bit.
     fn msgtype(&self) -> i32;
-    /// The topic, as bytes: what a peer sends need not be UTF-8.
+    /// The topic, as bytes, because a peer may send topics that are not UTF-8.
     fn topic(&self) -> Option<&[u8]>;
     /// The raw payload, without the NUL that Flux appends to a string payload.
     fn payload(&self) -> Option<&[u8]>;
-    /// 0 for success. `EPROTO` for what is not a response.
+    /// The errno of a response, 0 for success. Fails with `EPROTO` for other
+    /// messages.
     fn errnum(&self) -> Result<i32>;
-    /// `EPROTO` for what is not a request or response.
+    /// The matchtag of a request or response. Fails with `EPROTO` for other
+    /// messages.
     fn matchtag(&self) -> Result<u32>;
-    /// `EPROTO` for what is not a request.
+    /// The nodeid of a request. Fails with `EPROTO` for other messages.
     fn nodeid(&self) -> Result<u32>;
     /// The sender's user id.
     fn userid(&self) -> Result<u32>;

@@ -57,11 +57,11 @@ pub fn write(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Whether more arrays and objects are open within one another than allowed.
-/// Exact for a text that is JSON. serde_json has no such limit for values that
-/// stay text.
+/// Whether arrays and objects are nested more deeply than allowed. The result
+/// is exact for valid JSON. serde_json has no such limit for values that stay
+/// text.
 fn is_too_deep(json: &[u8]) -> bool {
-    // Fast path: too short for so many brackets.
+    // Fast path: the text is too short for so many brackets.
     if json.len() <= MAX_JSON_DEPTH as usize {
         return false;
     }

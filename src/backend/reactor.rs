@@ -1,5 +1,5 @@
-//! The reactor of a handle, as both back ends have it: how it runs, and what it
-//! can wait for.
+//! The reactor of a handle, for both back ends: the modes in which it runs, and
+//! the events for which it can wait.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -92,6 +92,6 @@ pub enum Event {
 /// again, make watchers, and drop any of them, including its own.
 pub type Callback = Rc<dyn Fn(Event)>;
 
-/// Something that the reactor waits for. To drop it ends that for good: its
-/// callback is not called again, and is dropped once no call of it runs.
+/// Something that the reactor waits for. Dropping it ends the wait for good:
+/// its callback is not called again, and is dropped when no call of it runs.
 pub trait Watcher {}

@@ -1,6 +1,6 @@
-//! A slab whose places are never mistaken for one another: each value has an
-//! id, and the place of a removed value finds nothing, even when its slot holds
-//! another value.
+//! A slab in which places cannot be confused. Each value has an id, so the
+//! place of a removed value finds nothing, even when another value has the
+//! slot.
 
 /// Where a value is. Places are ordered by id: older ones first if ids are
 /// given out in order.

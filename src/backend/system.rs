@@ -1,6 +1,6 @@
-//! System calls as safe functions: waiting for descriptors, waking a thread, the
-//! status of a path, the user id. Signals are in `signals`. Nothing here knows
-//! Flux or the back ends.
+//! System calls as safe functions: waiting for descriptors, waking a thread,
+//! the status of a path, the user id. Signals are in `signals`. Nothing here
+//! depends on Flux or the back ends.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -58,8 +58,8 @@ pub fn poll_entry(fd: RawFd, events: i16) -> libc::pollfd {
     }
 }
 
-/// Waits for descriptors, as poll(2), but with a timeout in nanoseconds; None
-/// waits for ever. A signal ends the wait early, with no descriptor ready.
+/// Waits for descriptors like poll(2), but with a timeout in nanoseconds. None
+/// waits forever. A signal ends the wait early, with no descriptor ready.
 pub fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<()> {
     let timeout = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
@@ -89,7 +89,7 @@ pub fn userid() -> u32 {
     *USERID.get_or_init(|| unsafe { libc::getuid() })
 }
 
-/// `EBADF` if `fd` is not an open descriptor.
+/// Fails with `EBADF` if `fd` is not an open descriptor.
 pub fn check_descriptor(fd: RawFd) -> Result<()> {
     // SAFETY: the call takes no pointer and changes nothing.
     match unsafe { libc::fcntl(fd, libc::F_GETFD) } {

@@ -17,8 +17,8 @@
 //! 1. It runs the body inside `catch_unwind`. The body may own things and must
 //!    call only what cannot raise, which is all that a [`State`] offers. A panic
 //!    becomes a Lua error.
-//! 2. It pushes the results. Results that own nothing are pushed directly: an
-//!    error of Lua's may jump over them. This is the fast path. Others are
+//! 2. It pushes the results. Results that own nothing are pushed directly,
+//!    because a Lua error may jump over them. This is the fast path. Others are
 //!    pushed in a protected call, and dropped after it.
 //! 3. It raises, if there is something to raise. All destructors have run.
 //!
@@ -105,7 +105,7 @@ impl Prepare for Scratch {
 
 /// How a call ends.
 enum Exit {
-    /// With so many results, on top of the stack.
+    /// By returning this number of results, which are on top of the stack.
     Return(c_int),
     /// By raising the value on top.
     Raise,
@@ -114,14 +114,16 @@ enum Exit {
 }
 
 /// Runs the body of an entry point and gives its results, or its error, to Lua.
-/// `'a` is the call: nothing that is borrowed for it outlives this function.
+/// `'a` is the duration of the call. Nothing that is borrowed for it outlives
+/// this function.
 ///
-/// Each entry point has its own copy of this function, so all that need not
+/// Each entry point has its own copy of this function. So code that does not
 /// depend on the body is in other functions.
 ///
 /// # Safety
 /// `raw` is a live state of the Lua that the module is bound to. Lua called a C
-/// function with it, and no frame from there to here owns anything.
+/// function with it. Neither the frame of that function nor one between it and
+/// this one owns anything.
 pub unsafe fn enter<'a, R, F>(raw: *mut lua_State, body: F) -> c_int
 where
     R: Push,
@@ -155,7 +157,8 @@ unsafe fn raise(raw: *mut lua_State, exit: Exit) -> c_int {
     }
 }
 
-/// Owns what the body made, and returns when nothing is owned any more.
+/// Owns the values that the body makes, and drops all of them before it
+/// returns.
 fn run<'a, R: Push>(state: State<'a>, body: impl FnOnce(State<'a>) -> Result<R>) -> Exit {
     match catch_unwind(AssertUnwindSafe(|| body(state))) {
         Ok(Ok(results)) if results.owns_nothing() => {
@@ -194,8 +197,8 @@ fn panicked(state: State<'_>, panic: &(dyn Any + Send)) -> Exit {
     refuse(state, Error::raise(text))
 }
 
-/// Pushes the values of an error. The stack below is left as it is: it can be C
-/// code's.
+/// Pushes the values of an error. The stack below stays as it is, because its
+/// values can belong to C code.
 #[cold]
 fn refuse(state: State<'_>, error: Error) -> Exit {
     match error.cause() {
@@ -222,8 +225,8 @@ fn give_failure(state: State<'_>, failure: &Failure) -> Exit {
 
 /// Handlers run on other Lua threads. When a call ends by an error, LuaJIT
 /// before 2022-10 takes the thread that was called last for the running one.
-/// This makes the caller's thread that one. A return does so by itself, and so
-/// do errors whose text is pushed here.
+/// This call makes LuaJIT take the caller's thread again. A return has the same
+/// effect, and so do errors whose text is pushed here.
 fn return_to_caller(state: State<'_>) {
     if cfg!(feature = "luajit") {
         let _ = state.protect(0, |_| 0);
@@ -232,7 +235,7 @@ fn return_to_caller(state: State<'_>) {
 
 /// Pushes the message with the position of the code that called the function.
 fn raise_at_caller(state: State<'_>, message: &str) -> Exit {
-    // If there is no memory for the text, that error is raised in its place.
+    // If memory for the text is lacking, the memory error is raised instead.
     let _ = state.protect(0, |writer| {
         // Level 0 is this protected call, 1 the function, and 2 its caller.
         // SAFETY: the state is live and the frame owns nothing.
@@ -245,8 +248,8 @@ fn raise_at_caller(state: State<'_>, message: &str) -> Exit {
     Exit::Raise
 }
 
-/// Pushes the text, or the error that there is no memory for it. Returns whether
-/// it is the text.
+/// Pushes the text, or Lua's memory error if memory for it is lacking. Returns
+/// whether it has pushed the text.
 fn push_text(state: State<'_>, text: &str) -> bool {
     let pushed = state.protect(0, |writer| {
         writer.bytes(text.as_bytes());

@@ -1,13 +1,13 @@
-//! Errors of entry points, and what they become in Lua: `entry` raises them or
-//! returns them as `nil, text, …`. The code that finds an error makes its text.
+//! The errors of entry points. `entry` raises them, or returns them as `nil,
+//! text, …`. The code that detects an error makes its text.
 
 use std::os::raw::c_int;
 
 /// The result of an entry point's body, and of the functions that it calls.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an entry point has no result. One pointer in size, as every function
-/// that may fail returns it.
+/// The reason why an entry point has no result. It has the size of one pointer,
+/// because every function that may fail returns it.
 #[derive(Debug)]
 pub struct Error(Box<Cause>);
 
@@ -50,7 +50,7 @@ impl From<Cause> for Error {
 }
 
 impl Error {
-    /// Which kind of error this is.
+    /// The kind of the error.
     pub fn cause(self) -> Cause {
         *self.0
     }
@@ -83,12 +83,12 @@ impl From<Failure> for Error {
     }
 }
 
-/// Why the Lua stack does not grow.
+/// The reason why the Lua stack does not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StackError {
-    /// There is no memory.
+    /// Memory is lacking.
     Memory,
-    /// It has the largest size that Lua allows.
+    /// The stack has the largest size that Lua allows.
     Overflow,
 }
 

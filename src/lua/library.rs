@@ -242,7 +242,7 @@ impl Drop for LibraryHandle {
 /// A program or library, as it is loaded in memory.
 #[derive(Clone, PartialEq, Eq)]
 struct Image {
-    /// Its path; empty for the program itself.
+    /// The path. Empty for the program itself.
     name: CString,
     start: usize,
     end: usize,
@@ -310,7 +310,7 @@ impl Image {
         (self.start..self.end).contains(&(address as usize))
     }
 
-    /// For error texts.
+    /// The path, for error texts.
     fn path(&self) -> String {
         match self.name.is_empty() {
             true => "the program".to_owned(),
@@ -359,8 +359,8 @@ impl KnownCallers {
     }
 }
 
-/// Why the module does not work with the Lua that called it. It owns nothing, so
-/// a Lua error may jump over it.
+/// The reason why the module does not work with the Lua that called it. The
+/// value owns nothing, so a Lua error may jump over it.
 pub struct BindError {
     text: Line,
     /// For reporting the error to that Lua, if one was found.

@@ -1,4 +1,4 @@
-//! Lua's C API made safe to build on. Knows nothing of Flux or JSON.
+//! A safe layer over Lua's C API. It does not depend on Flux or JSON.
 //!
 //! # Errors
 //!
@@ -13,8 +13,8 @@
 //!   point, and owns nothing there: a value with a destructor lives in the frame
 //!   that made the protected call, or in a userdata.
 //!
-//! An entry point returns a value that pushes itself ([`Push`]), or an [`Error`].
-//! [`mod@entry`] explains what is done with them.
+//! An entry point returns a value that pushes itself ([`Push`]), or an
+//! [`Error`]. [`mod@entry`] explains how they reach Lua.
 //!
 //! # The rules of the stack
 //!

@@ -8,9 +8,9 @@ use super::Writer;
 
 /// The results of an entry point.
 pub trait Push: Sized {
-    /// Whether this value owns nothing, so that a Lua error may jump over it:
-    /// it is then pushed without a protected call. A type that owns something
-    /// only at times answers for each value. A wrong `true` leaks memory.
+    /// Whether this value owns nothing. Then a Lua error may jump over it, so
+    /// it is pushed without a protected call. If only some values of a type own
+    /// something, the answer depends on the value. A wrong `true` leaks memory.
     #[inline(always)]
     fn owns_nothing(&self) -> bool {
         !std::mem::needs_drop::<Self>()
@@ -19,17 +19,17 @@ pub trait Push: Sized {
     /// Pushes the values and returns how many. The call's arguments are at
     /// their indices.
     ///
-    /// May raise at any point, so the body keeps nothing that has a destructor
-    /// in its own frame: that is in `self`, which outlives the jump.
+    /// May raise at any point. So the body must keep values that have a
+    /// destructor in `self`, which outlives the jump, and not in its own frame.
     fn push(&mut self, writer: &Writer<'_>) -> c_int;
 }
 
-/// A buffer in an entry point's own frame. What is copied there belongs to no
-/// value that would have to be dropped.
+/// A buffer in an entry point's own frame. No value that must be dropped owns
+/// the bytes that are copied there.
 pub struct Scratch([MaybeUninit<u8>; Scratch::SIZE]);
 
 impl Scratch {
-    /// In bytes.
+    /// The size of the buffer in bytes.
     pub const SIZE: usize = 512;
 
     /// A buffer of undefined content.

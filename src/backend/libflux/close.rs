@@ -1,5 +1,5 @@
-//! Closing a `flux_t` without leaking a descriptor: before 0.79, `flux_close` does
-//! not close the descriptor of `flux_pollfd`.
+//! Closes a `flux_t` without leaking a descriptor. Before 0.79, `flux_close`
+//! does not close the descriptor of `flux_pollfd`.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
@@ -120,8 +120,8 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     Some((number()?, number()?))
 }
 
-/// Closes a loopback, and looks whether its descriptor is still open. None if
-/// that cannot be tried.
+/// Closes a loopback, and checks whether its descriptor is still open. None if
+/// the check is not possible.
 fn try_out(api: &Api) -> Option<bool> {
     // SAFETY: the name is terminated, and the handle valid until it is closed. If
     // the descriptor is left, nothing else closes it.

@@ -1,6 +1,6 @@
-//! One `flux_t` and its owner, with its queue of received messages and the
-//! matchtags in use. Its reactor and message handlers are left to `session`,
-//! what a script asks of it to `handle`.
+//! Owns one `flux_t`, with its queue of received messages and the matchtags in
+//! use. `session` has the reactor and the message handlers, and `handle` the
+//! operations of scripts.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int};
@@ -21,15 +21,18 @@ pub struct Connection {
     /// libflux-core's functions.
     pub api: &'static Api,
     h: *mut flux_t,
-    /// C code opened it, and runs the dispatcher that discards late responses.
+    /// Whether C code opened the handle. It then runs the dispatcher, which
+    /// discards late responses.
     external: bool,
     tags: RefCell<Tags>,
-    /// Responses that the reactor met, to futures that are not waited for yet.
+    /// The responses that the reactor has read for futures that nobody waits
+    /// for yet.
     parked: RefCell<Vec<FluxMessage>>,
 }
 
 impl Connection {
-    /// Takes over a reference on a handle. `external`: C code opened it.
+    /// Takes over a reference on a handle. `external` means that C code opened
+    /// it.
     ///
     /// # Safety
     ///
@@ -61,7 +64,7 @@ impl Connection {
     }
 
     /// Sends a request whose response [`Connection::recv`] will return. Returns
-    /// its matchtag. `flags`: `FLUX_MSGFLAG_*`.
+    /// its matchtag. `flags` is a set of `FLUX_MSGFLAG_*` bits.
     pub fn send_request(
         &self,
         topic: &CStr,
@@ -83,18 +86,19 @@ impl Connection {
         Ok(matchtag)
     }
 
-    /// Notes the matchtag of a new future.
+    /// Records the matchtag of a new future.
     pub fn held(&self, matchtag: u32) {
         self.tags.borrow_mut().held(matchtag);
     }
 
-    /// Notes that a future is gone whose last response has come.
+    /// Records that a future is gone whose last response has arrived.
     pub fn released(&self, matchtag: u32) {
         self.tags.borrow_mut().released(matchtag);
     }
 
-    /// Notes that a future is gone whose last response has not come. libflux
-    /// does not free its matchtag; in an external handle the dispatcher will.
+    /// Records that a future is gone whose last response has not arrived.
+    /// libflux does not free its matchtag; in an external handle the dispatcher
+    /// will.
     pub fn given_up(&self, matchtag: u32) {
         if self.external {
             self.released(matchtag);
@@ -118,7 +122,8 @@ impl Connection {
         }
         self.unpark(MATCHTAG_NONE);
         let mut passed = Passed::new(self);
-        // An error here is the connection's. The caller's next call meets it.
+        // An error here means that the connection has failed. The caller's next
+        // call reports it.
         while let Ok(msg) = self.take(sys::FLUX_O_NONBLOCK) {
             if !self.discard(&msg) {
                 passed.push(msg);
@@ -267,8 +272,9 @@ impl Connection {
         Ok(r)
     }
 
-    /// Must succeed before libflux watches the handle, as it does whenever it
-    /// waits: without a descriptor, versions before 0.70 call a null pointer.
+    /// Makes sure that the handle has a descriptor. This must succeed before
+    /// libflux watches the handle, which it does whenever it waits. Without a
+    /// descriptor, versions before 0.70 call a null pointer.
     pub fn ensure_pollfd(&self) -> Result<()> {
         if self.api.flux_watcher_unref.is_some() {
             return Ok(());
@@ -292,9 +298,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the next message of any kind. `ETIMEDOUT` if there is none by the
-    /// deadline; without one, `EAGAIN` if the connector cannot block (a
-    /// loopback, to which nobody else could send).
+    /// Takes the next message of any kind. Fails with `ETIMEDOUT` if none
+    /// arrives by the deadline. Without a deadline, fails with `EAGAIN` if the
+    /// connector cannot block (a loopback, to which nobody else could send).
     fn next(&self, deadline: Option<Instant>) -> Result<FluxMessage> {
         loop {
             match self.take(sys::FLUX_O_NONBLOCK) {
@@ -305,8 +311,8 @@ impl Connection {
                 Some(deadline) => self.poll(deadline)?,
                 None => match self.take(0) {
                     Err(error) if error.errnum == libc::EINTR => {}
-                    // The peer hung up. What it sent before, or the reason, is
-                    // still to be read.
+                    // The peer hung up. Its last messages, or the reason, can
+                    // still be read.
                     Err(error) if error.errnum == libc::EIO => {}
                     taken => return taken,
                 },
@@ -362,8 +368,8 @@ impl Connection {
         is_late
     }
 
-    /// Notes that a message has left the queue for good: a response may free its
-    /// matchtag.
+    /// Records that a message has left the queue for good. If it is a response,
+    /// this may free its matchtag.
     pub fn settle(&self, msg: &FluxMessage) {
         let Some(matchtag) = msg.response_tag() else {
             return;

@@ -1,6 +1,6 @@
-//! Waiting for a descriptor of a script, which may close it at any time. libev
-//! aborts the process over a descriptor that it cannot wait for. So libev waits
-//! for another one, which stands for the script's.
+//! Waits for a descriptor of a script, which may close it at any time. libev
+//! aborts the process if it cannot wait for a descriptor. So libev waits for
+//! another descriptor, which represents the script's.
 
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -20,26 +20,28 @@ pub struct Descriptor {
 
 /// The object for which libev waits in place of the descriptor.
 enum Proxy {
-    /// An epoll instance with that descriptor alone. It knows the open file, so
-    /// another file with the same number causes no event.
+    /// An epoll instance that contains only the script's descriptor. It refers
+    /// to the open file, so another file with the same number causes no event.
     Epoll(OwnedFd),
-    /// Always readable, for a regular file, which nothing can wait for.
+    /// A descriptor that is always readable, for a regular file, because epoll
+    /// cannot wait for one.
     Always(EventFd),
-    /// Nothing, for an epoll instance: a timer looks at it. If it were libev's
-    /// own, or led to it, the kernel would refuse the loop that an epoll
-    /// instance of ours makes, and libev would abort.
+    /// No object, for an epoll instance, which a timer checks instead. If it
+    /// were libev's own instance, or contained it, adding it to an epoll
+    /// instance of ours would make a loop. The kernel would refuse the loop,
+    /// and libev would abort.
     Polled,
 }
 
-/// Seconds between two looks.
+/// The time between two checks, in seconds.
 pub const INTERVAL: f64 = 0.01;
 
 /// The descriptor was closed.
 pub struct Closed;
 
 impl Descriptor {
-    /// `EBADF` if `fd` is not open; `EINVAL` for events that are not [`poll`]
-    /// bits.
+    /// Prepares to wait for a descriptor. Fails with `EBADF` if `fd` is not
+    /// open, and with `EINVAL` if the events are not [`poll`] bits.
     pub fn new(fd: RawFd, events: i32) -> Result<Descriptor> {
         if events == 0 || events & !(poll::IN | poll::OUT | poll::ERR) != 0 {
             return Err(Error::new(libc::EINVAL));
@@ -74,7 +76,7 @@ impl Descriptor {
         }
     }
 
-    /// The [`poll`] bits that are ready now; 0 if there are none any more.
+    /// The [`poll`] bits that are ready now. 0 if none is ready any more.
     pub fn ready(&self) -> std::result::Result<i32, Closed> {
         let ready = match &self.proxy {
             Proxy::Epoll(epoll) => {
@@ -97,7 +99,7 @@ impl Descriptor {
 
     fn look(&self) -> std::result::Result<i32, Closed> {
         let mut entry = [system::poll_entry(self.fd, mask(self.events) as i16)];
-        // It fails only for lack of memory. The next look may succeed.
+        // It fails only for lack of memory. The next check may succeed.
         let _ = system::poll(&mut entry, Some(Duration::ZERO));
         match i32::from(entry[0].revents) {
             ready if ready & i32::from(libc::POLLNVAL) != 0 => Err(Closed),

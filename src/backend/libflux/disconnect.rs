@@ -1,4 +1,4 @@
-//! Noticing that the broker is gone while the reactor runs and reads no
+//! Notices that the broker is gone while the reactor runs and reads no
 //! messages. While it reads messages, libflux notices.
 
 use std::cell::{Cell, RefCell};
@@ -39,7 +39,7 @@ enum Counting {
 }
 
 impl DisconnectWatcher {
-    /// Starts to watch the handle if that is needed, else stops.
+    /// Starts to watch the handle if `is_needed`, or else stops.
     pub fn watch(&self, connection: &Connection, is_needed: bool) {
         let mut watch = self.watch.borrow_mut();
         if is_needed && watch.is_none() {
@@ -76,8 +76,9 @@ impl Drop for DisconnectWatcher {
 }
 
 impl Watch {
-    /// None if there is no descriptor left for it. Also for an external handle,
-    /// whose reactor, and the loss of the broker, are the business of C code.
+    /// Makes the watcher. None if no descriptor is left for it. Also None for
+    /// an external handle, because C code runs its reactor and handles the loss
+    /// of its broker.
     fn new(connection: &Connection) -> Option<Watch> {
         if connection.is_external() {
             return None;
@@ -112,7 +113,8 @@ impl Watch {
         }
     }
 
-    /// Must not be started already, or the count of active watchers is wrong.
+    /// Starts the watcher. It must not be started already, or the count of
+    /// active watchers becomes wrong.
     fn start(&self) {
         // SAFETY: the watcher and its reactor are valid as long as this lives.
         unsafe {
@@ -123,7 +125,8 @@ impl Watch {
         }
     }
 
-    /// Must be started, or the count of active watchers is wrong.
+    /// Stops the watcher. It must be started, or the count of active watchers
+    /// becomes wrong.
     fn stop(&self) {
         // SAFETY: as in `start`.
         unsafe {

@@ -14,7 +14,7 @@ use crate::backend::reactor::{Callback, Event, Watcher};
 use crate::backend::{Error, Message, ROLE_OWNER, Result, msgtype};
 
 /// Calls `callback` with each message that matches, until the returned watcher
-/// is dropped. `typemask` 0 is any type.
+/// is dropped. A `typemask` of 0 stands for any type.
 pub fn watch(
     session: &Rc<Session>,
     typemask: i32,
@@ -41,9 +41,9 @@ pub fn watch(
 
 /// A script's message handler, which keeps its handle alive.
 struct MessageWatcher {
-    /// For all types but events.
+    /// The handler for all types but events.
     libflux_handler: Option<MessageHandler>,
-    /// For events: the id in the session.
+    /// For events, the id of the handler in the session.
     event_handler: Option<u64>,
     handler: Rc<Handler>,
 }

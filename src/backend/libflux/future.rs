@@ -1,6 +1,6 @@
-//! An RPC, a KVS lookup or a commit that is under way: the owner of one
-//! `flux_future_t`, and its continuation in the handle's reactor. How they are
-//! started is left to `handle` and `kvs`.
+//! An RPC, a KVS lookup or a commit that is in progress. Owns one
+//! `flux_future_t`, and its continuation in the handle's reactor. `handle` and
+//! `kvs` start them.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_void};
@@ -21,7 +21,7 @@ use crate::backend::{Continuation, Error, Future, MATCHTAG_NONE, Result};
 pub enum ValueKind {
     /// A response, with or without payload.
     Response,
-    /// None, only that it is done.
+    /// No value. The future only tells that the operation is done.
     Done,
     /// The bytes of a KVS value.
     Bytes,
@@ -32,11 +32,12 @@ pub enum ValueKind {
 /// How a future proceeds, and ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Course {
-    /// The kind of its values.
+    /// The kind of the future's values.
     pub value: ValueKind,
-    /// It is fulfilled many times, the last time with an error.
+    /// Whether the future is fulfilled many times, the last time with an error.
     pub streaming: bool,
-    /// It is a lookup that must be cancelled when it is given up.
+    /// Whether the future is a lookup that must be cancelled when it is given
+    /// up.
     pub cancels: bool,
 }
 
@@ -46,7 +47,8 @@ pub struct FluxFuture {
     f: *mut flux_future_t,
     matchtag: u32,
     course: Course,
-    /// A wait has failed, so libflux waits on a clone of the handle.
+    /// Whether a wait has failed, so that libflux waits on a clone of the
+    /// handle.
     is_elsewhere: Cell<bool>,
 }
 
@@ -82,9 +84,9 @@ impl FluxFuture {
         Ok(future)
     }
 
-    /// Has the dispatcher of an external handle keep the response for this
-    /// future. It runs even if nobody waits, and discards responses that no
-    /// future has asked for.
+    /// Makes the dispatcher of an external handle keep the response for this
+    /// future. The dispatcher runs even if nobody waits, and discards the
+    /// responses that no future has asked for.
     fn claim_response(&self) -> Result<()> {
         if !self.session.connection.is_external() {
             return Ok(());
@@ -93,8 +95,8 @@ impl FluxFuture {
         unsafe { self.call_on_fulfilled(ignore, ptr::null_mut()) }
     }
 
-    /// Has the handle's reactor call `callback` each time the future is
-    /// fulfilled. `EINVAL` after a wait that failed.
+    /// Makes the handle's reactor call `callback` each time the future is
+    /// fulfilled. Fails with `EINVAL` after a wait that failed.
     ///
     /// # Safety
     ///
@@ -105,7 +107,7 @@ impl FluxFuture {
         }
         let connection = &self.session.connection;
         connection.ensure_pollfd()?;
-        // Its response may have arrived before.
+        // The future's response may have arrived before.
         connection.unpark(self.matchtag);
         // SAFETY: the future is valid; the rest by the contract.
         let rc = unsafe { (self.api().flux_future_then)(self.f, -1.0, callback, arg) };
@@ -317,7 +319,7 @@ impl Future for FluxFuture {
     }
 }
 
-/// Has the reactor call `continuation` each time the future is fulfilled.
+/// Makes the reactor call `continuation` each time the future is fulfilled.
 fn then(future: FluxFuture, continuation: Continuation) -> Result<Box<dyn Watcher>> {
     if future.is_over() {
         return soon(future, continuation);
@@ -351,7 +353,8 @@ fn soon(future: FluxFuture, continuation: Continuation) -> Result<Box<dyn Watche
 }
 
 /// Gives the future up when it is dropped. If a call of its continuation drops
-/// it, at the end of that call, which may use the future until then.
+/// it, this happens at the end of that call, which may use the future until
+/// then.
 struct Then(#[expect(dead_code, reason = "only kept alive")] Rc<Awaited>);
 
 /// The data to which libflux has a pointer.
@@ -392,7 +395,7 @@ impl Awaited {
         self.go_on();
     }
 
-    /// Has the next value come, or ends.
+    /// Requests the next value, or ends.
     fn go_on(&self) {
         let is_over = |future: &FluxFuture| {
             let is_over = future.is_over();

@@ -26,7 +26,7 @@ use crate::backend::{
 /// A handle that libflux-core opened.
 pub struct FluxHandle {
     session: Rc<Session>,
-    /// The URI of the broker, None for Flux's own default.
+    /// The URI of the broker. None for Flux's own default.
     uri: Option<String>,
 }
 
@@ -47,8 +47,8 @@ impl FluxHandle {
         FluxHandle { session, uri }
     }
 
-    /// A handle on a `flux_t` that C code opened. Its reactor and dispatcher stay
-    /// that code's. Takes a reference.
+    /// A handle on a `flux_t` that C code opened. Its reactor and dispatcher
+    /// still belong to that code. Takes a reference.
     ///
     /// # Safety
     ///

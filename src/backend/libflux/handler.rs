@@ -1,5 +1,5 @@
-//! One `flux_msg_handler_t` and its owner. Which handlers a script gets is left
-//! to `dispatch`.
+//! Owns one `flux_msg_handler_t`. `dispatch` decides which handlers a script
+//! gets.
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
@@ -15,8 +15,8 @@ pub struct MessageHandler {
 }
 
 impl MessageHandler {
-    /// A handler that is not started. `typemask`: message types. `rolemask`: the
-    /// roles of which a sender must have one.
+    /// Makes a handler, which is not started yet. `typemask` contains the
+    /// message types. The sender must have one of the roles in `rolemask`.
     ///
     /// # Safety
     ///

@@ -11,7 +11,7 @@ use super::sys::{Api, flux_kvs_txn_t};
 use super::text::{self, terminated, terminated_if_any};
 use crate::backend::{Error, Result, Transaction, key, kvs_flags};
 
-/// Starts a lookup. `flags`: [`kvs_flags`].
+/// Starts a lookup. `flags` is a set of [`kvs_flags`].
 pub fn lookup(
     session: &Rc<Session>,
     namespace: Option<&str>,
@@ -36,7 +36,8 @@ pub fn lookup(
     })
 }
 
-/// A key as C takes it. EINVAL for one that no KVS can hold.
+/// Converts a key to a C string. Fails with EINVAL for a key that no KVS can
+/// hold.
 fn terminated_key(key: &str) -> Result<CString> {
     key::check(key)?;
     terminated(key)

@@ -1,5 +1,5 @@
-//! A KVS directory that C code looked up: the owner of one `flux_kvsdir_t`.
-//! Directories that scripts look up are only the bytes of their tree object.
+//! A KVS directory that C code looked up. Owns one `flux_kvsdir_t`. Directories
+//! that scripts look up are only the bytes of their tree object.
 
 use super::library;
 use super::sys::{Api, flux_kvsdir_t, flux_t};
@@ -42,7 +42,7 @@ impl FluxKvsdir {
         }
     }
 
-    /// The directory's handle, null if it has none.
+    /// The directory's handle. Null if it has none.
     pub fn handle(&self) -> *mut flux_t {
         // SAFETY: the directory is valid.
         unsafe { (self.api.flux_kvsdir_handle)(self.dir) }.cast()

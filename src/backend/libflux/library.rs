@@ -1,6 +1,5 @@
-//! Finding libflux-core, once per process: in the process, on the loader's path,
-//! or beside the Flux that the environment names. Its functions are declared in
-//! `sys`.
+//! Finds libflux-core, once per process: in the process, on the loader's path,
+//! or in the Flux that the environment names. `sys` declares its functions.
 
 use std::env;
 use std::ffi::{CStr, CString, OsString, c_void};
@@ -15,8 +14,9 @@ use crate::backend::{Error, Result};
 
 const SONAME: &str = "libflux-core.so.2";
 
-/// libflux-core's functions. ELIBACC if no library is found, with the places that
-/// were tried; ENOSYS if it is too old, with the function that it lacks.
+/// Returns libflux-core's functions. Fails with ELIBACC and the places that
+/// were tried if no library is found, and with ENOSYS and the name of the
+/// missing function if the library is too old.
 ///
 /// After a search that failed, the next call searches again.
 pub fn api() -> Result<&'static Api> {
@@ -76,7 +76,7 @@ impl Library {
     /// All libraries that are loaded in this process.
     const PROCESS: Library = Library(libc::RTLD_DEFAULT);
 
-    /// The address of a symbol, null if there is none.
+    /// The address of a symbol. Null if there is none.
     fn symbol(self, name: &CStr) -> *mut c_void {
         // SAFETY: the handle is valid, and the name terminated.
         unsafe { libc::dlsym(self.0, name.as_ptr()) }
@@ -105,8 +105,9 @@ fn open(path: &Path, tried: &mut Vec<String>) -> Option<Library> {
     None
 }
 
-/// Where the library is if Flux is where the environment says. Never in a
-/// folder that is named from the current one, which may be anybody's.
+/// The possible paths of the library, according to the environment. Paths that
+/// are relative to the current folder are left out, because another user may
+/// control that folder.
 fn installed() -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     let prefixes = non_empty("FLUX_PREFIX").unwrap_or_default();
@@ -126,7 +127,7 @@ fn installed() -> Vec<PathBuf> {
     dirs.map(|dir| dir.join(SONAME)).collect()
 }
 
-/// The first `flux` on PATH is PREFIX/bin/flux.
+/// Finds the prefix of the first `flux` in PATH, which is PREFIX/bin/flux.
 fn prefix_of_command() -> Option<PathBuf> {
     let path = non_empty("PATH")?;
     let command = env::split_paths(&path)

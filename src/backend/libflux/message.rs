@@ -1,5 +1,5 @@
-//! A message that was received, or is about to be sent: the owner of one
-//! `flux_msg_t`. Nothing here knows a handle.
+//! A message that was received, or is about to be sent. Owns one `flux_msg_t`.
+//! Nothing here depends on a handle.
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_int};
@@ -46,7 +46,7 @@ impl FluxMessage {
         }
     }
 
-    /// A new request. `flags`: `FLUX_MSGFLAG_*`.
+    /// Makes a request. `flags` is a set of `FLUX_MSGFLAG_*` bits.
     pub fn request(
         api: &'static Api,
         topic: &CStr,
@@ -72,7 +72,7 @@ impl FluxMessage {
         Ok(request)
     }
 
-    /// A new event.
+    /// Makes an event.
     pub fn event(
         api: &'static Api,
         topic: &CStr,
@@ -85,8 +85,8 @@ impl FluxMessage {
         }
     }
 
-    /// A new response to this request. `payload`: the error text if `errnum` is
-    /// not 0.
+    /// Makes a response to this request. `payload` is the error text if
+    /// `errnum` is not 0.
     pub fn response(&self, errnum: i32, payload: &Option<CString>) -> Result<FluxMessage> {
         // SAFETY: the request is valid; the call returns a new message or null with
         // errno set.
@@ -102,7 +102,7 @@ impl FluxMessage {
         Ok(response)
     }
 
-    /// A copy of a message of C code. EINVAL for null.
+    /// Copies a message of C code. Fails with EINVAL for null.
     ///
     /// # Safety
     ///
@@ -177,8 +177,8 @@ impl FluxMessage {
         Ok(())
     }
 
-    /// A number that only messages of the types in `typemask` have. `EPROTO` for
-    /// other messages.
+    /// Reads a number that only messages of the types in `typemask` have. Fails
+    /// with `EPROTO` for other messages.
     ///
     /// # Safety
     ///

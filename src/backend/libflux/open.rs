@@ -1,4 +1,4 @@
-//! Opening a connection, with errors that say more than libflux does.
+//! Opens a connection, with errors that tell more than those of libflux.
 
 use std::env;
 use std::ffi::CString;
@@ -13,8 +13,8 @@ use crate::backend::{Error, Result, last_errno};
 /// no URI. Returns the URI too, if it is not the default.
 pub fn open_connection(uri: Option<&str>) -> Result<(Connection, Option<String>)> {
     let api = library::api()?;
-    // Kept, so that another connection reaches this broker even if the variable
-    // changes.
+    // The URI is kept, so that another connection reaches this broker even if
+    // the variable changes.
     let uri = uri.map(str::to_owned).or_else(|| env::var("FLUX_URI").ok());
     let c_uri = terminated_if_any(uri.as_deref())?;
     loop {

@@ -1,5 +1,5 @@
-//! Running the reactor of a handle, and calling a script's callbacks in it. What
-//! is waited for is left to `watcher`, `dispatch` and `continuation`.
+//! Runs the reactor of a handle, and calls a script's callbacks in it.
+//! `watcher`, `dispatch` and `future` contain the sources of its events.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -24,26 +24,28 @@ pub enum Stop {
 /// The state of a handle's reactor. It must be dropped before the handle.
 ///
 /// libev allows a run within another one, which then handles all events of the
-/// reactor. To stop the reactor stops all its runs.
+/// reactor. Stopping the reactor stops all its runs.
 #[derive(Default)]
 pub struct Reactor {
-    /// The runs that we began and that have not ended, nested in one another.
+    /// The number of runs that we began and that have not ended. They are
+    /// nested in one another.
     running: Cell<u32>,
-    /// How many runs we ever began.
+    /// The number of runs that we have ever begun.
     begun: Cell<u64>,
-    /// The calls of callbacks that have not returned, nested in one another.
+    /// The number of calls of callbacks that have not returned. They are nested
+    /// in one another.
     calls: Cell<u32>,
-    /// How many events a callback was called for.
+    /// The number of events for which a callback was called.
     handled: Cell<u64>,
     /// How the present runs were told to stop.
     stopped: Cell<Option<Stop>>,
-    /// Handlers and continuations for which messages are read.
+    /// The number of handlers and continuations for which messages are read.
     listeners: Cell<usize>,
     disconnect_watcher: DisconnectWatcher,
 }
 
 impl Reactor {
-    /// Notes that a callback is about to be called for an event.
+    /// Records that a callback is about to be called for an event.
     pub fn handle(&self) {
         self.handled.set(self.handled.get() + 1);
     }
@@ -58,7 +60,7 @@ impl Reactor {
         self.listeners.get() > 0
     }
 
-    /// Has the reactor read messages, for one more handler or continuation.
+    /// Makes the reactor read messages, for one more handler or continuation.
     pub fn listen(&self, connection: &Connection) {
         self.listeners.set(self.listeners.get() + 1);
         self.update_watch(connection);
@@ -110,10 +112,11 @@ impl Reactor {
         }
     }
 
-    /// Calls a callback of a script. A panic ends there, in the log.
+    /// Calls a callback of a script. A panic ends here, and is logged.
     pub fn guard(&self, connection: &Connection, call: impl FnOnce()) {
         if self.calls.get() == 0 && self.running.get() == 0 {
-            // C code runs the reactor: how an earlier run was stopped is past.
+            // C code runs the reactor, so the way in which an earlier run was
+            // stopped no longer matters.
             self.stopped.set(None);
         }
         self.calls.set(self.calls.get() + 1);
@@ -134,8 +137,8 @@ impl Reactor {
 
     /// One turn of libev may end with a signal handler, or with a message that
     /// becomes an event only in the next turn. So it runs until an event was
-    /// handled; but once for an external reactor, whose events may be C code's,
-    /// which are not seen here.
+    /// handled. But an external reactor runs only one turn, because its events
+    /// may belong to C code, and are not seen here.
     fn run_once(&self, connection: &Connection) -> Result<u32> {
         let before = self.handled.get();
         loop {
@@ -183,7 +186,7 @@ fn log_panic(connection: &Connection, panic: &(dyn Any + Send)) {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     let text = text.unwrap_or("with no message");
-    // If the log cannot be reached there is nowhere else to report it.
+    // If logging fails, the error cannot be reported anywhere else.
     let _ = connection.log(
         libc::LOG_ERR,
         &format!("a reactor callback panicked: {text}"),

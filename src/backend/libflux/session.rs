@@ -16,9 +16,9 @@ use crate::backend::ids::{IdMap, Order, by_age};
 use crate::backend::reactor::RunMode;
 use crate::backend::{Message, Result, msgtype};
 
-/// Shared by what needs the handle alive.
+/// The shared state. Whatever needs the handle keeps a reference to it.
 pub struct Session {
-    // Dropped in this order: the connection must be last.
+    // The fields are dropped in this order. The connection must be the last.
     hub: Hub,
     /// The state of the handle's reactor.
     pub reactor: Reactor,
@@ -37,7 +37,7 @@ pub struct Session {
 /// the response of a future that is not waited for yet, and free its matchtag.
 #[derive(Default)]
 struct Hub {
-    /// Made for the first listener.
+    /// The message handler. It is made for the first listener.
     handler: OnceCell<MessageHandler>,
     events: RefCell<IdMap<Rc<dyn EventHandler>>>,
     /// The ids of `events`, older ones first.
@@ -75,15 +75,16 @@ impl Session {
         self.reactor.run(&self.connection, mode)
     }
 
-    /// Calls a callback of a script. A panic ends there, in the log.
+    /// Calls a callback of a script. A panic ends here, and is logged.
     pub fn guard(&self, call: impl FnOnce()) {
         self.reactor.guard(&self.connection, call);
     }
 
-    /// Has the reactor read messages, for one more handler or continuation.
+    /// Makes the reactor read messages, for one more handler or continuation.
     pub fn listen(self: &Rc<Self>) -> Result<()> {
         if self.hub.handler.get().is_none() {
-            // It must be older than all our handlers, so that it comes after them.
+            // The hub must be older than all our handlers, so that libflux
+            // calls it after them.
             let handler = self.new_hub_handler()?;
             self.hub.handler.get_or_init(|| handler);
         }
@@ -202,7 +203,7 @@ unsafe extern "C" fn on_hub(
     }
 }
 
-/// A value that C has a pointer to, and passes to a callback.
+/// A value to which C has a pointer, which it passes to a callback.
 pub trait Called {
     /// The session that the callback belongs to.
     fn session(self: &Rc<Self>) -> &Rc<Session>;

@@ -1,5 +1,6 @@
-//! Holding signals back while libflux writes. A broker that is gone must be an
-//! error, not a SIGPIPE, and a signal handler must not cut a message in two.
+//! Blocks signals while libflux writes. If the broker is gone, the call must
+//! return an error, not raise SIGPIPE. And a signal handler must not cut a
+//! message in two.
 
 use std::ptr;
 
@@ -22,7 +23,7 @@ pub fn sending_and_waiting<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     Held::new(&mask::set_of(&[libc::SIGPIPE])).during(call)
 }
 
-/// While this lives, signals are held back from this thread.
+/// While this value lives, signals are blocked on this thread.
 struct Held {
     before: libc::sigset_t,
 }

@@ -1,5 +1,5 @@
-//! Waiting for a signal. libev can wait for a signal in only one reactor of the
-//! process, and aborts over a second one. So it waits for a descriptor of a
+//! Waits for a signal. libev can wait for a signal in only one reactor of the
+//! process, and aborts if a second one waits. So it waits for a descriptor of a
 //! `system::signals` listener, of which there may be any number.
 
 use std::fs;
@@ -35,7 +35,7 @@ impl Signal {
         })
     }
 
-    /// Readable when the signal was received.
+    /// A descriptor that is readable when the signal was received.
     pub fn fd(&self) -> RawFd {
         self.listener.fd()
     }

@@ -1,6 +1,5 @@
 //! The part of libflux-core's C interface that this back end uses: types, and
-//! functions as pointers that are looked up once. Where the library is found is
-//! left to `library`.
+//! functions as pointers that are looked up once. `library` finds the library.
 
 use std::ffi::{c_char, c_double, c_int, c_void};
 use std::marker::PhantomData;
@@ -29,7 +28,7 @@ opaque! {
     flux_kvsitr_t;
     /// A message.
     flux_msg_t;
-    /// A result that is still to come.
+    /// A result that may not be there yet.
     flux_future_t;
     /// A KVS transaction.
     flux_kvs_txn_t;
@@ -98,8 +97,8 @@ pub type FutureCallback = unsafe extern "C" fn(*mut flux_future_t, *mut c_void);
 // before 0.70 each `size_t` (`usize`) was an `int`. `text::Bytes` can receive
 // either, and `text::fits_an_int` checks that the values passed fit both.
 functions! {
-    /// libflux-core's functions. Optional are those that only some supported
-    /// versions have and the back end can do without.
+    /// libflux-core's functions. Some functions are optional: only some
+    /// supported versions have them, and the back end works without them.
     Api, "C";
     // Nothing works without these, or they have no way to say that they fail.
     required {

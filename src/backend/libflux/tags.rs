@@ -1,6 +1,6 @@
-//! The matchtags of one handle that are in use, and when each may be used again.
-//! This file calls no libflux function; it only says which matchtags to free,
-//! and which responses to discard.
+//! Keeps the matchtags of one handle that are in use, and decides when each may
+//! be used again. This file calls no libflux function. It only tells which
+//! matchtags to free, and which responses to discard.
 
 use crate::backend::ids::TagSet;
 

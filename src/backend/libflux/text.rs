@@ -1,13 +1,14 @@
-//! Text and bytes on their way to C and back: terminators and lengths. Nothing
-//! here knows a Flux object.
+//! Converts text and bytes between C and Rust: terminators and lengths. Nothing
+//! here depends on a Flux object.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
 use crate::backend::{Error, Result};
 
-/// A copy with the NUL that C expects. EINVAL for a text that holds a NUL
-/// itself; EMSGSIZE for one that is longer than versions before 0.70 can count.
+/// Copies a text and adds the NUL that C expects. Fails with EINVAL if the text
+/// itself contains a NUL, and with EMSGSIZE if it is longer than versions
+/// before 0.70 can count.
 pub fn terminated(text: impl Into<Vec<u8>>) -> Result<CString> {
     let text =
         CString::new(text).map_err(|_| Error::with_detail(libc::EINVAL, "the text holds a NUL"))?;
@@ -15,7 +16,7 @@ pub fn terminated(text: impl Into<Vec<u8>>) -> Result<CString> {
     Ok(text)
 }
 
-/// As [`terminated`], for a text that may be absent.
+/// Like [`terminated`], for a text that may be absent.
 pub fn terminated_if_any(text: Option<impl Into<Vec<u8>>>) -> Result<Option<CString>> {
     text.map(terminated).transpose()
 }
@@ -25,7 +26,8 @@ pub fn pointer(text: &Option<CString>) -> *const c_char {
     text.as_ref().map_or(ptr::null(), |text| text.as_ptr())
 }
 
-/// EMSGSIZE for a length that is not an `int`: libflux before 0.70 takes those.
+/// Fails with EMSGSIZE if a length does not fit an `int`, because libflux
+/// before 0.70 takes an `int`.
 pub fn fits_an_int(length: usize) -> Result<()> {
     match c_int::try_from(length) {
         Ok(_) => Ok(()),
@@ -51,7 +53,7 @@ impl Bytes {
         }
     }
 
-    /// The bytes, None if the pointer is null.
+    /// The bytes. None if the pointer is null.
     ///
     /// # Safety
     ///
@@ -72,7 +74,7 @@ pub fn without_terminator(payload: &[u8]) -> &[u8] {
     payload.strip_suffix(b"\0").unwrap_or(payload)
 }
 
-/// A copy of C's text, None for a null pointer.
+/// Copies C's text. None for a null pointer.
 ///
 /// # Safety
 ///

@@ -1,5 +1,5 @@
-//! Watchers of timers, descriptors, signals and files: the owner of one
-//! `flux_watcher_t`. Messages are left to `dispatch`.
+//! Watchers of timers, descriptors, signals and files. Each owns one
+//! `flux_watcher_t`. `dispatch` has the watchers of messages.
 
 use std::ffi::{CString, c_int, c_void};
 use std::rc::Rc;
@@ -13,8 +13,8 @@ use super::text::terminated;
 use crate::backend::reactor::{Callback, Event, Source, Watcher, poll};
 use crate::backend::{Error, Result, system};
 
-/// Has the reactor call `callback` on each event of `source`, until the returned
-/// watcher is dropped.
+/// Makes the reactor call `callback` on each event of `source`, until the
+/// returned watcher is dropped.
 pub fn watch(
     session: &Rc<Session>,
     source: Source<'_>,
@@ -45,7 +45,8 @@ pub fn watch(
     Ok(Box::new(watcher))
 }
 
-/// EINVAL for what is not a time: libev aborts over some of these.
+/// Fails with EINVAL for a number that is not a valid time, because libev
+/// aborts for some of these.
 fn seconds(seconds: f64) -> Result<f64> {
     if !seconds.is_finite() || seconds < 0.0 {
         return Err(Error::new(libc::EINVAL));
@@ -159,7 +160,7 @@ impl Watched {
         }
     }
 
-    /// The event that has happened, None if it is over.
+    /// The event that has happened. None if it is over.
     ///
     /// # Safety
     ///

@@ -29,11 +29,11 @@ type BySignal<T> = [T; MAX as usize + 1];
 /// the handler may walk over them at any time.
 struct Slot {
     taken: AtomicBool,
-    /// The eventfd to write to, -1 for none.
+    /// The eventfd to write to. -1 if there is none.
     fd: AtomicI32,
     /// The signals that the listener subscribed to.
     wanted: AtomicU64,
-    /// The signals that were received, and not taken.
+    /// The signals that were received and not taken yet.
     pending: AtomicU64,
     next: OnceLock<Box<Slot>>,
 }
@@ -92,7 +92,7 @@ impl Slot {
 }
 
 impl Listener {
-    /// A listener without subscriptions.
+    /// Makes a listener without subscriptions.
     pub fn new() -> Result<Rc<Listener>> {
         let event = EventFd::new()?;
         let held = Held::new(event.fd())?;
@@ -107,7 +107,7 @@ impl Listener {
         }))
     }
 
-    /// Subscribes to a signal. `EINVAL` for one that cannot be handled.
+    /// Subscribes to a signal. Fails with `EINVAL` if it cannot be handled.
     ///
     /// The signal is unblocked in this thread, and stays unblocked, as with
     /// libev. A signal that is held is blocked while it is subscribed to.
@@ -132,7 +132,8 @@ impl Listener {
         })
     }
 
-    /// Readable when [`Listener::take`] has something to return.
+    /// A descriptor that is readable when [`Listener::take`] has a signal to
+    /// return.
     pub fn fd(&self) -> RawFd {
         self.held.fd()
     }
@@ -169,7 +170,8 @@ impl Drop for Subscription {
             return;
         }
         if held::is_held(self.signum) {
-            // Before our action is replaced, because the signal may be pending.
+            // This happens before our action is replaced, because the signal
+            // may be pending.
             self.listener.held.remove(self.signum);
         }
         release(self.signum);
