@@ -120,7 +120,7 @@ pub fn push_formatted(state: State<'_>, index: c_int) -> Result<()> {
 pub struct Destination {
     /// A rank, [`NODEID_ANY`] or [`NODEID_UPSTREAM`].
     pub nodeid: u32,
-    /// None to wait for ever.
+    /// None to wait forever.
     pub timeout: Option<Duration>,
 }
 

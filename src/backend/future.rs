@@ -1,4 +1,4 @@
-//! Futures, as every back end hands them out.
+//! The futures of all back ends.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,20 +6,22 @@ use std::time::Duration;
 use super::error::Result;
 use super::reactor::Watcher;
 
-/// The result of an RPC, a KVS lookup or a commit, which may be still to come.
+/// The result of an RPC, a KVS lookup or a commit, which may not have arrived
+/// yet.
 ///
-/// To drop a future that is not fulfilled gives it up: a late response is
+/// Dropping a future that is not fulfilled gives it up: a late response is
 /// discarded, and its matchtag is used again only after that. If the future
-/// streams, the service is told to stop, where it knows how to (a KVS watch).
+/// streams, and the service can end the stream (as for a KVS watch), the
+/// service is told to end it.
 pub trait Future {
-    /// Blocks until the future is fulfilled, with a value or an error; restarts
-    /// on EINTR. `ETIMEDOUT` if `timeout` passes first; the future may then be
-    /// waited for again. None waits for ever.
+    /// Blocks until the future is fulfilled, with a value or an error. Restarts
+    /// on EINTR. Fails with `ETIMEDOUT` if `timeout` passes first; the caller
+    /// may then wait again. None waits forever.
     fn wait(&self, timeout: Option<Duration>) -> Result<()>;
 
-    /// The value. Of an RPC: the response's payload. Of a KVS lookup: the
-    /// value's bytes, or with `READDIR`, `READLINK` or `TREEOBJ` the tree
-    /// object as JSON. Of a commit: nothing.
+    /// The value. For an RPC, it is the response's payload. For a KVS lookup,
+    /// it is the value's bytes, or with `READDIR`, `READLINK` or `TREEOBJ` the
+    /// tree object as JSON. A commit has no value.
     ///
     /// Waits if necessary. A service's error comes with its error text.
     fn payload(&self) -> Result<Option<&[u8]>>;
@@ -28,10 +30,11 @@ pub trait Future {
     /// future that does not stream, or whose stream has ended, keeps its value.
     fn reset(&mut self);
 
-    /// Has the handle's reactor call `continuation` each time the future is
-    /// fulfilled. To drop the watcher gives the future up.
+    /// Makes the handle's reactor call `continuation` each time the future is
+    /// fulfilled. Dropping the watcher gives the future up.
     ///
-    /// Not after a [`Future::wait`] that timed out: libflux cannot do both.
+    /// Do not call this after a [`Future::wait`] that timed out, because
+    /// libflux cannot do both.
     fn then(self: Box<Self>, continuation: Continuation) -> Result<Box<dyn Watcher>>;
 }
 

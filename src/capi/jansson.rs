@@ -1,5 +1,6 @@
-//! libjansson's functions and values. The library is not linked: the one that C
-//! code in this process uses is found at run time. Conversions are in `json`.
+//! libjansson's functions and values. The module does not link the library, but
+//! finds the one that C code in this process uses at run time. Conversions are
+//! in `json`.
 
 use std::ffi::{CStr, c_char, c_double, c_int, c_longlong, c_void};
 use std::ptr::NonNull;
@@ -110,8 +111,8 @@ pub struct Json {
 }
 
 impl Json {
-    /// Takes ownership of a value that a jansson function returned. None for null,
-    /// which means that there was no memory.
+    /// Takes ownership of a value that a jansson function returned. None for
+    /// null, which means that memory was lacking.
     ///
     /// # Safety
     /// `value` is null, or the only reference to a value, or one of true, false and

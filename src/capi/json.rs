@@ -181,8 +181,8 @@ fn to_jansson(state: State<'_>, index: c_int) -> std::result::Result<Json, c_int
     made
 }
 
-/// Makes jansson values from the Lua stack. It owns what it has made so far, so it
-/// calls nothing of Lua's that can raise.
+/// Makes jansson values from the Lua stack. It owns the values that it has made
+/// so far, so it calls no Lua function that can raise.
 struct Reader<'s> {
     state: State<'s>,
     api: &'static Api,
@@ -343,7 +343,8 @@ fn check(rc: c_int) -> Made<()> {
     if rc < 0 { Err(libc::ENOMEM) } else { Ok(()) }
 }
 
-/// A jansson value to be pushed. -1 is returned to C code if that fails.
+/// A jansson value, which pushes itself as a Lua value. If that fails, C code
+/// gets -1.
 struct Pushed(*mut json_t);
 
 impl Push for Pushed {
@@ -367,8 +368,8 @@ impl Push for Pushed {
     }
 }
 
-/// Pushes jansson values onto the Lua stack. It owns nothing, as each allocation of
-/// Lua's may raise.
+/// Pushes jansson values onto the Lua stack. It owns nothing, because each
+/// allocation by Lua may raise.
 struct Pusher<'w> {
     writer: &'w Writer<'w>,
     api: &'static Api,

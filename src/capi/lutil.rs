@@ -13,9 +13,9 @@ unsafe extern "C-unwind" {
     fn flux_lua_pusherror(state: *mut lua_State, format: *mut c_char, ...) -> c_int;
 }
 
-/// The Rust function that lutil.c calls, by a pointer. If it called the function by
-/// name, that would have to be exported, and another `flux.so` in the process could
-/// replace it.
+/// A pointer to the Rust function that lutil.c calls. If lutil.c called the
+/// function by name, the function would have to be exported, and another
+/// `flux.so` in the process could replace it.
 type PushFailure =
     unsafe extern "C-unwind" fn(*mut lua_State, *const c_char, usize, *const c_void) -> c_int;
 

@@ -1,7 +1,7 @@
 //! The C API of the module, which the headers in include/ declare. It passes
-//! handles and other objects of C code's to Lua as the userdata that scripts know
-//! (`api`). This file has handles and KVS directories; JSON, messages and helpers
-//! are in files of their own.
+//! handles and other objects of C code to Lua as the userdata that scripts use
+//! (`api`). This file has handles and KVS directories; JSON, messages and
+//! helpers are in files of their own.
 
 mod jansson;
 mod json;
@@ -44,15 +44,16 @@ where
     unsafe { lua::enter(state, prepared) }
 }
 
-/// Replaces the topmost `args` values by a value that owns something. The rest of
-/// the stack is C code's and stays. (`lua::enter` would replace the whole stack.)
+/// Replaces the topmost `args` values by a value that owns something. The rest
+/// of the stack belongs to C code, and stays. (`lua::enter` would replace the
+/// whole stack.)
 fn push_owned(state: State<'_>, args: c_int, mut value: impl Push) -> Result<OnTop> {
     state.protect(args, |writer| value.push(writer))?;
     Ok(OnTop)
 }
 
-/// The number that a function returns to C code. Nothing is pushed for it: the
-/// values that it counts are on the stack already.
+/// The number that a function returns to C code. Nothing is pushed, because the
+/// values that it counts are already on the stack.
 struct Count(c_int);
 
 impl Push for Count {
@@ -67,7 +68,7 @@ fn set_errno(errnum: c_int) {
 }
 
 exported! {
-    /// Pushes the userdata of a handle of C code's.
+    /// Pushes the userdata of a handle of C code.
     ///
     /// # Safety
     /// `state` is live, and the caller may use it on this thread. `h` is null
@@ -87,7 +88,7 @@ exported! {
     }
 }
 
-/// Pushes the userdata of a handle of C code's. The error's text is its only
+/// Pushes the userdata of a handle of C code. The error's text is its only
 /// result besides nil.
 ///
 /// # Safety
@@ -123,8 +124,8 @@ exported! {
     }
 }
 
-/// An error without errno and detail: C code written for the C bindings expects the
-/// text on top of the stack.
+/// An error without errno and detail, because C code written for the C bindings
+/// expects the text on top of the stack.
 fn text_only(error: backend::Error) -> Error {
     Error::failure(error.to_string())
 }

@@ -12,8 +12,8 @@ use crate::backend::libflux::{FluxMessage, flux_msg_t};
 use crate::exported;
 use crate::lua::{Error, Writer, lua_State};
 
-/// C's `struct zmsg_info`: a copy of a message, and how to respond to it. C code
-/// and Lua hold counted references to it.
+/// C's `struct zmsg_info`: a copy of a message, and the callbacks that respond
+/// to it. C code and Lua hold counted references to it.
 pub struct ZmsgInfo {
     message: FluxMessage,
     /// A pointer to the message. `zmsg_info_zmsg` returns the address of this field.

@@ -130,7 +130,8 @@ impl<'a> Writer<'a> {
         unsafe { sys::lua_pushcclosure(self.raw, function, upvalues) }
     }
 
-    /// Pushes a new table, with memory for so many items and named fields.
+    /// Pushes a new table, with memory for `items` items and `fields` named
+    /// fields.
     pub fn table(&self, items: usize, fields: usize) {
         let size = |n: usize| c_int::try_from(n).unwrap_or(c_int::MAX);
         // SAFETY: by the rules of the stack.

@@ -43,7 +43,7 @@ fn two_threads_exchange_100_000_events() {
     ping.join().unwrap();
 }
 
-/// Makes so many timers, lets them all fire, and checks their order. The exact
+/// Makes `many` timers, lets them all fire, and checks their order. The exact
 /// time at which a timer is due is not known, only its bounds: the clock just
 /// before and just after the timer was made, plus its delay.
 fn fire(many: u32) {

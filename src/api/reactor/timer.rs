@@ -35,7 +35,7 @@ fn timer(state: State<'_>, userdata: &mut EmptyUserdata) -> Result<NewWatcher> {
     let expected = "a number of milliseconds, 0 or more,";
     let timeout = options::amount(state, field, "timeout", expected)?;
     options::handler(state, field + 1)?;
-    // A timer that repeated without a pause would keep the reactor busy for ever.
+    // A timer that repeated without a pause would keep the reactor busy forever.
     let oneshot = options::boolean(state, field + 2, "oneshot", true)? || timeout == 0.0;
     let builder = WatcherBuilder::new(state, handle, &KIND, userdata)?;
     let after = timeout / 1000.0;
