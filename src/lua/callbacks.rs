@@ -14,7 +14,8 @@ use std::rc::Rc;
 
 use super::traceback::traceback;
 use super::{
-    Class, ClassInfo, Error, Raised, RegistryKey, Result, State, Writer, compat, lua_State,
+    Class, ClassInfo, Error, Raised, RegistryKey, Result, StackError, State, Writer, compat,
+    lua_State,
 };
 
 /// Calls the Lua functions of one Lua state. Clones share one value.
@@ -30,6 +31,8 @@ struct Inner {
     /// The thread whose reactor runs. If several run, the innermost one. Null
     /// if none runs.
     running: Cell<*mut lua_State>,
+    /// How many calls were running when that reactor began.
+    running_depth: Cell<c_int>,
     depth: Cell<c_int>,
     last_id: Cell<u64>,
 }
@@ -67,6 +70,7 @@ pub fn open(writer: &Writer<'_>) {
             base,
             main,
             running: Cell::new(ptr::null_mut()),
+            running_depth: Cell::new(0),
             depth: Cell::new(0),
             last_id: Cell::new(0),
         })))
@@ -97,18 +101,23 @@ impl Callbacks {
     }
 
     /// Calls `run`, which runs a reactor for the thread `state`. Handlers run on
-    /// that thread until `run` returns.
-    pub fn run_reactor<R>(&self, state: State<'_>, run: impl FnOnce() -> R) -> R {
-        struct Restore<'c>(&'c Callbacks, *mut lua_State);
+    /// that thread until `run` returns. Fails if the thread has no stack slots for
+    /// them.
+    pub fn run_reactor<R>(&self, state: State<'_>, run: impl FnOnce() -> R) -> Result<R> {
+        struct Restore<'c>(&'c Callbacks, *mut lua_State, c_int);
 
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
                 self.0.0.running.set(self.1);
+                self.0.0.running_depth.set(self.2);
             }
         }
 
-        let _restore = Restore(self, self.0.running.replace(state.raw()));
-        run()
+        state.reserve(SLOTS)?;
+        let thread = self.0.running.replace(state.raw());
+        let depth = self.0.running_depth.replace(self.depth());
+        let _restore = Restore(self, thread, depth);
+        Ok(run())
     }
 
     /// The thread on which handlers run at present.
@@ -138,18 +147,11 @@ impl Callbacks {
     ) {
         let state = self.thread();
         let top = state.top();
-        if let Err(error) = state.reserve(SLOTS) {
-            self.with_state(|state| {
-                let text = error.text().as_bytes();
-                // If memory for the text is lacking, the memory error takes its
-                // place.
-                let _ = state.protect(0, |writer| {
-                    writer.bytes(text);
-                    1
-                });
-                ended(state, Err(Raised));
-            });
-            return;
+        // The frame of `f:reactor()` has the slots already.
+        let is_running = !self.0.running.get().is_null();
+        let has_slots = is_running && self.0.running_depth.get() == self.depth();
+        if !has_slots && let Err(error) = state.reserve(SLOTS) {
+            return self.end_without_call(error, ended);
         }
         state.registry(&TRACEBACK);
         self.0.depth.set(self.0.depth.get() + 1);
@@ -171,13 +173,38 @@ impl Callbacks {
         self.0.depth.set(self.0.depth.get() - 1);
     }
 
+    /// Reports that there are no stack slots for a call. `base` has had slots for
+    /// this since it was made, so no handler is lost when memory is short.
+    fn end_without_call(
+        &self,
+        error: StackError,
+        ended: impl FnOnce(State<'_>, std::result::Result<(), Raised>),
+    ) {
+        let base = self.base();
+        let top = base.top();
+        let text = error.text().as_bytes();
+        // If memory for the text is lacking, the memory error takes its place.
+        let _ = base.protect(0, |writer| {
+            writer.bytes(text);
+            1
+        });
+        ended(base, Err(Raised));
+        // `ended` may have taken the error value.
+        base.set_top(base.top().min(top));
+    }
+
+    /// The module's own thread.
+    fn base(&self) -> State<'_> {
+        // SAFETY: the registry holds the thread as long as the Lua state lives,
+        // and callbacks end before the state is closed. Callers keep the rules
+        // of the stack.
+        unsafe { State::new(self.0.base) }
+    }
+
     /// Does work that cannot raise and calls no handlers, on the module's own
     /// stack. Returns None if there is not enough memory.
     pub fn with_state<R>(&self, work: impl FnOnce(State<'_>) -> R) -> Option<R> {
-        // SAFETY: the registry holds the thread as long as the Lua state lives,
-        // and callbacks end before the state is closed. `work` keeps the rules
-        // of the stack, and its values are dropped below.
-        let base: State<'_> = unsafe { State::new(self.0.base) };
+        let base = self.base();
         let top = base.top();
         let done = base.reserve(SLOTS).is_ok().then(|| work(base));
         base.set_top(top);

@@ -478,7 +478,7 @@ pub unsafe fn main_thread(state: *mut lua_State) -> Option<*mut lua_State> {
         sys::lua_settop(state, -2);
         is_main
     };
-    is_main.then(|| state)
+    is_main.then_some(state)
 }
 
 /// Returns None. Callers need the main thread for its debug hooks, and in

@@ -32,7 +32,7 @@ impl Handle {
         let callbacks = &self.0.callbacks;
         let ended = callbacks.run_reactor(state, || backend.reactor_run(mode));
         self.0.running.set(self.0.running.get() - 1);
-        Ok(ended)
+        ended
     }
 
     /// Stops the reactor with an error. Does nothing if the handle is closed.
