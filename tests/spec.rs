@@ -194,7 +194,9 @@ impl Place {
         // Tests run flux commands, and scripts load libflux-core.
         command
             .envs(flux.environment())
-            .args(["start", size, "env"]);
+            // The last broker may end late on a busy machine. By default it is
+            // killed after 20 seconds.
+            .args(["start", size, "--test-exit-timeout=600s", "env"]);
         for (name, value) in self.environment() {
             let mut setting = OsString::from(name);
             setting.push("=");
