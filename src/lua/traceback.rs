@@ -3,7 +3,7 @@
 
 use std::os::raw::c_int;
 
-use super::{Kind, Raised, StackError, Writer, lua_State};
+use super::{Kind, Raised, StackError, Writer, lua_State, sys};
 
 /// Adds a traceback to an error that is a string. Other values stay as they
 /// are. Lua's memory error stays as it is too: some Luas do not call a message
@@ -26,13 +26,23 @@ pub unsafe extern "C-unwind" fn traceback(raw: *mut lua_State) -> c_int {
         return 1;
     }
     writer.field(-1, c"traceback");
-    state.push_value(1);
+    // The error's text is added afterwards: Lua 5.1 copies the text once for each
+    // level of the stack, and a peer may have sent it.
+    writer.bytes(b"");
     writer.integer(2);
-    match state.call(2, 1) {
-        Ok(()) => 1,
-        Err(Raised) => {
-            state.set_top(1);
-            1
-        }
+    if let Err(Raised) = state.call(2, 1) {
+        state.set_top(1);
+        return 1;
     }
+    state.push_value(1);
+    state.push_value(-2);
+    let joined = state.protect(2, |writer| {
+        // SAFETY: two strings are on top of the stack, or values that raise.
+        unsafe { sys::lua_concat(writer.raw(), 2) };
+        1
+    });
+    if joined.is_err() {
+        state.set_top(1);
+    }
+    1
 }
