@@ -4,13 +4,18 @@ local f = assert(flux.new(uri))
 local function fails(text, ...)
   local result, err = ...
   assert(result == nil)
-  if err ~= text and not (type(err) == "string" and err:find(text)) then
+  if type(err) ~= "string" or not err:find(text, 1, true) then
     error(err, 0)
   end
 end
+-- Always a plain search: where Lua 5.2 has no memory to match a pattern, it reports
+-- "too many captures".
+local function has(detail, text)
+  assert(detail:find(text, 1, true))
+end
 fails("Invalid argument", flux.new "embed://?nosuch=1")
 fails("Invalid argument", flux.new "embed://?size=1&rank=5")
-fails(".", flux.new "nosuch://x")
+fails("", flux.new "nosuch://x")
 fails("Invalid argument", f:rpc("broker.ping", { 1, 2 }))
 fails("Function not implemented", f:rpc "nosuch")
 fails("No route to host", f:rpc("broker.ping", {}, 77))
@@ -21,22 +26,22 @@ fails("string.format", f:log("info", "%d", {}))
 fails("string.format", f:kvsdir("%d", {}))
 fails("No such file or directory", f:unsubscribe "never")
 local _, _, _, detail = f:subscribe "a.*"
-assert(detail:find "'a%.' stands for")
+has(detail, "'a.' stands for")
 _, _, _, detail = f:rpc ""
-assert(detail:find "the topic is empty")
+has(detail, "the topic is empty")
 assert(f:kvs_put("errors.pending", 1))
 _, _, _, detail = f:kvs_get "errors.pending"
-assert(detail:find "'errors%.pending' is put")
+has(detail, "'errors.pending' is put")
 _, _, _, detail = f:kvsdir "errors"
-assert(detail:find "'errors%.pending' is put")
+has(detail, "'errors.pending' is put")
 assert(f:kvs_symlink("errors.link", "errors"))
 assert(f:kvs_unlink "errors")
 assert(f:kvs_put(".", 1))
 _, _, _, detail = f:kvs_commit()
-assert(detail:find "is the root")
+has(detail, "is the root")
 fails("No such file or directory", f:kvs_get "errors.none")
 fails("No such file or directory", f:kvsdir "errors.none")
-fails(".", f:kvs_get "a..b")
+fails("", f:kvs_get "a..b")
 fails("Expected table", f:timer(1))
 fails("No such file or directory", f:getattr(5))
 fails("timeout", f:timer {})
@@ -52,6 +57,6 @@ fails("invalid", f:sighandler { sigmask = { "x" }, handler = print })
 fails("key", f:kvswatcher {})
 fails("Bad file descriptor", f:fdwatcher { fd = 99999, handler = print })
 fails("mode", f:kz_open("x", "z"))
-fails(".", flux.exitstatus(0x1ffff))
+fails("", flux.exitstatus(0x1ffff))
 fails("Protocol error", f:rpc("attr.set", { name = 1 }))
 return true
